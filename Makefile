@@ -1,0 +1,72 @@
+# Every target sets up what it needs in .venv by itself; Python >= 3.11 and make are enough.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+WORKERS ?= 2
+PACKAGES := clients server solver storage
+ifneq ($(wildcard ../shared/data),)
+export REALLOT_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help demo test lint format type gen gen-check proto-lint bench check wheel wheel-check clean
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reallot needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev,codegen]'
+	@touch $@ $(RUN_STAMP)
+
+demo: $(RUN_STAMP)  ## Show the main job on a fresh SQLite file
+	$(BIN)/reallot demo $(ARGS)
+
+test: $(DEV_STAMP)  ## Run the test suite
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(DEV_STAMP)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV_STAMP)  ## Rewrite the sources in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy cannot see setuptools' package-dir mapping, so it gets the same tree as links.
+type: $(DEV_STAMP)  ## Check the types strictly
+	@rm -rf build/types && mkdir -p build/types/reallot
+	@for package in $(PACKAGES); do ln -s $(CURDIR)/$$package build/types/reallot/$$package; done
+	@for package in v1 internal testing; do ln -s $(CURDIR)/proto/gen/reallot/$$package build/types/reallot/$$package; done
+	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml $(PACKAGES:%=-p reallot.%)
+
+gen: $(DEV_STAMP)  ## Generate the code of the contract
+	PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh proto/gen
+
+gen-check: $(DEV_STAMP)  ## Fail if the generated code is stale
+	PATH="$(CURDIR)/$(BIN):$$PATH" proto/check.sh
+
+proto-lint: $(DEV_STAMP)  ## Lint the contract
+	PATH="$(CURDIR)/$(BIN):$$PATH" proto/lint.sh
+
+bench: $(DEV_STAMP)  ## Run a benchmark: make bench NAME=responsive
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
+check: lint type gen-check proto-lint test  ## Everything that CI checks
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

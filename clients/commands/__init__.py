@@ -1,0 +1,1 @@
+"""Sub-commands of `reallot` that speak gRPC."""

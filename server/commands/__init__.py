@@ -1,0 +1,1 @@
+"""Sub-commands of `reallot` that need the server: serve, migrate, demo."""

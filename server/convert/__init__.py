@@ -1,0 +1,1 @@
+"""Translation between the contract and the entities, and nothing else."""

@@ -1,0 +1,1 @@
+"""Pure decisions on frozen data. Knows no database, no contract, no clock."""

@@ -1,0 +1,1 @@
+"""Who works what: problem, strict levels, policies, and the independent check."""

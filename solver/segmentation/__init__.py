@@ -1,0 +1,1 @@
+"""Conditions to segment and rule: CEL checked against a schema and evaluated over columns."""
