@@ -1,0 +1,360 @@
+"""The rows of Reallot as frozen values: what storage hands out and takes in.
+
+Instants are int microseconds since the epoch in UTC (`*_us`). Field values are JSON scalars in stored form: text `str`,
+integer `int`, decimal `float`, boolean `bool`, timestamp `int` microseconds, date `int` days since the epoch, text list
+`list[str]`; an absent key is null. Statuses are the names of the contract's enums without their prefix, e.g. "NO_CAPACITY".
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+"""A JSON value as `json.loads` gives it."""
+
+
+class OwnerKind(enum.StrEnum):
+    """What kind of thing owns a record."""
+
+    SELLER = "SELLER"
+    TEAM = "TEAM"
+    QUEUE = "QUEUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns a record."""
+
+    kind: OwnerKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as stored.
+
+    `version` grows with every commit and is checked by every change. `segmentation`, `assignment` and `connection` are status
+    names; "" means not decided yet. `waiting_since_us` is the instant since when the record has been without an owner.
+    """
+
+    record_id: str
+    record_type: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    related: Mapping[str, str] = field(default_factory=dict)
+    active: bool = True
+    owner: Owner | None = None
+    priority: int = 50
+    value_units: int = 0
+    effort: int = 1
+    created_us: int = 0
+    created_by: str = ""
+    group_key: str = ""
+    segment_id: str = ""
+    previous_segment_id: str = ""
+    previous_owner: Owner | None = None
+    segmentation: str = ""
+    assignment: str = ""
+    connection: str = ""
+    reason: str = ""
+    rule_id: str = ""
+    run_id: str = ""
+    attempts: int = 0
+    last_attempt_us: int | None = None
+    next_try_us: int | None = None
+    overdue_us: int | None = None
+    waiting_since_us: int | None = None
+    enrollment_id: str = ""
+    sequence_id: str = ""
+    sequence_version: int = 0
+    step: int = 0
+    version: int = 0
+    create_us: int = 0
+    update_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """A seller as stored.
+
+    `capacity` and `calendar` are JSON documents in the shape of the contract's messages; `last_assigned` is not part of the
+    row (see `Turn`), nor is the load (see `Load`).
+    """
+
+    seller_id: str
+    display_name: str = ""
+    priority: int = 50
+    ramp_up: Json = None
+    attributes: Mapping[str, Json] = field(default_factory=dict)
+    skills: Mapping[str, int] = field(default_factory=dict)
+    team_ids: tuple[str, ...] = ()
+    assignable: bool = True
+    roles_ok: bool = True
+    weight: int = 1
+    capacity: Mapping[str, Json] = field(default_factory=dict)
+    calendar: Json = None
+    version: int = 0
+    create_us: int = 0
+    update_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOff:
+    """An absence of one seller, half open [start_us, end_us)."""
+
+    seller_id: str
+    time_off_id: str
+    start_us: int
+    end_us: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Effort of active records that a seller owns, of one type in one segment ("" = in none)."""
+
+    seller_id: str
+    record_type: str
+    segment_id: str
+    effort: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a seller was last given a record of a type; `order` grows by one with every unit in the workspace."""
+
+    seller_id: str
+    record_type: str
+    order: int
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Maxima of one seller that a binding claim is checked against; None = no maximum of that kind.
+
+    `counted_types` are the record types with at least one active rule: only their load counts towards `total`.
+    """
+
+    total: int | None
+    by_record_type: Mapping[str, int]
+    by_segment: Mapping[str, int]
+    counted_types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMark:
+    """A record waits for the road. `cause` is a JSON document; marks of one record are merged, the earliest `since_us` stays."""
+
+    record_id: str
+    since_us: int
+    cause: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A stored mark. `generation` grows with every further mark, so that a commit clears only what it has seen."""
+
+    record_id: str
+    number: int
+    since_us: int
+    generation: int
+    cause: Json
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentChange:
+    """What happens to a record's passage through a sequence: end the open one, start another, or move it to a step."""
+
+    end_reason: str = ""
+    start_sequence_id: str = ""
+    start_sequence_version: int = 0
+    start_step: int = 1
+    move_to_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """One passage of one record through one version of a sequence. State: ACTIVE, COMPLETED or ENDED."""
+
+    enrollment_id: str
+    record_id: str
+    sequence_id: str
+    sequence_version: int
+    step: int
+    state: str
+    start_us: int
+    end_us: int | None = None
+    end_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventDraft:
+    """An event before it has a number. `before`, `after`, `cause`, `sentence` are JSON documents.
+
+    `notify` are the sellers who get it as a notification, each once.
+    """
+
+    kind: str
+    record_id: str
+    record_type: str
+    time_us: int
+    before: Json = None
+    after: Json = None
+    changed_fields: tuple[str, ...] = ()
+    cause: Json = None
+    run_id: str = ""
+    sentence: Json = None
+    notify: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A numbered event; numbers grow in commit order within a workspace."""
+
+    number: int
+    draft: EventDraft
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDraft:
+    """A notification that is not one event, e.g. a digest; takes a number of its own."""
+
+    seller_id: str
+    kind: str
+    time_us: int
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notification of one seller. `event` is None for a digest, whose content is `body`."""
+
+    seller_id: str
+    number: int
+    kind: str
+    time_us: int
+    event: Event | None
+    body: Json
+    acknowledged_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of a record's log."""
+
+    record_id: str
+    time_us: int
+    cause: Json
+    status: str
+    reason: str
+    before: Json = None
+    after: Json = None
+    rule_id: str = ""
+    run_id: str = ""
+    considered: Json = None
+    decision_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A binding assignment: commit it only if the owner stays within `limits`."""
+
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
+
+    `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
+    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows.
+    """
+
+    before: Record | None
+    after: Record | None
+    claim: Claim | None = None
+    counts_turn: bool = False
+    enrollment: EnrollmentChange | None = None
+    event: EventDraft | None = None
+    decision: Decision | None = None
+    mark: PendingMark | None = None
+    clear_generation: int | None = None
+
+
+class Outcome(enum.StrEnum):
+    """What became of a transition."""
+
+    COMMITTED = "COMMITTED"
+    CAPACITY_LOST = "CAPACITY_LOST"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRow:
+    """A configuration resource: `body` is the contract's message as a JSON document, `order` its place in the bundle."""
+
+    kind: str
+    id: str
+    body: Json
+    version: int
+    create_us: int
+    update_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """One line of the configuration's history; `before` or `after` is None when the resource was created or deleted."""
+
+    kind: str
+    id: str
+    time_us: int
+    actor: str
+    before: Json
+    after: Json
+    change_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over some records. `body` holds what is only shown (levels, solver figures, seconds by stage, digest)."""
+
+    run_id: str
+    kind: str
+    state: str
+    cause: Json
+    selection: Json
+    create_us: int
+    stage: str = ""
+    schedule_id: str = ""
+    firing_us: int | None = None
+    limit: int = 0
+    seed: int = 0
+    time_limit_us: int = 0
+    start_us: int | None = None
+    end_us: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    cancel_requested: bool = False
+    failure: str = ""
+    body: Json = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """When a schedule fires next; None = never again."""
+
+    schedule_id: str
+    next_us: int | None
+    last_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The answer to a request that was carried out: repeats of the same payload get it again."""
+
+    request_id: str
+    method: str
+    payload_hash: str
+    answer: bytes
+    time_us: int
