@@ -1,0 +1,83 @@
+"""The one place where exceptions of any RPC become statuses, and where every call is logged.
+
+Services raise; they never touch the context's code or details.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+
+from reallot.server.errors import ApiError, to_api_error, to_status
+
+log = structlog.get_logger("reallot.calls")
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Maps every exception of a handler to a `google.rpc.Status`; unforeseen ones are logged whole under an incident id."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Wrap the handler of the call, whichever of the four kinds it is."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = str(handler_call_details.method)
+        if handler.response_streaming:
+            return _streaming(handler, method)
+        return _unary(handler, method)
+
+
+def _unary(handler: Handler, method: str) -> Handler:
+    inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+    async def call(request: Any, context: Context) -> Any:
+        started = time.perf_counter()
+        try:
+            answer = await inner(request, context)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await _refuse(context, method, error)
+        log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2))
+        return answer
+
+    make: Any = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+    return made
+
+
+def _streaming(handler: Handler, method: str) -> Handler:
+    inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for answer in inner(request, context):
+                yield answer
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await _refuse(context, method, error)
+
+    make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+    return made
+
+
+async def _refuse(context: Context, method: str, error: Exception) -> None:
+    mapped: ApiError = to_api_error(error)
+    if mapped.reason == "INTERNAL":
+        log.error("call failed", method=method, incident=mapped.metadata["incident"], exc_info=error)
+    else:
+        log.debug("call refused", method=method, reason=mapped.reason, text=mapped.text)
+    await context.abort_with_status(rpc_status.to_status(to_status(mapped)))
