@@ -1,0 +1,1 @@
+"""The contract: generated code of reallot.v1."""

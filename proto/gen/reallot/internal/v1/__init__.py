@@ -1,0 +1,1 @@
+"""What is inside the opaque tokens: generated code of reallot.internal.v1."""

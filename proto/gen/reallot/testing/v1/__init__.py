@@ -1,0 +1,1 @@
+"""The manual clock: generated code of reallot.testing.v1."""

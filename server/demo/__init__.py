@@ -1,0 +1,1 @@
+"""The demonstration: a real server process, driven only through the public API."""
