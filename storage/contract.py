@@ -1,0 +1,58 @@
+"""What callers say to storage beside the rows themselves: which records they mean, and what they are told about commits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reallot.storage.entities import Json, Owner
+
+
+class Signal(NamedTuple):
+    """Something of a workspace was committed. Topics: "events", "pending", "runs", "config", "sellers"."""
+
+    workspace: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """Which records are meant; None does not restrict."""
+
+    record_ids: Sequence[str] | None = None
+    record_types: Sequence[str] | None = None
+    segment_ids: Sequence[str] | None = None
+    statuses: Sequence[str] | None = None
+    rule_ids: Sequence[str] | None = None
+    owner: Owner | None = None
+    owned: bool | None = None
+    owned_by_seller: bool | None = None
+    active: bool | None = None
+    waiting_before_us: int | None = None
+    not_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordColumns:
+    """A snapshot of records in parallel lists, ordered by record id. `fields` are JSON texts; `pending_*` of records without a
+    mark are 0 and None.
+    """
+
+    record_id: list[str]
+    record_type: list[str]
+    fields: list[str]
+    active: list[bool]
+    owner_kind: list[str]
+    owner_id: list[str]
+    priority: list[int]
+    effort: list[int]
+    created_us: list[int]
+    waiting_since_us: list[int | None]
+    group_key: list[str]
+    segment_id: list[str]
+    assignment: list[str]
+    version: list[int]
+    pending_generation: list[int]
+    pending_cause: list[Json]
+
+    def __len__(self) -> int:
+        return len(self.record_id)

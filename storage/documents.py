@@ -1,0 +1,23 @@
+"""JSON documents as texts and back."""
+
+import json
+
+from reallot.storage.entities import Json, Owner, OwnerKind
+
+
+def dump(document: Json) -> str:
+    """Return the text of a document; equal documents give equal texts."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+load = json.loads
+
+
+def owner_of(kind: str, owner_id: str) -> Owner | None:
+    """Return the owner of a row's two columns; "" means nobody."""
+    return Owner(OwnerKind(kind), owner_id) if kind else None
+
+
+def owner_columns(prefix: str, owner: Owner | None) -> dict[str, str]:
+    """Return the two columns of an owner."""
+    return {f"{prefix}_kind": owner.kind.value if owner else "", f"{prefix}_id": owner.id if owner else ""}

@@ -1,0 +1,43 @@
+"""What can go wrong with the truth.
+
+StorageError
+├── NotFound             a resource that must exist does not
+├── AlreadyExists        a resource that must not exist does
+├── VersionConflict      a row changed since it was read
+├── SchemaMismatch       the database has another schema than this program
+├── DatabaseLocked       another server process has the file
+└── StorageUnavailable   the database cannot be reached or written
+"""
+
+
+class StorageError(Exception):
+    """Anything that storage refuses."""
+
+
+class NotFound(StorageError):
+    """A resource that must exist does not."""
+
+    def __init__(self, kind: str, resource_id: str) -> None:
+        super().__init__(f"{kind} {resource_id!r} does not exist")
+        self.kind = kind
+        self.id = resource_id
+
+
+class AlreadyExists(StorageError):
+    """A resource that must not exist does."""
+
+
+class VersionConflict(StorageError):
+    """A row changed since it was read."""
+
+
+class SchemaMismatch(StorageError):
+    """The database has another schema than this program; the text names the command that mends it."""
+
+
+class DatabaseLocked(StorageError):
+    """Another server process has the database file."""
+
+
+class StorageUnavailable(StorageError):
+    """The database cannot be reached or written at the moment."""

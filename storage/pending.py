@@ -1,0 +1,129 @@
+"""Marks of records that wait for the road, and requests to try the waiting ones again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from reallot.storage.dialect import chunks, upsert
+from reallot.storage.documents import dump, load
+from reallot.storage.entities import Json, Pending, PendingMark
+from reallot.storage.numbering import draw
+from reallot.storage.tables import pending, rerun_requests
+
+
+def merge_causes(earlier: Json, later: Json) -> Json:
+    """Return one cause for two: lists are united, the earlier kind stays, quiet only if both are."""
+    merged = dict(later) | dict(earlier)
+    for key in ("triggers", "fields"):
+        both = [*(earlier.get(key) or ()), *(later.get(key) or ())]
+        if both:
+            merged[key] = sorted(set(both))
+    for key, unite in (("quiet", all), ("resegment", any)):
+        if key in earlier or key in later:
+            merged[key] = unite((earlier.get(key, False), later.get(key, False)))
+    return merged
+
+
+class PendingRepository:
+    """Pending marks, within one transaction. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def oldest(self, workspace: str, limit: int) -> list[Pending]:
+        """Return up to `limit` marks, the oldest first."""
+        statement = select(pending).where(pending.c.workspace == workspace).order_by(pending.c.number).limit(limit)
+        return [_to_pending(row) for row in self._connection.execute(statement)]
+
+    def count(self, workspace: str) -> int:
+        """Return how many records wait."""
+        return int(
+            self._connection.execute(select(func.count()).select_from(pending).where(pending.c.workspace == workspace)).scalar_one()
+        )
+
+    def workspaces(self) -> list[str]:
+        """Return the workspaces in which records wait."""
+        return sorted(self._connection.execute(select(pending.c.workspace).distinct()).scalars())
+
+    def mark(self, workspace: str, marks: Sequence[PendingMark]) -> None:
+        """Add marks; a record that has one keeps its place, with a further generation and the causes merged."""
+        if not marks:
+            return
+        stored: dict[str, Any] = {}
+        for part in chunks([mark.record_id for mark in marks]):
+            rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, pending.c.record_id.in_(part)))
+            stored.update((row.record_id, row) for row in rows)
+        first = draw(self._connection, workspace, "pending_number", len(marks))
+        rows = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(marks, first)]
+        upsert(self._connection, pending, rows)
+
+    @staticmethod
+    def _row(workspace: str, mark: PendingMark, number: int, stored: Any) -> dict[str, Any]:
+        return {
+            "workspace": workspace,
+            "record_id": mark.record_id,
+            "number": stored.number if stored else number,
+            "since_us": stored.since_us if stored else mark.since_us,
+            "generation": stored.generation + 1 if stored else 1,
+            "cause": dump(merge_causes(load(stored.cause), mark.cause) if stored else mark.cause),
+        }
+
+    def add_new(self, workspace: str, record_ids: Sequence[str], since_us: int, cause: Json) -> None:
+        """Mark records that have no mark, all for one cause."""
+        if not record_ids:
+            return
+        first = draw(self._connection, workspace, "pending_number", len(record_ids))
+        text = dump(cause)
+        rows = [
+            {"workspace": workspace, "record_id": i, "number": n, "since_us": since_us, "generation": 1, "cause": text}
+            for n, i in enumerate(record_ids, first)
+        ]
+        self._connection.execute(insert(pending), rows)
+
+    def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
+        """Remove marks whose generation is still the one seen."""
+        by_generation: dict[int, list[str]] = {}
+        for record_id, generation in seen:
+            by_generation.setdefault(generation, []).append(record_id)
+        for generation, ids in by_generation.items():
+            for part in chunks(ids):
+                self._connection.execute(
+                    delete(pending).where(
+                        pending.c.workspace == workspace, pending.c.generation == generation, pending.c.record_id.in_(part)
+                    )
+                )
+
+
+class RerunRepository:
+    """Requests to try the waiting records again, one row for a workspace and cause. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def request(self, workspace: str, cause: str, since_us: int) -> None:
+        """Ask for a rerun; a request that waits already stays and counts on."""
+        row = {"workspace": workspace, "cause": cause, "since_us": since_us, "generation": 1}
+        upsert(self._connection, rerun_requests, [row], add=("generation",), keep=("since_us",))
+
+    def waiting(self, workspace: str) -> dict[str, int]:
+        """Return the generation of every request, by cause."""
+        rows = self._connection.execute(
+            select(rerun_requests.c.cause, rerun_requests.c.generation).where(rerun_requests.c.workspace == workspace)
+        )
+        return {row[0]: row[1] for row in sorted(rows)}
+
+    def workspaces(self) -> list[str]:
+        """Return the workspaces with requests."""
+        return sorted(self._connection.execute(select(rerun_requests.c.workspace).distinct()).scalars())
+
+    def take(self, workspace: str) -> list[str]:
+        """Remove and return the causes of all requests, in order."""
+        causes = list(self.waiting(workspace))
+        if causes:
+            self._connection.execute(delete(rerun_requests).where(rerun_requests.c.workspace == workspace))
+        return causes
+
+
+def _to_pending(row: Any) -> Pending:
+    return Pending(row.record_id, row.number, row.since_us, row.generation, load(row.cause))

@@ -1,0 +1,180 @@
+"""Runs, the decision log, enrollments, and answers kept for repeated requests, within one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from reallot.storage.documents import dump, load
+from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
+from reallot.storage.errors import NotFound
+from reallot.storage.tables import decisions, enrollments, requests, runs
+
+_DOCUMENTS = ("cause", "selection", "counts", "body")
+_PLAIN = [f.name for f in fields(Run) if f.name not in (*_DOCUMENTS, "schedule_id")]
+_UNFINISHED = ("PENDING", "RUNNING")
+
+
+def _to_run(row: Any) -> Run:
+    values = row._mapping
+    return Run(
+        schedule_id=values["schedule_id"] or "",
+        **{name: load(values[name]) for name in _DOCUMENTS},
+        **{name: values[name] for name in _PLAIN},
+    )
+
+
+def _to_row(workspace: str, run: Run) -> dict[str, Any]:
+    return {
+        "workspace": workspace,
+        # NULL, so that only runs of schedules are held to one for a firing.
+        "schedule_id": run.schedule_id or None,
+        **{name: dump(getattr(run, name)) for name in _DOCUMENTS},
+        **{name: getattr(run, name) for name in _PLAIN},
+    }
+
+
+class RunRepository:
+    """Runs of all workspaces. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(self, workspace: str, run: Run) -> bool:
+        """Store a new run. False if the run of this schedule and firing exists already; nothing is stored then."""
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(insert(runs), [_to_row(workspace, run)])
+        except IntegrityError:
+            return False
+        return True
+
+    def get(self, workspace: str, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            NotFound: there is none.
+        """
+        row = self._connection.execute(select(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id)).first()
+        if row is None:
+            raise NotFound("run", run_id)
+        return _to_run(row)
+
+    def page(
+        self,
+        workspace: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        schedule_id: str = "",
+        before: tuple[int, str] | None = None,
+        limit: int = 50,
+    ) -> list[Run]:
+        """Return up to `limit` runs older than `before` (creation, id), newest first."""
+        c = runs.c
+        statement = select(runs).where(c.workspace == workspace).order_by(c.create_us.desc(), c.run_id.desc()).limit(limit)
+        if kinds:
+            statement = statement.where(c.kind.in_(list(kinds)))
+        if schedule_id:
+            statement = statement.where(c.schedule_id == schedule_id)
+        if before is not None:
+            statement = statement.where(or_(c.create_us < before[0], (c.create_us == before[0]) & (c.run_id < before[1])))
+        return [_to_run(row) for row in self._connection.execute(statement)]
+
+    def unfinished(self, workspace: str) -> list[Run]:
+        """Return the runs that wait or work, in order of creation."""
+        c = runs.c
+        statement = select(runs).where(c.workspace == workspace, c.state.in_(_UNFINISHED)).order_by(c.create_us, c.run_id)
+        return [_to_run(row) for row in self._connection.execute(statement)]
+
+    def update(self, workspace: str, run: Run) -> None:
+        """Store a run as given, but for `cancel_requested`, which only `request_cancel` sets."""
+        row = _to_row(workspace, run)
+        del row["cancel_requested"]
+        self._connection.execute(update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run.run_id).values(row))
+
+    def request_cancel(self, workspace: str, run_id: str) -> None:
+        """Ask a run to stop."""
+        self._connection.execute(
+            update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id).values(cancel_requested=True)
+        )
+
+
+class DecisionRepository:
+    """The decision log. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def of_record(self, workspace: str, record_id: str, before_id: int | None, limit: int) -> list[Decision]:
+        """Return up to `limit` lines of a record older than `before_id`, newest first."""
+        c = decisions.c
+        statement = select(decisions).where(c.workspace == workspace, c.record_id == record_id)
+        if before_id is not None:
+            statement = statement.where(c.decision_id < before_id)
+        return [_to_decision(row) for row in self._connection.execute(statement.order_by(c.decision_id.desc()).limit(limit))]
+
+    def of_run(self, workspace: str, run_id: str, after_id: int, limit: int) -> list[Decision]:
+        """Return up to `limit` lines of a run after `after_id`, in order."""
+        c = decisions.c
+        statement = select(decisions).where(c.workspace == workspace, c.run_id == run_id, c.decision_id > after_id)
+        return [_to_decision(row) for row in self._connection.execute(statement.order_by(c.decision_id).limit(limit))]
+
+
+def _to_decision(row: Any) -> Decision:
+    values = row._mapping
+    documents = {name: load(values[name]) for name in ("cause", "before", "after", "considered")}
+    plain = {name: values[name] for name in ("decision_id", "record_id", "time_us", "status", "reason", "rule_id", "run_id")}
+    return Decision(**plain, **documents)
+
+
+class EnrollmentRepository:
+    """Enrollments. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def page(
+        self,
+        workspace: str,
+        *,
+        record_id: str = "",
+        sequence_id: str = "",
+        state: str = "",
+        before: tuple[int, str] | None = None,
+        limit: int = 50,
+    ) -> list[Enrollment]:
+        """Return up to `limit` enrollments older than `before` (start, id), newest first."""
+        c = enrollments.c
+        statement = select(enrollments).where(c.workspace == workspace)
+        for column, value in ((c.record_id, record_id), (c.sequence_id, sequence_id), (c.state, state)):
+            if value:
+                statement = statement.where(column == value)
+        if before is not None:
+            statement = statement.where(or_(c.start_us < before[0], (c.start_us == before[0]) & (c.enrollment_id < before[1])))
+        rows = self._connection.execute(statement.order_by(c.start_us.desc(), c.enrollment_id.desc()).limit(limit))
+        names = [f.name for f in fields(Enrollment)]
+        return [Enrollment(**{name: row._mapping[name] for name in names}) for row in rows]
+
+
+class RequestRepository:
+    """Answers to requests that were carried out. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def find(self, workspace: str, request_id: str) -> StoredAnswer | None:
+        """Return the answer to a request; None if it was not carried out."""
+        c = requests.c
+        row = self._connection.execute(select(requests).where(c.workspace == workspace, c.request_id == request_id)).first()
+        return StoredAnswer(row.request_id, row.method, row.payload_hash, row.answer, row.time_us) if row else None
+
+    def keep(self, workspace: str, answer: StoredAnswer) -> None:
+        """Store the answer to a request."""
+        names = [f.name for f in fields(StoredAnswer)]
+        self._connection.execute(insert(requests), [{"workspace": workspace} | {name: getattr(answer, name) for name in names}])
+
+    def purge(self, before_us: int) -> int:
+        """Forget answers older than `before_us`; return how many."""
+        return int(self._connection.execute(delete(requests).where(requests.c.time_us < before_us)).rowcount)

@@ -1,0 +1,156 @@
+"""Sellers with their turns, loads and absences, within one transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from reallot.storage.dialect import chunks, upsert
+from reallot.storage.documents import dump, load
+from reallot.storage.entities import Load, OwnerKind, Seller, TimeOff, Turn
+from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
+
+_DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
+_PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
+
+
+def _to_seller(row: Any) -> Seller:
+    values = row._mapping
+    return Seller(
+        team_ids=tuple(load(values["team_ids"])),
+        **{name: load(values[name]) for name in _DOCUMENTS},
+        **{name: values[name] for name in _PLAIN},
+    )
+
+
+def _to_row(workspace: str, seller: Seller) -> dict[str, Any]:
+    return {
+        "workspace": workspace,
+        "team_ids": dump(list(seller.team_ids)),
+        **{name: dump(getattr(seller, name)) for name in _DOCUMENTS},
+        **{name: getattr(seller, name) for name in _PLAIN},
+    }
+
+
+class SellerRepository:
+    """Sellers of all workspaces, within one transaction. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, workspace: str, seller_ids: Iterable[str] | None = None) -> dict[str, Seller]:
+        """Return sellers by id, in order of their ids; None = all."""
+        statement = select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
+        if seller_ids is None:
+            return {row.seller_id: _to_seller(row) for row in self._connection.execute(statement)}
+        found: dict[str, Seller] = {}
+        for part in chunks(sorted(set(seller_ids))):
+            rows = self._connection.execute(statement.where(sellers.c.seller_id.in_(part)))
+            found.update((row.seller_id, _to_seller(row)) for row in rows)
+        return found
+
+    def page(self, workspace: str, after_id: str = "", limit: int = 50) -> list[Seller]:
+        """Return up to `limit` sellers with an id greater than `after_id`, by id."""
+        statement = select(sellers).where(sellers.c.workspace == workspace, sellers.c.seller_id > after_id)
+        return [_to_seller(row) for row in self._connection.execute(statement.order_by(sellers.c.seller_id).limit(limit))]
+
+    def lock(self, workspace: str, seller_ids: Iterable[str]) -> None:
+        """Hold the rows of sellers, in order of their ids, until the transaction ends (SQLite holds the whole database)."""
+        if self._connection.dialect.name != "sqlite":
+            for part in chunks(sorted(set(seller_ids))):
+                statement = select(sellers.c.seller_id).where(sellers.c.workspace == workspace, sellers.c.seller_id.in_(part))
+                self._connection.execute(statement.order_by(sellers.c.seller_id).with_for_update()).all()
+
+    def upsert(self, workspace: str, rows: Sequence[Seller]) -> None:
+        """Store sellers as given."""
+        upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])
+
+    def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
+        """Remove sellers with their turns and absences; return how many existed."""
+        removed = 0
+        for part in chunks(list(seller_ids)):
+            for table in (turns, time_off, sellers):
+                result = self._connection.execute(delete(table).where(table.c.workspace == workspace, table.c.seller_id.in_(part)))
+            removed += result.rowcount
+        return removed
+
+    def owned_count(self, workspace: str, seller_id: str) -> int:
+        """Return how many records, active or not, the seller owns."""
+        statement = (
+            select(func.count())
+            .select_from(records)
+            .where(
+                records.c.workspace == workspace,
+                records.c.owner_id == seller_id,
+                records.c.owner_kind == OwnerKind.SELLER.value,
+            )
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def turns(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Turn]:
+        """Return the turns of sellers; None = of all."""
+        statement = select(turns).where(turns.c.workspace == workspace)
+        if seller_ids is not None:
+            statement = statement.where(turns.c.seller_id.in_(list(seller_ids)))
+        rows = self._connection.execute(statement.order_by(turns.c.seller_id, turns.c.record_type))
+        return [Turn(row.seller_id, row.record_type, row.order, row.time_us) for row in rows]
+
+    def set_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
+        """Store turns as given; the workspace's counter never falls behind them."""
+        if not rows:
+            return
+        upsert(
+            self._connection,
+            turns,
+            [
+                {
+                    "workspace": workspace,
+                    "seller_id": row.seller_id,
+                    "record_type": row.record_type,
+                    "order": row.order,
+                    "time_us": row.time_us,
+                }
+                for row in rows
+            ],
+        )
+        highest = max(row.order for row in rows)
+        upsert(self._connection, workspaces, [{"workspace": workspace}])
+        self._connection.execute(
+            update(workspaces)
+            .where(workspaces.c.workspace == workspace, workspaces.c.turn_number < highest)
+            .values(turn_number=highest)
+        )
+
+    def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
+        """Return what sellers carry; None = all sellers."""
+        statement = select(loads).where(loads.c.workspace == workspace)
+        if seller_ids is not None:
+            statement = statement.where(loads.c.seller_id.in_(list(seller_ids)))
+        rows = self._connection.execute(statement.order_by(loads.c.seller_id, loads.c.record_type, loads.c.segment_id))
+        return [Load(row.seller_id, row.record_type, row.segment_id, row.effort, row.records) for row in rows]
+
+    def time_off(self, workspace: str, from_us: int, seller_ids: Iterable[str] | None = None) -> list[TimeOff]:
+        """Return absences that end after `from_us`, by seller and start; None = of all sellers."""
+        statement = select(time_off).where(time_off.c.workspace == workspace, time_off.c.end_us > from_us)
+        if seller_ids is not None:
+            statement = statement.where(time_off.c.seller_id.in_(list(seller_ids)))
+        rows = self._connection.execute(statement.order_by(time_off.c.seller_id, time_off.c.start_us, time_off.c.time_off_id))
+        return [TimeOff(row.seller_id, row.time_off_id, row.start_us, row.end_us, row.note) for row in rows]
+
+    def add_time_off(self, workspace: str, rows: Sequence[TimeOff]) -> None:
+        """Store absences; one with the same id is replaced."""
+        names = [f.name for f in fields(TimeOff)]
+        upsert(
+            self._connection,
+            time_off,
+            [{"workspace": workspace} | {name: getattr(row, name) for name in names} for row in rows],
+        )
+
+    def remove_time_off(self, workspace: str, seller_id: str, time_off_ids: Sequence[str]) -> int:
+        """Remove absences of a seller; return how many existed."""
+        c = time_off.c
+        statement = delete(time_off).where(
+            c.workspace == workspace, c.seller_id == seller_id, c.time_off_id.in_(list(time_off_ids))
+        )
+        return int(self._connection.execute(statement).rowcount)

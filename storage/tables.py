@@ -1,0 +1,285 @@
+"""The tables. Texts that may be missing are "" rather than NULL; instants are microseconds since the epoch in UTC.
+
+JSON documents are kept as text, written with sorted keys, so that equal documents are equal texts on every engine.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, Text, primary_key=True)
+
+
+def _text(name: str, default: str = "") -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=text(f"'{default}'"))
+
+
+def _number(name: str, default: int = 0) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text(str(default)))
+
+
+def _instant(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=True)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+_AutoId = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table("meta", metadata, _key("name"), _text("value"))
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    _key("workspace"),
+    _number("event_number"),
+    _number("turn_number"),
+    _number("pending_number"),
+    _number("config_version"),
+)
+
+config = Table(
+    "config",
+    metadata,
+    _key("workspace"),
+    _key("kind"),
+    _key("id"),
+    _text("body", "{}"),
+    _number("version"),
+    _number("create_us"),
+    _number("update_us"),
+)
+
+config_changes = Table(
+    "config_changes",
+    metadata,
+    Column("change_id", _AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _text("kind"),
+    _text("id"),
+    _number("time_us"),
+    _text("actor"),
+    _text("before"),
+    _text("after"),
+    Index(None, "workspace", "change_id"),
+)
+
+records = Table(
+    "records",
+    metadata,
+    _key("workspace"),
+    _key("record_id"),
+    _text("record_type"),
+    _text("fields", "{}"),
+    _text("related", "{}"),
+    _flag("active"),
+    _text("owner_kind"),
+    _text("owner_id"),
+    _number("priority", 50),
+    _number("value_units"),
+    _number("effort", 1),
+    _number("created_us"),
+    _text("created_by"),
+    _text("group_key"),
+    _text("segment_id"),
+    _text("previous_segment_id"),
+    _text("previous_owner_kind"),
+    _text("previous_owner_id"),
+    _text("segmentation"),
+    _text("assignment"),
+    _text("connection"),
+    _text("reason"),
+    _text("rule_id"),
+    _text("run_id"),
+    _number("attempts"),
+    _instant("last_attempt_us"),
+    _instant("next_try_us"),
+    _instant("overdue_us"),
+    _instant("waiting_since_us"),
+    _text("enrollment_id"),
+    _text("sequence_id"),
+    _number("sequence_version"),
+    _number("step"),
+    _number("version"),
+    _number("create_us"),
+    _number("update_us"),
+    Index(None, "workspace", "record_type", "segment_id", "assignment"),
+    Index(None, "workspace", "owner_id"),
+)
+
+pending = Table(
+    "pending",
+    metadata,
+    _key("workspace"),
+    _key("record_id"),
+    _number("number"),
+    _number("since_us"),
+    _number("generation", 1),
+    _text("cause", "{}"),
+    Index(None, "workspace", "number"),
+)
+
+rerun_requests = Table("rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1))
+
+sellers = Table(
+    "sellers",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    _text("display_name"),
+    _number("priority", 50),
+    _text("ramp_up", "null"),
+    _text("attributes", "{}"),
+    _text("skills", "{}"),
+    _text("team_ids", "[]"),
+    _flag("assignable"),
+    _flag("roles_ok"),
+    _number("weight", 1),
+    _text("capacity", "{}"),
+    _text("calendar", "null"),
+    _number("version"),
+    _number("create_us"),
+    _number("update_us"),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    _key("record_type"),
+    _key("segment_id"),
+    _number("effort"),
+    _number("records"),
+)
+
+turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
+
+time_off = Table(
+    "time_off",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    _key("time_off_id"),
+    _number("start_us"),
+    _number("end_us"),
+    _text("note"),
+)
+
+enrollments = Table(
+    "enrollments",
+    metadata,
+    _key("workspace"),
+    _key("enrollment_id"),
+    _text("record_id"),
+    _text("sequence_id"),
+    _number("sequence_version"),
+    _number("step", 1),
+    _text("state"),
+    _number("start_us"),
+    _instant("end_us"),
+    _text("end_reason"),
+    Index(None, "workspace", "record_id"),
+    Index(None, "workspace", "sequence_id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _key("workspace"),
+    _key("run_id"),
+    _text("kind"),
+    _text("state"),
+    _text("stage"),
+    _text("cause", "null"),
+    _text("selection", "null"),
+    Column("schedule_id", Text, nullable=True),
+    _instant("firing_us"),
+    _number("limit"),
+    _number("seed"),
+    _number("time_limit_us"),
+    _number("create_us"),
+    _instant("start_us"),
+    _instant("end_us"),
+    _text("counts", "{}"),
+    _flag("cancel_requested"),
+    _text("failure"),
+    _text("body", "null"),
+    _number("version"),
+    UniqueConstraint("workspace", "schedule_id", "firing_us"),
+    Index(None, "workspace", "create_us", "run_id"),
+    Index(None, "workspace", "state"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", _AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _text("record_id"),
+    _number("time_us"),
+    _text("cause", "null"),
+    _text("status"),
+    _text("reason"),
+    _text("before", "null"),
+    _text("after", "null"),
+    _text("rule_id"),
+    _text("run_id"),
+    _text("considered", "null"),
+    Index(None, "workspace", "record_id", "decision_id"),
+    Index(None, "workspace", "run_id", "decision_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _key("workspace"),
+    Column("number", BigInteger, primary_key=True),
+    _text("kind"),
+    _text("record_id"),
+    _text("record_type"),
+    _number("time_us"),
+    _text("before", "null"),
+    _text("after", "null"),
+    _text("changed_fields", "[]"),
+    _text("cause", "null"),
+    _text("run_id"),
+    _text("sentence", "null"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    Column("number", BigInteger, primary_key=True),
+    _text("kind"),
+    _number("time_us"),
+    Column("body", Text, nullable=True),
+    _instant("acknowledged_us"),
+)
+
+schedules = Table("schedules", metadata, _key("workspace"), _key("schedule_id"), _instant("next_us"), _instant("last_us"))
+
+requests = Table(
+    "requests",
+    metadata,
+    _key("workspace"),
+    _key("request_id"),
+    _text("method"),
+    _text("payload_hash"),
+    Column("answer", LargeBinary, nullable=False),
+    _number("time_us"),
+    Index(None, "time_us"),
+)

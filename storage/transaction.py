@@ -1,0 +1,56 @@
+"""A transaction: the repositories over one connection, and what its commit has to tell."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from reallot.storage.configuration import ConfigRepository, ScheduleRepository
+from reallot.storage.contract import Signal
+from reallot.storage.entities import Outcome, Transition
+from reallot.storage.events import EventRepository
+from reallot.storage.numbering import EventBuffer
+from reallot.storage.pending import PendingRepository, RerunRepository
+from reallot.storage.records import RecordRepository
+from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
+from reallot.storage.sellers import SellerRepository
+
+
+class ReadTransaction:
+    """One consistent snapshot. Belongs to one thread."""
+
+    def __init__(self, connection: Connection, buffer: EventBuffer | None = None) -> None:
+        self.connection = connection
+        self.config = ConfigRepository(connection)
+        self.schedules = ScheduleRepository(connection)
+        self.sellers = SellerRepository(connection)
+        self.pending = PendingRepository(connection)
+        self.reruns = RerunRepository(connection)
+        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
+        self.runs = RunRepository(connection)
+        self.decisions = DecisionRepository(connection)
+        self.enrollments = EnrollmentRepository(connection)
+        self.requests = RequestRepository(connection)
+        self.events = EventRepository(connection, buffer)
+
+
+class WriteTransaction(ReadTransaction):
+    """A unit of work: all of it is committed or nothing. Belongs to the writer thread."""
+
+    def __init__(self, connection: Connection, now_us: int) -> None:
+        self.buffer = EventBuffer()
+        super().__init__(connection, self.buffer)
+        self.now_us = now_us
+        self.signals: set[Signal] = set()
+
+    def signal(self, workspace: str, topic: str) -> None:
+        """Have a topic of the workspace announced once this is committed."""
+        self.signals.add(Signal(workspace, topic))
+
+    def commit_records(self, workspace: str, transitions: Sequence[Transition]) -> list[Outcome]:
+        """Carry out transitions (see `RecordRepository.commit`) and announce what they change."""
+        outcomes = self.records.commit(workspace, transitions, self.now_us)
+        if any(t.event is not None for t in transitions):
+            self.signal(workspace, "events")
+        if any(t.mark is not None for t in transitions):
+            self.signal(workspace, "pending")
+        return outcomes
