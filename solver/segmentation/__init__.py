@@ -1,1 +1,25 @@
 """Conditions to segment and rule: CEL checked against a schema and evaluated over columns."""
+
+from reallot.solver.segmentation.condition import Condition, compile_condition
+from reallot.solver.segmentation.errors import ConditionError, TooManyPairs
+from reallot.solver.segmentation.evaluation import evaluate, first_match, frame_from_json, frame_of
+from reallot.solver.segmentation.matching import Matches, match_sellers
+from reallot.solver.segmentation.schema import Field, FieldType, Schema, field_id_fault, seller_schema
+
+__all__ = [
+    "Condition",
+    "ConditionError",
+    "Field",
+    "FieldType",
+    "Matches",
+    "Schema",
+    "TooManyPairs",
+    "compile_condition",
+    "evaluate",
+    "field_id_fault",
+    "first_match",
+    "frame_from_json",
+    "frame_of",
+    "match_sellers",
+    "seller_schema",
+]

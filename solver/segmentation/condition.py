@@ -1,0 +1,88 @@
+"""A condition, ready to be evaluated over columns."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from reallot.solver.segmentation.cel import check
+from reallot.solver.segmentation.lowering import Lowering
+from reallot.solver.segmentation.schema import Schema
+
+Read = tuple[str, str]
+"""Root and field that a condition reads, e.g. ("record", "country") or ("seller", "skills.enterprise")."""
+
+
+@dataclass(frozen=True)
+class Conjunct:
+    """One operand of a condition's outermost `&&`. `equality` = (seller column, record column) if it is just that."""
+
+    column: pl.Expr
+    roots: frozenset[str]
+    equality: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A compiled condition. Thread-safe.
+
+    Attributes:
+        text: As written.
+        reads: The fields it reads.
+        uses_now: Its answer changes with the clock alone.
+        column: Its truth over a frame with columns `<root>.<field>`; null counts as false.
+        conjuncts: The operands of its outermost `&&`.
+    """
+
+    text: str
+    reads: frozenset[Read]
+    uses_now: bool
+    column: pl.Expr
+    conjuncts: tuple[Conjunct, ...]
+
+    def fields(self, root: str) -> tuple[str, ...]:
+        """Return the fields of one root that it reads, sorted."""
+        return tuple(sorted(field for r, field in self.reads if r == root))
+
+
+def compile_condition(text: str, roots: Mapping[str, Schema]) -> Condition:
+    """Check and lower a condition.
+
+    Args:
+        text: CEL, e.g. `record.revenue >= 1000000.0 && seller.country == record.country`.
+        roots: Schemas of the names that may be used.
+
+    Raises:
+        ConditionError: it cannot be used; carries the place of the fault.
+    """
+    checked = check(text, roots)
+    whole = Lowering(checked, text, roots)
+    column = whole.lower(checked.expr).column
+    conjuncts = tuple(_conjunct(node, checked, text, roots) for node in _conjunct_nodes(checked.expr))
+    return Condition(text, frozenset(whole.reads), whole.uses_now, column, conjuncts)
+
+
+def _conjunct_nodes(node: Any) -> Iterator[Any]:
+    if node.WhichOneof("expr_kind") == "call_expr" and node.call_expr.function == "_&&_":
+        for argument in node.call_expr.args:
+            yield from _conjunct_nodes(argument)
+    else:
+        yield node
+
+
+def _conjunct(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> Conjunct:
+    lowering = Lowering(checked, text, roots)
+    column = lowering.lower(node).column
+    return Conjunct(column, frozenset(root for root, _ in lowering.reads), _equality(node, checked, text, roots))
+
+
+def _equality(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> tuple[str, str] | None:
+    if node.WhichOneof("expr_kind") != "call_expr" or node.call_expr.function != "_==_":
+        return None
+    sides = [Lowering(checked, text, roots).lower(argument) for argument in node.call_expr.args]
+    # Folded texts and days are equal under another form than the stored one: no plain join.
+    if any(side.field is None or side.folded or side.kind == "instant" for side in sides):
+        return None
+    names = {side.field[0]: ".".join(side.field) for side in sides if side.field}
+    return (names["seller"], names["record"]) if set(names) == {"seller", "record"} else None

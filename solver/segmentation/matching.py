@@ -1,0 +1,105 @@
+"""Which sellers fit which records, for conditions over both.
+
+A condition is evaluated once for every distinct combination of the record fields that it reads, against all sellers. Conjuncts
+that concern one side only filter that side first; equalities between both sides become joins.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reallot.solver.segmentation.condition import Condition
+from reallot.solver.segmentation.errors import TooManyPairs
+from reallot.solver.segmentation.lowering import NOW
+
+MAX_PAIRS = 20_000_000
+_COMBINATION, _SELLER = "#combination", "#seller"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Sellers by combination of record values.
+
+    Attributes:
+        combination_of: Combination of each record: int32, shape (records,).
+        start: First position of each combination in `seller`: int64, shape (combinations + 1,).
+        seller: Rows of the sellers frame that fit, ascending within a combination: int32.
+    """
+
+    combination_of: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int64]
+    seller: npt.NDArray[np.int32]
+
+    def sellers_of(self, combination: int) -> npt.NDArray[np.int32]:
+        """Return the sellers that fit one combination."""
+        return self.seller[self.start[combination] : self.start[combination + 1]]
+
+
+def match_sellers(
+    condition: Condition, records: pl.DataFrame, sellers: pl.DataFrame, *, now_us: int, max_pairs: int = MAX_PAIRS
+) -> Matches:
+    """Return the sellers that fit each record.
+
+    Args:
+        condition: Compiled over the roots "record" and "seller".
+        records: Frame with a column for every record field that it reads.
+        sellers: Frame with a column for every seller field that it reads.
+        now_us: The present instant.
+        max_pairs: Most pairs that are evaluated.
+
+    Raises:
+        TooManyPairs: there would be more.
+    """
+    names = [f"record.{field}" for field in condition.fields("record")]
+    combination_of, combinations = _combinations(records, names)
+    candidates = sellers.with_row_index(_SELLER)
+    moment = pl.lit(now_us, dtype=pl.Int64).alias(NOW)
+    joins: list[tuple[str, str]] = []
+    rest: list[pl.Expr] = []
+    for conjunct in condition.conjuncts:
+        if conjunct.roots <= {"seller"}:
+            candidates = candidates.with_columns(moment).filter(conjunct.column.fill_null(value=False))
+        elif conjunct.roots == {"record"}:
+            combinations = combinations.with_columns(moment).filter(conjunct.column.fill_null(value=False))
+        elif conjunct.equality is not None:
+            joins.append(conjunct.equality)
+        else:
+            rest.append(conjunct.column)
+    pairs = _pair(combinations, candidates, joins, max_pairs, tuple(condition.fields("record")))
+    for column in rest:
+        pairs = pairs.with_columns(moment).filter(column.fill_null(value=False))
+    ordered = pairs.select(_COMBINATION, _SELLER).sort(_COMBINATION, _SELLER)
+    counts = np.bincount(ordered[_COMBINATION].to_numpy(), minlength=int(combination_of.max(initial=-1)) + 1)
+    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Matches(combination_of, start, ordered[_SELLER].to_numpy().astype(np.int32))
+
+
+def _combinations(records: pl.DataFrame, names: list[str]) -> tuple[npt.NDArray[np.int32], pl.DataFrame]:
+    if not names:
+        combinations = pl.DataFrame({_COMBINATION: pl.Series([0], dtype=pl.UInt32)})
+        return np.zeros(records.height, dtype=np.int32), combinations
+    distinct = records.select(names).unique(maintain_order=True).with_row_index(_COMBINATION)
+    numbered = records.select(names).join(distinct, on=names, how="left", nulls_equal=True, maintain_order="left")
+    return numbered[_COMBINATION].to_numpy().astype(np.int32), distinct
+
+
+def _pair(
+    combinations: pl.DataFrame, sellers: pl.DataFrame, joins: list[tuple[str, str]], max_pairs: int, fields: tuple[str, ...]
+) -> pl.DataFrame:
+    combinations = combinations.drop(NOW, strict=False)
+    sellers = sellers.drop(NOW, strict=False)
+    if not joins:
+        _guard(combinations.height * sellers.height, max_pairs, fields)
+        return combinations.join(sellers, how="cross")
+    seller_keys, record_keys = [s for s, _ in joins], [r for _, r in joins]
+    weights = sellers.group_by(seller_keys).len().rename({"len": "#weight"})
+    sizes = combinations.join(weights, left_on=record_keys, right_on=seller_keys, how="inner")
+    _guard(int(sizes["#weight"].sum() or 0), max_pairs, fields)
+    return combinations.join(sellers, left_on=record_keys, right_on=seller_keys, how="inner", coalesce=False)
+
+
+def _guard(pairs: int, limit: int, fields: tuple[str, ...]) -> None:
+    if pairs > limit:
+        raise TooManyPairs(tuple(f"record.{field}" for field in fields), pairs, limit)
