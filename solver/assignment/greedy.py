@@ -1,0 +1,59 @@
+"""One record after the other, the most urgent first, each to its best option that has room: the sequential rule itself.
+
+Serves as the first plan before the flow is solved, and as the method where records take different efforts.
+"""
+
+import numpy as np
+
+from reallot.solver.assignment.positions import order_of
+from reallot.solver.assignment.problem import Ints, Policy, Problem
+
+
+def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
+    """Return the option of each record (-1 = unassigned) and the assigned records in the order of their turns."""
+    free = problem.cap_free.copy()
+    paths = _cap_paths(problem)
+    orders = [order_of(scope, problem.records) for scope in problem.scopes]
+    places = problem.places()
+    given = np.zeros_like(places)
+    option_of = np.full(problem.records, -1, dtype=np.int64)
+    turns: list[int] = []
+    for record in problem.urgency().tolist():
+        kind = int(problem.class_of[record])
+        options = np.arange(problem.option_start[kind], problem.option_start[kind + 1])
+        effort = int(problem.effort[kind])
+        room = np.where(problem.option_cap[options] < 0, effort, free[paths[problem.option_cap[options]]].min(axis=1))
+        options = options[room >= effort] if effort else options[room >= 0]
+        if not len(options):
+            continue
+        chosen = int(options[_best(problem, orders, places, given, options)])
+        option_of[record] = chosen
+        turns.append(record)
+        node = int(problem.option_cap[chosen])
+        while node >= 0:
+            free[node] -= effort
+            node = int(problem.cap_parent[node])
+        if (scope := int(problem.option_scope[chosen])) >= 0:
+            balancing = problem.scopes[scope].policy is Policy.LOAD_BALANCING
+            given[scope, problem.option_seller[chosen]] += effort if balancing else 1
+    return option_of, np.array(turns, dtype=np.int64)
+
+
+def _cap_paths(problem: Problem) -> Ints:
+    """Return the nodes around each capacity node, itself first, the last repeated: int64, shape (c, depth)."""
+    rows = [np.arange(len(problem.cap_free), dtype=np.int64)]
+    while len(rows[-1]) and (problem.cap_parent[rows[-1]] >= 0).any():
+        parent = problem.cap_parent[rows[-1]]
+        rows.append(np.where(parent >= 0, parent, rows[-1]))
+    # A last row, never chosen, lets an index of -1 be looked up.
+    return np.column_stack(rows) if len(rows[0]) else np.zeros((1, 1), dtype=np.int64)
+
+
+def _best(problem: Problem, orders: list, places: Ints, given: Ints, options: Ints) -> int:  # type: ignore[type-arg]
+    scope, seller = problem.option_scope[options], problem.option_seller[options]
+    position = np.zeros(len(options), dtype=np.int64)
+    for index in np.unique(scope[scope >= 0]):
+        members = scope == index
+        position[members] = orders[index].costs(places[index, seller[members]], given[index, seller[members]])
+    keys = (options, position, scope, problem.option_fit[options], problem.option_bucket[options], problem.option_rank[options])
+    return int(np.lexsort(keys)[0])

@@ -1,0 +1,125 @@
+"""The assignment problem as columns: classes of equal records, their options, capacity as a forest, policies as scopes."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+class Policy(enum.StrEnum):
+    """How a scope hands out units, one after the other."""
+
+    ROUND_ROBIN = "ROUND_ROBIN"
+    """To the seller of the highest priority; among equals to the one whose last unit is oldest."""
+    LOAD_BALANCING = "LOAD_BALANCING"
+    """To the seller with the most free capacity; ties as in round robin."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A policy with its order: the sellers it serves, as they stood before the batch.
+
+    Attributes:
+        scope_id: Name, for the level's id.
+        policy: The policy.
+        seller: The sellers: int32, shape (m,), each once.
+        priority: Higher is served first: int64, shape (m,).
+        turn: Number of the seller's last unit, 0 = never: int64, shape (m,).
+        free: Free capacity: int64, shape (m,); read by load balancing only.
+    """
+
+    scope_id: str
+    policy: Policy
+    seller: npt.NDArray[np.int32]
+    priority: Ints
+    turn: Ints
+    free: Ints
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be decided. n records in k classes with j options; c capacity nodes.
+
+    Attributes:
+        class_of: Class of each record: int32, shape (n,). Records of a class have the same options.
+        priority: 100 = most urgent: int64, shape (n,).
+        age_us: Instant from which the record's age counts; smaller is older: int64, shape (n,).
+        key: Rank of the record's id, for the last tie-break: int64, shape (n,), each once.
+        effort: Capacity units that a record of the class takes: int64, shape (k,).
+        option_start: First option of each class: int64, shape (k + 1,).
+        option_seller: Seller: int32, shape (j,).
+        option_rank: Rank of the rule among the record's own matching rules, 0 first: int64, shape (j,).
+        option_bucket: Availability, 0 = now: int64, shape (j,).
+        option_fit: Cost of the fit, ≥ 0: int64, shape (j,).
+        option_scope: Position in `scopes`, -1 = none: int32, shape (j,).
+        option_cap: Capacity node at which a unit counts first, -1 = it passes all maxima: int32, shape (j,).
+        cap_free: What is free at each capacity node; below 0 counts as 0: int64, shape (c,).
+        cap_parent: The node around it, -1 = none: int32, shape (c,).
+        scopes: In the order of their levels.
+    """
+
+    class_of: npt.NDArray[np.int32]
+    priority: Ints
+    age_us: Ints
+    key: Ints
+    effort: Ints
+    option_start: Ints
+    option_seller: npt.NDArray[np.int32]
+    option_rank: Ints
+    option_bucket: Ints
+    option_fit: Ints
+    option_scope: npt.NDArray[np.int32]
+    option_cap: npt.NDArray[np.int32]
+    cap_free: Ints
+    cap_parent: npt.NDArray[np.int32]
+    scopes: tuple[Scope, ...] = ()
+
+    @property
+    def records(self) -> int:
+        """Number of records."""
+        return len(self.class_of)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.option_start) - 1
+
+    @property
+    def options(self) -> int:
+        """Number of options."""
+        return len(self.option_seller)
+
+    def urgency(self) -> Ints:
+        """Return the records from the most to the least urgent: by priority, then age, then key: int64, shape (n,)."""
+        return np.lexsort((self.key, self.age_us, -self.priority))
+
+    def weights(self) -> Ints:
+        """Return what it costs to leave each record out: dense ranks of (priority, age), 1 = least urgent: int64, shape (n,).
+
+        Sets of records that can be covered together form a transversal matroid, so the heaviest coverable set under any positive
+        weights that grow with urgency is the lexicographically best one.
+        """
+        if not self.records:
+            return np.zeros(0, dtype=np.int64)
+        order = np.lexsort((self.age_us, -self.priority))
+        priority, age = self.priority[order], self.age_us[order]
+        differs = (priority[1:] != priority[:-1]) | (age[1:] != age[:-1])
+        step = np.concatenate([[0], np.cumsum(differs)])
+        weights = np.empty(self.records, dtype=np.int64)
+        weights[order] = step[-1] - step + 1
+        return weights
+
+    def class_of_option(self) -> npt.NDArray[np.int32]:
+        """Return the class of each option: int32, shape (j,)."""
+        return np.repeat(np.arange(self.classes, dtype=np.int32), np.diff(self.option_start))
+
+    def places(self) -> Ints:
+        """Return the place of each seller in each scope, -1 = not in it: int64, shape (scopes, sellers)."""
+        highest = max([int(a.max(initial=-1)) for a in (self.option_seller, *(scope.seller for scope in self.scopes))])
+        found = np.full((len(self.scopes), highest + 1), -1, dtype=np.int64)
+        for index, scope in enumerate(self.scopes):
+            found[index, scope.seller] = np.arange(len(scope.seller))
+        return found

@@ -1,0 +1,167 @@
+"""Small assignment problems, and the definition of a best plan by trying all of them."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from reallot.solver.assignment import Policy, Problem, Scope
+
+
+@dataclass(frozen=True)
+class Option:
+    seller: int
+    rank: int = 0
+    bucket: int = 0
+    fit: int = 0
+    scope: int = 0
+    cap: int | None = None
+
+
+def a_scope(
+    turns: Sequence[int],
+    policy: Policy = Policy.ROUND_ROBIN,
+    free: Sequence[int] | None = None,
+    priority: Sequence[int] | None = None,
+    name: str = "rr",
+) -> Scope:
+    m = len(turns)
+    return Scope(
+        name,
+        policy,
+        np.arange(m, dtype=np.int32),
+        np.array(priority or [50] * m, dtype=np.int64),
+        np.array(turns, dtype=np.int64),
+        np.array(free if free is not None else [1000] * m, dtype=np.int64),
+    )
+
+
+def a_problem(
+    classes: Sequence[Sequence[Option]],
+    class_of: Sequence[int],
+    free: Sequence[int],
+    scopes: Sequence[Scope] = (),
+    parent: Sequence[int] | None = None,
+    priority: Sequence[int] | None = None,
+    age: Sequence[int] | None = None,
+    effort: Sequence[int] | None = None,
+) -> Problem:
+    options = [option for kind in classes for option in kind]
+    n = len(class_of)
+    return Problem(
+        class_of=np.array(class_of, dtype=np.int32),
+        priority=np.array(priority or [50] * n, dtype=np.int64),
+        age_us=np.array(age if age is not None else range(n), dtype=np.int64),
+        key=np.arange(n, dtype=np.int64),
+        effort=np.array(effort or [1] * len(classes), dtype=np.int64),
+        option_start=np.cumsum([0, *(len(kind) for kind in classes)]).astype(np.int64),
+        option_seller=np.array([o.seller for o in options], dtype=np.int32),
+        option_rank=np.array([o.rank for o in options], dtype=np.int64),
+        option_bucket=np.array([o.bucket for o in options], dtype=np.int64),
+        option_fit=np.array([o.fit for o in options], dtype=np.int64),
+        option_scope=np.array([o.scope for o in options], dtype=np.int32),
+        option_cap=np.array([o.seller if o.cap is None else o.cap for o in options], dtype=np.int32),
+        cap_free=np.array(free, dtype=np.int64),
+        cap_parent=np.array(parent or [-1] * len(free), dtype=np.int32),
+        scopes=tuple(scopes),
+    )
+
+
+def hand_out(scope: Scope, units: int) -> list[int]:
+    """The sequential rule, word for word: who gets each of the next units, alone and without maxima."""
+    free, turn = scope.free.tolist(), scope.turn.tolist()
+    clock, given = max([*turn, 0]) + 1, []
+    for _ in range(units):
+        balancing = scope.policy is Policy.LOAD_BALANCING
+
+        def order(i: int, balancing: bool = balancing) -> tuple[int, int, int, int]:
+            return (-free[i] if balancing else 0, -int(scope.priority[i]), turn[i], i)
+
+        chosen = min(range(len(turn)), key=order)
+        given.append(chosen)
+        free[chosen] -= 1
+        turn[chosen], clock = clock, clock + 1
+    return given
+
+
+def position_costs(scope: Scope, most: int) -> list[list[int]]:
+    """Place in the sequential order of the k-th unit of each seller."""
+    costs: list[list[int]] = [[] for _ in scope.seller]
+    for place, seller in enumerate(hand_out(scope, most)):
+        costs[seller].append(place)
+    return costs
+
+
+def plans(problem: Problem) -> Iterator[tuple[int, ...]]:
+    choices = [[-1, *range(int(problem.option_start[c]), int(problem.option_start[c + 1]))] for c in problem.class_of.tolist()]
+    for plan in itertools.product(*choices):
+        load = [0] * len(problem.cap_free)
+        for option in plan:
+            node = int(problem.option_cap[option]) if option >= 0 else -1
+            while node >= 0:
+                load[node] += 1
+                node = int(problem.cap_parent[node])
+        if all(used == 0 or used <= free for used, free in zip(load, problem.cap_free.tolist(), strict=True)):
+            yield plan
+
+
+def score(problem: Problem, plan: Sequence[int]) -> tuple[object, ...]:
+    """The levels in order; smaller is better. Positions enter by their rank only where several sellers compete."""
+    urgency = sorted({(-int(p), int(a)) for p, a in zip(problem.priority, problem.age_us, strict=True)})
+    left_out = tuple(
+        sum(1 for i, o in enumerate(plan) if o < 0 and (-int(problem.priority[i]), int(problem.age_us[i])) == u) for u in urgency
+    )
+    chosen = [o for o in plan if o >= 0]
+    sums = tuple(int(costs[chosen].sum()) for costs in (problem.option_rank, problem.option_bucket, problem.option_fit))
+    return left_out, sums
+
+
+@st.composite
+def problems(draw: st.DrawFn, *, scopes: int = 1, nested: bool = True) -> Problem:
+    sellers = draw(st.integers(1, 3))
+    kinds = draw(st.integers(1, 3))
+    records = draw(st.integers(0, 5))
+    segments = 2 if nested else 0
+    # Nodes: the sellers' totals first, then two segment caps for each seller.
+    free = [draw(st.integers(-1, 3)) for _ in range(sellers)] + [draw(st.integers(0, 2)) for _ in range(sellers * segments)]
+    parent = [-1] * sellers + [i // segments for i in range(sellers * segments)] if segments else [-1] * sellers
+
+    def option(kind: int) -> Option:
+        seller = draw(st.integers(0, sellers - 1))
+        leaf = sellers + seller * segments + kind % segments if segments and draw(st.booleans()) else seller
+        scope = draw(st.integers(0, scopes - 1))
+        return Option(seller, draw(st.integers(0, 1)), draw(st.integers(0, 2)), draw(st.integers(0, 1)), scope, leaf)
+
+    classes = [[option(kind) for _ in range(draw(st.integers(0, 4)))] for kind in range(kinds)]
+    found = [
+        a_scope(
+            [draw(st.integers(0, 9)) for _ in range(sellers)],
+            draw(st.sampled_from(Policy)),
+            free=free[:sellers],
+            priority=[draw(st.sampled_from([40, 50])) for _ in range(sellers)],
+            name=f"s{index}",
+        )
+        for index in range(scopes)
+    ]
+    return a_problem(
+        classes,
+        [draw(st.integers(0, kinds - 1)) for _ in range(records)],
+        free,
+        found,
+        parent,
+        priority=[draw(st.sampled_from([20, 50, 80])) for _ in range(records)],
+        age=[draw(st.integers(0, 3)) for _ in range(records)],
+    )
+
+
+def permuted(problem: Problem, order: Sequence[int]) -> Problem:
+    taken = np.array(order, dtype=np.int64)
+    return replace(
+        problem,
+        class_of=problem.class_of[taken],
+        priority=problem.priority[taken],
+        age_us=problem.age_us[taken],
+        key=problem.key[taken],
+    )
