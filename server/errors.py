@@ -54,9 +54,7 @@ def invalid(violations: Iterable[Violation]) -> ApiError:
     text = "; ".join(f"{v.field}: {v.description}" for v in found[:5])
     if len(found) > 5:
         text += f"; and {len(found) - 5} more"
-    return ApiError(
-        grpc.StatusCode.INVALID_ARGUMENT, found[0].reason, text, metadata={"field": found[0].field}, violations=found
-    )
+    return ApiError(grpc.StatusCode.INVALID_ARGUMENT, found[0].reason, text, metadata={"field": found[0].field}, violations=found)
 
 
 def invalid_field(field: str, description: str, reason: str = "INVALID_FIELD") -> ApiError:

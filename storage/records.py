@@ -10,7 +10,7 @@ from reallot.storage import capacity
 from reallot.storage.contract import RecordColumns, RecordFilter
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.documents import dump, load, owner_columns, owner_of
-from reallot.storage.entities import Decision, Outcome, OwnerKind, Record, Transition, Turn
+from reallot.storage.entities import Decision, EnrollmentChange, Outcome, OwnerKind, Record, Transition, Turn
 from reallot.storage.errors import VersionConflict
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository
@@ -235,20 +235,25 @@ def _made(transition: Transition, now_us: int) -> Transition:
         update_us=now_us,
         waiting_since_us=(after.waiting_since_us or now_us) if waits else None,
     )
-    if change is not None:
-        if change.end_reason:
-            after = replace(after, enrollment_id="", sequence_id="", sequence_version=0, step=0)
-        if change.start_sequence_id:
-            after = replace(
-                after,
-                enrollment_id=f"{after.record_id}/{version}",
-                sequence_id=change.start_sequence_id,
-                sequence_version=change.start_sequence_version,
-                step=change.start_step,
-            )
-        if change.move_to_step:
-            after = replace(after, step=change.move_to_step)
+    after = with_enrollment(after, change, version)
     return replace(transition, after=after)
+
+
+def with_enrollment(after: Record, change: EnrollmentChange | None, version: int) -> Record:
+    """Return a record with its enrollment columns as `change` leaves them once the record is stored as `version`."""
+    if change is None:
+        return after
+    if change.end_reason:
+        after = replace(after, enrollment_id="", sequence_id="", sequence_version=0, step=0)
+    if change.start_sequence_id:
+        after = replace(
+            after,
+            enrollment_id=f"{after.record_id}/{version}",
+            sequence_id=change.start_sequence_id,
+            sequence_version=change.start_sequence_version,
+            step=change.start_step,
+        )
+    return replace(after, step=change.move_to_step) if change.move_to_step else after
 
 
 def _enrollment_rows(workspace: str, transition: Transition, now_us: int) -> list[dict[str, Any]]:

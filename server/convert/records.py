@@ -1,0 +1,115 @@
+"""Records and what of them shows in events, between the contract and the entities."""
+
+from typing import Any
+
+from google.protobuf import json_format
+
+from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.solver.segmentation import FieldType
+from reallot.storage.entities import Json, Record
+from reallot.v1 import record_pb2
+
+_SEGMENTATION, _ASSIGNMENT, _CONNECTION = "SEGMENTATION_STATUS_", "ASSIGNMENT_STATUS_", "SEQUENCE_CONNECTION_STATUS_"
+
+
+def assignment_name(number: int) -> str:
+    """Return the stored name of an assignment status."""
+    return record_pb2.AssignmentStatus.Name(number).removeprefix(_ASSIGNMENT)  # type: ignore[arg-type]
+
+
+def assignment_status(name: str) -> record_pb2.AssignmentStatus.ValueType:
+    """Return the status of a stored name."""
+    return record_pb2.AssignmentStatus.Value(_ASSIGNMENT + (name or "UNSPECIFIED"))
+
+
+def connection_status(name: str) -> record_pb2.SequenceConnectionStatus.ValueType:
+    """Return the status of a stored name."""
+    return record_pb2.SequenceConnectionStatus.Value(_CONNECTION + (name or "UNSPECIFIED"))
+
+
+def enrollment_state(record: Record) -> record_pb2.EnrollmentState:
+    """Return what of a record's enrollment shows."""
+    return record_pb2.EnrollmentState(
+        enrollment_id=record.enrollment_id,
+        sequence_id=record.sequence_id,
+        sequence_version=record.sequence_version,
+        step=record.step,
+        status=connection_status(record.connection),
+    )
+
+
+def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = False) -> record_pb2.Record:
+    """Return a stored record as a message; fields that the schema no longer declares are left out."""
+    kind = config.record_types.get(record.record_type)
+    types = {f.id: f.type for f in kind.schema.fields} if kind else {}
+    return record_pb2.Record(
+        record_id=record.record_id,
+        record_type=record.record_type,
+        fields={name: from_stored(value, types[name]) for name, value in sorted(record.fields.items()) if name in types},
+        active=record.active,
+        owner=from_owner(record.owner),
+        priority=record.priority,
+        value_units=record.value_units,
+        created_time=from_us(record.created_us),
+        created_by=record.created_by,
+        effort=record.effort,
+        group_key=record.group_key,
+        related=dict(record.related),
+        segment_id=record.segment_id,
+        segmentation=record_pb2.SegmentationState(
+            status=record_pb2.SegmentationStatus.Value(_SEGMENTATION + (record.segmentation or "UNSPECIFIED")),
+            previous_segment_id=record.previous_segment_id,
+        ),
+        assignment=record_pb2.AssignmentState(
+            status=assignment_status(record.assignment),
+            reason=record.reason,
+            rule_id=record.rule_id,
+            run_id=record.run_id,
+            attempts=record.attempts,
+            last_attempt_time=maybe_from_us(record.last_attempt_us),
+            next_try_time=maybe_from_us(record.next_try_us),
+            overdue_time=maybe_from_us(record.overdue_us),
+            previous_owner=from_owner(record.previous_owner),
+        ),
+        enrollment=enrollment_state(record),
+        pending=pending,
+        waiting_since_time=maybe_from_us(record.waiting_since_us),
+        etag=str(record.version),
+        create_time=from_us(record.create_us),
+        update_time=from_us(record.update_us),
+    )
+
+
+def state_document(record: Record | None, fields: dict[str, FieldType]) -> Json:
+    """Return what of a record shows in events, as the JSON of the contract's RecordState; None for None.
+
+    `fields` are those to show, with their types. Built by hand: a run writes two of these for every record.
+    """
+    if record is None:
+        return None
+    state: dict[str, Any] = {"active": record.active, "priority": record.priority}
+    if record.owner is not None:
+        state["owner"] = {f"{record.owner.kind.lower()}_id": record.owner.id}
+    for name, value, prefix in (
+        ("segment_id", record.segment_id, ""),
+        ("segmentation", record.segmentation, _SEGMENTATION),
+        ("assignment", record.assignment, _ASSIGNMENT),
+        ("rule_id", record.rule_id, ""),
+    ):
+        if value:
+            state[name] = prefix + value
+    if record.enrollment_id or record.connection:
+        state["enrollment"] = {
+            "enrollment_id": record.enrollment_id,
+            "sequence_id": record.sequence_id,
+            "sequence_version": record.sequence_version,
+            "step": record.step,
+            "status": _CONNECTION + (record.connection or "UNSPECIFIED"),
+        }
+    if fields:
+        state["fields"] = {
+            name: json_format.MessageToDict(from_stored(record.fields.get(name), kind), preserving_proto_field_name=True)
+            for name, kind in sorted(fields.items())
+        }
+    return state

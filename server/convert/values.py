@@ -1,0 +1,115 @@
+"""Values, owners and instants between the contract and their stored form."""
+
+import math
+from datetime import date
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+from google.type import date_pb2
+
+from reallot.server.validation import LONGEST_LIST, LONGEST_TEXT
+from reallot.solver.segmentation import FieldType
+from reallot.storage.entities import Json, Owner, OwnerKind
+from reallot.v1 import value_pb2
+
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+KIND_OF_TYPE = {
+    FieldType.TEXT: "text",
+    FieldType.INTEGER: "integer",
+    FieldType.DECIMAL: "decimal",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.TIMESTAMP: "timestamp",
+    FieldType.DATE: "date",
+    FieldType.TEXT_LIST: "text_list",
+}
+
+
+def to_us(timestamp: timestamp_pb2.Timestamp) -> int:
+    """Return an instant in microseconds since the epoch."""
+    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1_000
+
+
+def from_us(instant_us: int) -> timestamp_pb2.Timestamp:
+    """Return microseconds since the epoch as a message."""
+    return timestamp_pb2.Timestamp(seconds=instant_us // 1_000_000, nanos=instant_us % 1_000_000 * 1_000)
+
+
+def maybe_from_us(instant_us: int | None) -> timestamp_pb2.Timestamp | None:
+    """Return an instant as a message, None for None."""
+    return None if instant_us is None else from_us(instant_us)
+
+
+def to_stored(value: value_pb2.Value, wanted: FieldType) -> Json:
+    """Return the stored form of a value; None for null.
+
+    Raises:
+        ValueError: it is not of the wanted type or out of range; the text says so.
+    """
+    kind = value.WhichOneof("kind")
+    if kind is None:
+        return None
+    expected = KIND_OF_TYPE[wanted]
+    if kind != expected:
+        # A whole number is a decimal too.
+        if kind == "integer" and expected == "decimal":
+            return float(value.integer)
+        raise ValueError(f"the field holds {expected}, the value is {kind}")
+    match kind:
+        case "text":
+            return _text(value.text)
+        case "decimal":
+            if not math.isfinite(value.decimal):
+                raise ValueError(f"{value.decimal} is not a finite number")
+            return value.decimal
+        case "timestamp":
+            return to_us(value.timestamp)
+        case "date":
+            return _days(value.date)
+        case "text_list":
+            if len(value.text_list.values) > LONGEST_LIST:
+                raise ValueError(f"a list has at most {LONGEST_LIST} texts")
+            return [_text(text) for text in value.text_list.values]
+    return getattr(value, kind)
+
+
+def _text(text: str) -> str:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"a text has at most {LONGEST_TEXT} characters, this one has {len(text)}")
+    return text
+
+
+def _days(day: date_pb2.Date) -> int:
+    try:
+        return date(day.year, day.month, day.day).toordinal() - EPOCH_DAY
+    except ValueError:
+        raise ValueError(f"{day.year}-{day.month}-{day.day} is no date") from None
+
+
+def from_stored(stored: Json, wanted: FieldType) -> value_pb2.Value:
+    """Return the message of a stored value; None gives null."""
+    if stored is None:
+        return value_pb2.Value()
+    match wanted:
+        case FieldType.TIMESTAMP:
+            return value_pb2.Value(timestamp=from_us(stored))
+        case FieldType.DATE:
+            day = date.fromordinal(stored + EPOCH_DAY)
+            return value_pb2.Value(date=date_pb2.Date(year=day.year, month=day.month, day=day.day))
+        case FieldType.TEXT_LIST:
+            return value_pb2.Value(text_list=value_pb2.TextList(values=stored))
+    plain: dict[str, Any] = {KIND_OF_TYPE[wanted]: stored}
+    return value_pb2.Value(**plain)
+
+
+def to_owner(message: value_pb2.Owner) -> Owner | None:
+    """Return the owner of a message; None = nobody."""
+    kind = message.WhichOneof("kind")
+    return None if kind is None else Owner(OwnerKind(kind.removesuffix("_id").upper()), getattr(message, kind))
+
+
+def from_owner(owner: Owner | None) -> value_pb2.Owner | None:
+    """Return an owner as a message."""
+    if owner is None:
+        return None
+    plain: dict[str, Any] = {f"{owner.kind.lower()}_id": owner.id}
+    return value_pb2.Owner(**plain)

@@ -1,0 +1,156 @@
+"""What a write changes, and which trigger fires: decided in the write's own transaction. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reallot.server.convert.values import to_stored
+from reallot.server.road.enrol import leave
+from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
+from reallot.solver.segmentation import Schema, evaluate, frame_of
+from reallot.storage.entities import EnrollmentChange, Json, Owner, PendingMark, Record
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """One row of a write, validated: only what is to be written.
+
+    Attributes:
+        fields: Stored values by field; None = null.
+        attributes: Columns of the record by name, e.g. {"priority": 80}.
+        related: Referenced ids by role; "" removes.
+        owner: Owner to be, where `sets_owner`.
+        sets_owner: The row writes the owner.
+        expects_owner: The row says whom it believes to be the owner.
+        expected_owner: That owner.
+        etag: Version that must be stored; "" = any.
+    """
+
+    record_id: str
+    record_type: str
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    related: Mapping[str, str] = field(default_factory=dict)
+    owner: Owner | None = None
+    sets_owner: bool = False
+    expects_owner: bool = False
+    expected_owner: Owner | None = None
+    etag: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a row does to a record. `conflict` names why it is not applied; then nothing else holds."""
+
+    after: Record
+    changed: tuple[str, ...] = ()
+    changed_fields: tuple[str, ...] = ()
+    fired: tuple[str, ...] = ()
+    conflict: str = ""
+    owner_given: bool = False
+    enrollment: EnrollmentChange | None = None
+    mark: PendingMark | None = None
+    cause: Json = None
+
+
+def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
+    """Return what `row` does to `before` (None = the record is new)."""
+    if before is None:
+        return _create(row, config, now_us=now_us, quiet=quiet)
+    if row.etag and row.etag != str(before.version):
+        return Change(before, conflict="ETAG_MISMATCH")
+    owner_changes = row.sets_owner and row.owner != before.owner
+    if owner_changes and not (row.expects_owner and row.expected_owner == before.owner):
+        return Change(before, conflict="OWNER_CONFLICT")
+    after, changed_fields = _written(before, row)
+    changed = list(changed_fields) + [name for name in row.attributes if getattr(after, name) != getattr(before, name)]
+    changed += ["related"] if after.related != before.related else []
+    if owner_changes:
+        after = give_by_hand(after, row.owner)
+        changed.append("owner")
+    fired = fired_triggers(before, after, changed_fields, config)
+    enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
+    cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)}
+    mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
+    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, enrollment, mark, cause)
+
+
+def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
+    fresh = Record(row.record_id, row.record_type, created_us=now_us)
+    after, changed_fields = _written(fresh, row)
+    if row.sets_owner and row.owner is not None:
+        after = replace(give_by_hand(after, row.owner), previous_owner=None)
+    changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))
+    cause = {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
+    mark = PendingMark(row.record_id, now_us, cause) if after.active else None
+    return Change(after, changed, changed_fields, (), "", after.owner is not None, None, mark, cause)
+
+
+def give_by_hand(record: Record, owner: Owner | None) -> Record:
+    """Return the record as a person or the CRM gives it to an owner, or takes it from one."""
+    status = "ASSIGNED_MANUALLY" if owner is not None else "WAITING"
+    reason = "" if owner is not None else "it was released by hand and waits for a run"
+    return replace(record, previous_owner=record.owner, owner=owner, assignment=status, reason=reason, rule_id="", run_id="")
+
+
+def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
+    fields = {**before.fields, **row.fields}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    related = {role: target for role, target in {**before.related, **row.related}.items() if target}
+    names = tuple(sorted(n for n in row.fields if fields.get(n) != before.fields.get(n)))
+    return replace(before, fields=fields, related=related, **row.attributes), names
+
+
+def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig) -> tuple[str, ...]:
+    """Return the triggers that a change fires: explicit ones by id, then `implied:<field>` for fields of segments' conditions."""
+    if not changed:
+        return ()
+    kind = config.record_types[after.record_type]
+    explicit = [
+        trigger.message.trigger_id
+        for trigger in config.triggers_by_type.get(after.record_type, ())
+        if _fires(trigger, before, after, changed, kind.schema)
+    ]
+    implied = config.implied_fields.get(after.record_type, frozenset()).intersection(changed)
+    return (*explicit, *(f"implied:{name}" for name in sorted(implied)))
+
+
+def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple[str, ...], schema: Schema) -> bool:
+    message = trigger.message
+    if message.segment_ids and before.segment_id not in message.segment_ids:
+        return False
+    if not any(_matches(trigger, name, before, after, schema) for name in message.fields if name in changed):
+        return False
+    if trigger.condition is None:
+        return True
+    frame = frame_of("record", schema, [after.fields])
+    return bool(evaluate([trigger.condition], frame, now_us=after.update_us)[0, 0])
+
+
+def _matches(trigger: TriggerConfig, name: str, before: Record, after: Record, schema: Schema) -> bool:
+    wanted = schema.by_id[name].type
+    for values, stored in ((getattr(trigger.message, "from"), before), (trigger.message.to, after)):
+        if values and stored.fields.get(name) not in [to_stored(value, wanted) for value in values]:
+            return False
+    return True
+
+
+def _mark(
+    before: Record,
+    after: Record,
+    changed: tuple[str, ...],
+    fired: tuple[str, ...],
+    config: WorkspaceConfig,
+    cause: Json,
+    now_us: int,
+) -> PendingMark | None:
+    if not after.active:
+        return None
+    if not before.active:
+        return PendingMark(after.record_id, now_us, {"kind": "REOPENED", "resegment": True})
+    if fired:
+        return PendingMark(after.record_id, now_us, {**cause, "resegment": True})
+    segment = config.segments.get(after.segment_id)
+    if after.owner is None and segment is not None and segment.rule_fields.intersection(changed):
+        return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": list(changed), "resegment": False})
+    return None

@@ -1,0 +1,31 @@
+"""Which outreach follows a record's segment: pure decisions."""
+
+from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig, is_active
+from reallot.storage.entities import EnrollmentChange, Record
+
+
+def follow_segment(
+    record: Record, segment: SegmentConfig | None, config: WorkspaceConfig, *, quiet: bool
+) -> tuple[EnrollmentChange | None, str]:
+    """Return what happens to a record's enrollment when it comes into `segment`, and how it is connected then.
+
+    The same sequence goes on; another begins at step 1; the old one ends with reason RESEGMENTED.
+    """
+    wanted = segment.message.sequence_id if segment is not None else ""
+    if record.enrollment_id and record.sequence_id == wanted:
+        return None, "SEQUENCE_UNCHANGED"
+    end_reason = "RESEGMENTED" if record.enrollment_id else ""
+    ended = EnrollmentChange(end_reason=end_reason) if end_reason else None
+    if not wanted:
+        return ended, "NO_SEQUENCE"
+    sequence = config.find("sequence", wanted)
+    if sequence is None or not is_active(sequence.state):
+        return ended, "SEQUENCE_INACTIVE"
+    if quiet:
+        return ended, "SKIPPED"
+    return EnrollmentChange(end_reason, wanted, config.revision("sequence", wanted), 1), "CONNECTED"
+
+
+def leave(record: Record, reason: str) -> EnrollmentChange | None:
+    """Return the end of a record's enrollment, None if it has none."""
+    return EnrollmentChange(end_reason=reason) if record.enrollment_id else None

@@ -1,0 +1,183 @@
+"""What one commit of one record tells: the kind of event, a sentence, and who is notified. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from reallot.server.convert.records import state_document
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record
+from reallot.storage.records import with_enrollment
+
+SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED", "OVERDUE", "OFFERED", "STEP_DUE"})
+"""Kinds that sellers are notified of, when they are the old or the new owner."""
+
+
+def event_of(
+    before: Record | None,
+    after: Record | None,
+    *,
+    config: WorkspaceConfig,
+    time_us: int,
+    cause: Json,
+    enrollment: EnrollmentChange | None = None,
+    changed_fields: Sequence[str] = (),
+    run_id: str = "",
+    tried: bool = False,
+    quiet: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> EventDraft | None:
+    """Return the event of a transition; None if nothing that shows has changed.
+
+    Args:
+        before: The record as it was; None = it did not exist.
+        after: The record as it will be, without the enrollment's change; None = deleted.
+        config: Names of segments and titles of records.
+        time_us: When it is committed.
+        cause: Why, as the JSON document kept on marks and decisions.
+        enrollment: What happens to the enrollment.
+        changed_fields: Fields whose value changed.
+        run_id: Run that does it.
+        tried: An attempt to find an owner was made.
+        quiet: Nobody is notified.
+        names: Display names of sellers by id.
+    """
+    subject = after or before
+    if subject is None:
+        return None
+    if after is not None:
+        after = with_enrollment(after, enrollment, (before.version if before else 0) + 1)
+    kind_config = config.record_types.get(subject.record_type)
+    types = {f.id: f.type for f in kind_config.schema.fields if f.id in changed_fields} if kind_config else {}
+    old, new = state_document(before, types), state_document(after, types)
+    kind = kind_of(before, after, tried=tried)
+    if kind == "CHANGED" and old == new and not changed_fields:
+        return None
+    owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
+    told = () if quiet or kind not in SELLER_KINDS else tuple(dict.fromkeys(o.id for o in owners if o.kind is OwnerKind.SELLER))
+    return EventDraft(
+        kind=kind,
+        record_id=subject.record_id,
+        record_type=subject.record_type,
+        time_us=time_us,
+        before=old,
+        after=new,
+        changed_fields=tuple(sorted(changed_fields)),
+        cause=cause,
+        run_id=run_id,
+        sentence=sentence_of(kind, before, after, config, cause, names or {}),
+        notify=told,
+    )
+
+
+def kind_of(before: Record | None, after: Record | None, *, tried: bool) -> str:
+    """Return the first kind in the contract's order that applies."""
+    if after is None:
+        return "DELETED"
+    old_owner = before.owner if before else None
+    if before is not None and before.segment_id and after.segment_id != before.segment_id:
+        return "RESEGMENTED"
+    if old_owner != after.owner:
+        return "ASSIGNED" if old_owner is None else "UNASSIGNED" if after.owner is None else "REASSIGNED"
+    if tried and after.owner is None:
+        return "NOT_ASSIGNED"
+    if before is not None and before.enrollment_id != after.enrollment_id:
+        return "ENROLLED" if after.enrollment_id else "UNENROLLED" if after.active else "CLOSED"
+    if before is not None and before.active != after.active:
+        return "REOPENED" if after.active else "CLOSED"
+    return "CREATED" if before is None else "CHANGED"
+
+
+def sentence_of(
+    kind: str, before: Record | None, after: Record | None, config: WorkspaceConfig, cause: Json, names: Mapping[str, str]
+) -> Json:
+    """Return the event's sentence: a stable id, its parameters, and the English text."""
+    subject = after or before
+    if subject is None:
+        return None
+    parameters = {
+        "record": config.title(subject.record_type, subject.record_id, subject.fields),
+        "old_segment": _segment_name(before, config),
+        "new_segment": _segment_name(after, config),
+        "old_owner": _owner_name(before.owner if before else None, names),
+        "new_owner": _owner_name(after.owner if after else None, names),
+        "sequence": _sequence_name(after, config),
+        "reason": subject.reason,
+        "because": because(cause),
+    }
+    text = _TEXTS[kind].format(**parameters)
+    if kind == "RESEGMENTED" and before is not None and after is not None:
+        text += _owner_clause(before.owner, after.owner, parameters) + _sequence_clause(before, after, parameters)
+    return {"sentence_id": kind.lower(), "parameters": {k: v for k, v in parameters.items() if v}, "text": text + "."}
+
+
+_TEXTS = {
+    "RESEGMENTED": "{record} moved from {old_segment} to {new_segment}{because}",
+    "REASSIGNED": "{record} went from {old_owner} to {new_owner}{because}",
+    "ASSIGNED": "{record} went to {new_owner}{because}",
+    "UNASSIGNED": "{record} was taken from {old_owner}{because}",
+    "NOT_ASSIGNED": "{record} has no owner{because}: {reason}",
+    "OVERDUE": "{record} waits for too long",
+    "OFFERED": "{record} was offered",
+    "OFFER_ENDED": "The offer of {record} ended",
+    "ENROLLED": "{record} joined the sequence {sequence}",
+    "UNENROLLED": "{record} left its sequence",
+    "STEP_DUE": "A step of {record} is due",
+    "CLOSED": "{record} was closed",
+    "REOPENED": "{record} was reopened",
+    "CREATED": "{record} was created",
+    "CHANGED": "{record} was changed",
+    "DELETED": "{record} was deleted",
+}
+
+
+def _owner_clause(old: Owner | None, new: Owner | None, parameters: Mapping[str, str]) -> str:
+    if old == new:
+        return f"; {parameters['new_owner']} keeps it" if new else ""
+    if old is None:
+        return f"; {parameters['new_owner']} takes it"
+    return (
+        f"; {parameters['new_owner']} takes over from {parameters['old_owner']}"
+        if new
+        else f"; {parameters['old_owner']} gives it up"
+    )
+
+
+def _sequence_clause(before: Record, after: Record, parameters: Mapping[str, str]) -> str:
+    if after.enrollment_id == before.enrollment_id:
+        return ""
+    return f"; the sequence {parameters['sequence']} starts" if after.enrollment_id else "; its sequence ends"
+
+
+def because(cause: Json) -> str:
+    """Return the reason clause of a cause, with a blank before it; "" if there is nothing to say."""
+    kind = (cause or {}).get("kind", "")
+    if kind == "UPDATED" and cause.get("fields"):
+        return f" because {' and '.join(cause['fields'])} changed"
+    return {
+        "CREATED": " on arrival",
+        "RULE_FIELD": " because a field that its rules read changed",
+        "REOPENED": " on being reopened",
+        "RUN": " in a run on request",
+        "SCHEDULE": f" in the scheduled run {(cause or {}).get('schedule_id', '')}",
+        "EVENT": f" because {(cause or {}).get('detail', 'something changed')}",
+        "MANUAL": " by hand",
+    }.get(kind, "")
+
+
+def _segment_name(record: Record | None, config: WorkspaceConfig) -> str:
+    if record is None or not record.segment_id:
+        return "no segment"
+    message = config.find("segment", record.segment_id)
+    return (message.display_name or message.segment_id) if message else record.segment_id
+
+
+def _sequence_name(record: Record | None, config: WorkspaceConfig) -> str:
+    if record is None or not record.sequence_id:
+        return ""
+    message = config.find("sequence", record.sequence_id)
+    return (message.display_name or message.sequence_id) if message else record.sequence_id
+
+
+def _owner_name(owner: Owner | None, names: Mapping[str, str]) -> str:
+    if owner is None:
+        return "nobody"
+    return names.get(owner.id, owner.id) if owner.kind is OwnerKind.SELLER else f"{owner.kind.lower()} {owner.id}"

@@ -1,0 +1,267 @@
+"""Stop "plan": from records in segments to an assignment problem, and from its solution back to records. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reallot.server.road.pool import Pool
+from reallot.server.road.reasons import RuleTrace, rule_status
+from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
+from reallot.solver.assignment import Policy, Problem, Scope
+from reallot.solver.assignment.problem import Ints
+from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
+from reallot.solver.segmentation import Matches, evaluate, match_sellers
+from reallot.v1 import config_pb2, segment_pb2
+
+NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
+"""What stands for a rule in a record's chain instead of a combination of sellers."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Records of one segment that are to be assigned: their rows in the batch, and the columns that rules read."""
+
+    segment: SegmentConfig
+    rows: npt.NDArray[np.int64]
+    frame: pl.DataFrame
+    created_us: Ints
+
+
+@dataclass(frozen=True)
+class RuleTargets:
+    """One rule over the candidates of its segment, as far as it does not depend on the single record."""
+
+    rule: RuleConfig
+    matches: Matches
+    widest: int
+    """Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability."""
+
+    def eligible(self, pool: Pool, combination: int) -> tuple[npt.NDArray[np.int32], RuleTrace]:
+        """Return the sellers whom the rule may choose for one combination, and what became of the others."""
+        fitting = self.matches.sellers_of(combination)
+        roles = pool.roles_ok[fitting]
+        switched = pool.assignable[fitting]
+        able = fitting[roles & switched]
+        there = able[pool.bucket[able] <= self.widest] if self.widest < UNAVAILABLE else able
+        free = there[pool.free[there] > 0] if self.rule.use_capacity else there
+        counts = {
+            "ELIGIBLE": len(free),
+            "NOT_MATCHED": len(pool.sellers) - len(fitting),
+            "SWITCHED_OFF": int((roles & ~switched).sum()),
+            "ROLE_NOT_ELIGIBLE": int((~roles).sum()),
+            "NOT_AVAILABLE": len(able) - len(there),
+            "NO_CAPACITY": len(there) - len(free),
+        }
+        status = rule_status(len(fitting), len(able), len(there), len(free))
+        return free, RuleTrace(self.rule.key, status, {k: v for k, v in counts.items() if v})
+
+
+@dataclass
+class Draft:
+    """The problem as it grows, and what is needed to read its solution.
+
+    Attributes:
+        rows: Rows of the batch that the problem's records stand for, in order.
+        rule_of: For each record, the keys of its matching rules by rank.
+        trace_of: For each record, position in `traces`.
+        traces: What the rules of a segment make of a class of records.
+    """
+
+    rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    class_of: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    chain_of: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    options: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    efforts: list[int] = field(default_factory=list)
+    known: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    chains: list[tuple[RuleConfig, ...]] = field(default_factory=list)
+    traces: list[tuple[RuleTrace, ...]] = field(default_factory=list)
+
+
+class Planner:
+    """Builds the problem of one batch. Used once, by one thread."""
+
+    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int) -> None:
+        self.config = config
+        self.pool = pool
+        self.now_us = now_us
+        self.draft = Draft()
+        self.scopes: list[tuple[str, Policy]] = []
+        self.cap_free: list[int] = pool.free.tolist()
+        self.cap_parent: list[int] = [-1] * len(pool.sellers)
+        self._leaves: dict[str, Ints] = {}
+
+    def targets_of(self, candidates: Candidates) -> list[RuleTargets]:
+        """Return the rules of a segment over its candidates.
+
+        Raises:
+            TooManyPairs: a target would be evaluated on more pairs than allowed.
+        """
+        rules = candidates.segment.rules
+        skills = [
+            n.removeprefix("skills.") for r in rules if r.target for n in r.target.fields("seller") if n.startswith("skills.")
+        ]
+        sellers = self.pool.frame(skills)
+        return [RuleTargets(rule, self._matches(rule, candidates.frame, sellers), _widest(rule.message)) for rule in rules]
+
+    def _matches(self, rule: RuleConfig, frame: pl.DataFrame, sellers: pl.DataFrame) -> Matches:
+        if rule.target is not None:
+            return match_sellers(rule.target, frame, sellers, now_us=self.now_us)
+        target = rule.message.target
+        if target.WhichOneof("kind") == "sellers":
+            listed = [self.pool.place[s] for s in target.sellers.seller_ids if s in self.pool.place]
+            teams = [self.pool.members.get(team, np.zeros(0, dtype=np.int32)) for team in target.sellers.team_ids]
+            chosen = np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams]))
+        else:
+            chosen = np.arange(len(self.pool.sellers), dtype=np.int32)
+        return Matches(np.zeros(frame.height, dtype=np.int32), np.array([0, len(chosen)]), chosen.astype(np.int32))
+
+    def chains_of(self, candidates: Candidates, targets: Sequence[RuleTargets]) -> npt.NDArray[np.int64]:
+        """Return each record's chain: for every rule a combination of sellers, or why there is none: int64, (records, rules)."""
+        n = len(candidates.rows)
+        conditions = [t.rule.condition for t in targets if t.rule.condition is not None]
+        holds = evaluate(conditions, candidates.frame, now_us=self.now_us)
+        chain = np.full((n, len(targets)), NOT_MATCHED, dtype=np.int64)
+        open_ = np.ones(n, dtype=np.bool_)
+        column = 0
+        for index, target in enumerate(targets):
+            matched = np.ones(n, dtype=np.bool_)
+            if target.rule.condition is not None:
+                matched, column = holds[:, column], column + 1
+            message = target.rule.message
+            old = np.zeros(n, dtype=np.bool_)
+            if message.HasField("consider_created_within"):
+                old = candidates.created_us < self.now_us - message.consider_created_within.ToMicroseconds()
+            chain[matched, index] = np.where(old, TOO_OLD, target.matches.combination_of)[matched]
+            chain[~open_, index] = NOT_REACHED
+            if message.on_no_seller == segment_pb2.ON_NO_SELLER_STOP:
+                open_ &= ~matched
+        return chain
+
+    def add(self, candidates: Candidates, effort: Ints) -> None:
+        """Add the candidates of one segment; `effort` is theirs: int64, shape (records,)."""
+        targets = self.targets_of(candidates)
+        chain = self.chains_of(candidates, targets)
+        kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
+        classes, traced = [], []
+        for kind in kinds:
+            options, rules, traces = self._options(candidates.segment, targets, kind[1:])
+            classes.append(self._class(options, int(kind[0])))
+            traced.append(len(self.draft.traces))
+            self.draft.traces.append(traces)
+            self.draft.chains.append(rules)
+        kind_of = kind_of.reshape(-1)
+        self.draft.rows.append(candidates.rows)
+        self.draft.class_of.append(np.array(classes, dtype=np.int32)[kind_of])
+        self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
+
+    def _options(
+        self, segment: SegmentConfig, targets: Sequence[RuleTargets], chain: Ints
+    ) -> tuple[npt.NDArray[np.int64], tuple[RuleConfig, ...], tuple[RuleTrace, ...]]:
+        parts, rules, traces = [], [], []
+        leaves = self._leaf(segment)
+        for target, combination in zip(targets, chain.tolist(), strict=True):
+            if combination == NOT_REACHED:
+                continue
+            if combination < 0:
+                status = "RECORD_TOO_OLD" if combination == TOO_OLD else "NO_RULE_MATCHED"
+                traces.append(RuleTrace(target.rule.key, status, {}))
+                continue
+            sellers, trace = target.eligible(self.pool, combination)
+            looks = target.widest < UNAVAILABLE
+            bucket = self.pool.bucket[sellers].astype(np.int64) if looks else np.zeros(len(sellers), dtype=np.int64)
+            cap = leaves[sellers] if target.rule.use_capacity else np.full(len(sellers), -1)
+            rank = np.full(len(sellers), len(rules))
+            parts.append(np.column_stack([sellers, rank, bucket, np.zeros(len(sellers)), self._scope(target.rule, bucket), cap]))
+            rules.append(target.rule)
+            traces.append(trace)
+        options = np.concatenate(parts).astype(np.int64) if parts else np.zeros((0, 6), dtype=np.int64)
+        return options, tuple(rules), tuple(traces)
+
+    def _class(self, options: npt.NDArray[np.int64], effort: int) -> int:
+        """Return the class of these options and effort, whatever segment or rules they come from."""
+        key = (options.tobytes(), effort)
+        if key not in self.draft.known:
+            self.draft.known[key] = len(self.draft.options)
+            self.draft.options.append(options)
+            self.draft.efforts.append(effort)
+        return self.draft.known[key]
+
+    def _scope(self, rule: RuleConfig, bucket: Ints) -> Ints:
+        per_rule = self.config.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE
+        turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
+        if rule.message.policy != segment_pb2.POLICY_LOAD_BALANCING:
+            return np.full(len(bucket), self._scope_number(turns, Policy.ROUND_ROBIN))
+        balance = self._scope_number("load_balancing", Policy.LOAD_BALANCING)
+        if not bucket.any():
+            return np.full(len(bucket), balance)
+        # Whoever is not available now takes turns instead.
+        return np.where(bucket == 0, balance, self._scope_number(turns, Policy.ROUND_ROBIN))
+
+    def _scope_number(self, name: str, policy: Policy) -> int:
+        if (name, policy) not in self.scopes:
+            self.scopes.append((name, policy))
+        return self.scopes.index((name, policy))
+
+    def _leaf(self, segment: SegmentConfig) -> Ints:
+        """Return the capacity node at which units of a segment count first, by seller: int64, shape (m,)."""
+        if segment.id not in self._leaves:
+            of_type = self._nest(f"type {segment.message.record_type}", np.arange(len(self.pool.sellers)), "record_type", segment)
+            self._leaves[segment.id] = self._nest(f"segment {segment.id}", of_type, "segment", segment)
+        return self._leaves[segment.id]
+
+    def _nest(self, name: str, around: Ints, kind: str, segment: SegmentConfig) -> Ints:
+        if name not in self._leaves:
+            nodes = around.copy()
+            key = segment.message.record_type if kind == "record_type" else segment.id
+            for index, free in sorted(self.pool.free_in(kind, key).items()):
+                self.cap_parent.append(int(around[index]))
+                self.cap_free.append(free)
+                nodes[index] = len(self.cap_free) - 1
+            self._leaves[name] = nodes
+        return self._leaves[name]
+
+    def problem(self, priority: Ints, age_us: Ints) -> Problem:
+        """Return the problem; `priority` and `age_us` are those of the batch's rows."""
+        rows = self.rows()
+        options = np.concatenate(self.draft.options) if self.draft.options else np.zeros((0, 6), dtype=np.int64)
+        lengths = [len(o) for o in self.draft.options]
+        return Problem(
+            class_of=np.concatenate(self.draft.class_of) if self.draft.class_of else np.zeros(0, dtype=np.int32),
+            priority=priority[rows],
+            age_us=age_us[rows],
+            # Rows of a batch are in the order of the records' ids.
+            key=rows,
+            effort=np.array(self.draft.efforts, dtype=np.int64),
+            option_start=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            option_seller=options[:, 0].astype(np.int32),
+            option_rank=options[:, 1].copy(),
+            option_bucket=options[:, 2].copy(),
+            option_fit=options[:, 3].copy(),
+            option_scope=options[:, 4].astype(np.int32),
+            option_cap=options[:, 5].astype(np.int32),
+            cap_free=np.array(self.cap_free, dtype=np.int64),
+            cap_parent=np.array(self.cap_parent, dtype=np.int32),
+            scopes=tuple(self._made_scope(name, policy) for name, policy in self.scopes),
+        )
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Return the batch's rows of the problem's records: int64."""
+        return np.concatenate(self.draft.rows) if self.draft.rows else np.zeros(0, dtype=np.int64)
+
+    def chain_numbers(self) -> npt.NDArray[np.int64]:
+        """Return for each record of the problem its position in the draft's chains and traces: int64."""
+        return np.concatenate(self.draft.chain_of) if self.draft.chain_of else np.zeros(0, dtype=np.int64)
+
+    def _made_scope(self, name: str, policy: Policy) -> Scope:
+        pool = self.pool
+        return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+
+
+def _widest(rule: segment_pb2.Rule) -> int:
+    if not rule.HasField("available_within"):
+        return UNAVAILABLE
+    days = -(-rule.available_within.ToSeconds() // 86_400)
+    return int(min(max(days, 0), WIDEST_BUCKET))

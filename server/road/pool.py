@@ -1,0 +1,118 @@
+"""The sellers of a workspace as columns: who may take what, as things stood before the batch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reallot.server.convert.sellers import calendar_of, maximum_of
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.solver.assignment.problem import Ints
+from reallot.solver.calendars import Availability
+from reallot.solver.segmentation import frame_of
+from reallot.storage.entities import Load, Seller, TimeOff, Turn
+
+
+@dataclass(frozen=True)
+class Pool:
+    """m sellers, by id, with what they carry. `given_back` is load that the batch itself takes off them, like `loads`."""
+
+    config: WorkspaceConfig
+    sellers: Sequence[Seller]
+    loads: Sequence[Load]
+    turns: Sequence[Turn]
+    time_off: Sequence[TimeOff]
+    now_us: int
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Position of each seller by id."""
+        return {seller.seller_id: index for index, seller in enumerate(self.sellers)}
+
+    @cached_property
+    def assignable(self) -> npt.NDArray[np.bool_]:
+        """Switched on: bool, shape (m,)."""
+        return np.array([seller.assignable for seller in self.sellers], dtype=np.bool_)
+
+    @cached_property
+    def roles_ok(self) -> npt.NDArray[np.bool_]:
+        """The role may own records: bool, shape (m,)."""
+        return np.array([seller.roles_ok for seller in self.sellers], dtype=np.bool_)
+
+    @cached_property
+    def priority(self) -> Ints:
+        """Priority: int64, shape (m,)."""
+        return np.array([seller.priority for seller in self.sellers], dtype=np.int64)
+
+    @cached_property
+    def turn(self) -> Ints:
+        """Number of the last unit of a counted type, 0 = never: int64, shape (m,)."""
+        latest = np.zeros(len(self.sellers), dtype=np.int64)
+        for turn in self.turns:
+            if turn.record_type in self.config.counted_types and turn.seller_id in self.place:
+                index = self.place[turn.seller_id]
+                latest[index] = max(int(latest[index]), turn.order)
+        return latest
+
+    @cached_property
+    def held(self) -> Mapping[tuple[int, str, str], int]:
+        """Effort by seller, record type and segment."""
+        found: dict[tuple[int, str, str], int] = {}
+        for load in self.loads:
+            if load.seller_id in self.place:
+                key = (self.place[load.seller_id], load.record_type, load.segment_id)
+                found[key] = found.get(key, 0) + load.effort
+        return found
+
+    @cached_property
+    def free(self) -> Ints:
+        """Free capacity over all counted types; may be below 0: int64, shape (m,)."""
+        room = np.array([maximum_of(seller, self.config) for seller in self.sellers], dtype=np.int64)
+        for (index, record_type, _), effort in self.held.items():
+            if record_type in self.config.counted_types:
+                room[index] -= effort
+        return room
+
+    def free_in(self, kind: str, name: str) -> dict[int, int]:
+        """Return what sellers with a maximum for a record type or segment have free there."""
+        key = f"by_{kind}"
+        room = {
+            index: int(seller.capacity[key][name])
+            for index, seller in enumerate(self.sellers)
+            if name in (seller.capacity.get(key) or {})
+        }
+        part = 1 if kind == "record_type" else 2
+        for place, effort in self.held.items():
+            if place[0] in room and place[part] == name:
+                room[place[0]] -= effort
+        return room
+
+    @cached_property
+    def bucket(self) -> npt.NDArray[np.int8]:
+        """Availability, 0 = now: int8, shape (m,)."""
+        away: dict[str, list[tuple[int, int]]] = {}
+        for absence in self.time_off:
+            away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
+        calendars = [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
+        return Availability.of(calendars, self.now_us).bucket
+
+    @cached_property
+    def members(self) -> Mapping[str, npt.NDArray[np.int32]]:
+        """Sellers by team: int32, ascending."""
+        found: dict[str, list[int]] = {}
+        for index, seller in enumerate(self.sellers):
+            for team in seller.team_ids:
+                found.setdefault(team, []).append(index)
+        return {team: np.array(rows, dtype=np.int32) for team, rows in found.items()}
+
+    def frame(self, skills: Iterable[str]) -> pl.DataFrame:
+        """Return the sellers as columns for conditions."""
+        rows: list[dict[str, Any]] = [
+            {**seller.attributes, "seller_id": seller.seller_id, "teams": list(seller.team_ids), "skills": seller.skills}
+            for seller in self.sellers
+        ]
+        return frame_of("seller", self.config.seller_schema, rows, skills=sorted(set(skills)))

@@ -1,0 +1,95 @@
+"""Stop "claim": which records a batch takes. Reads, decides nothing about them."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from reallot.server.convert.records import assignment_name
+from reallot.server.road.batch import Task
+from reallot.server.road.work import Work
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
+from reallot.storage import ReadTransaction, RecordColumns, RecordFilter
+from reallot.v1 import run_pb2
+
+UNASSIGNED = (
+    *("WAITING", "NO_RULE_IN_SEGMENT", "NO_RULE_MATCHED", "NO_SELLER_MATCHED", "NO_AVAILABILITY", "NO_CAPACITY"),
+    *("SELLER_NOT_ELIGIBLE", "RECORD_TOO_OLD", "SEVERAL_TEAMS", "NO_TEAM", "SEVERAL_QUEUES", "NO_QUEUE"),
+    *("SEGMENTATION_FAILED", "RULES_NOT_RUN_ON_MOVE", "INTERNAL_ERROR", ""),
+)
+"""Statuses of records without an owner."""
+NOT_RUN = "RULES_NOT_RUN_ON_MOVE"
+
+
+def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
+    """Return the records of a task, by id, ready to be worked on."""
+    if task.kind == "INTAKE":
+        records = tx.records.snapshot(task.workspace, RecordFilter(record_ids=task.record_ids, active=True))
+    else:
+        records = _of_run(tx, config, task)
+    records = _only(records, [i for i, kind in enumerate(records.record_type) if kind in config.record_types])
+    n = len(records)
+    return Work(
+        task=task,
+        config=config,
+        records=records,
+        segment=np.array(records.segment_id, dtype=object),
+        segmentation=np.full(n, "", dtype=object),
+        moved=np.zeros(n, dtype=np.bool_),
+        released=np.zeros(n, dtype=np.bool_),
+        assign=np.zeros(n, dtype=np.bool_),
+        keep=np.zeros(n, dtype=np.bool_),
+        status=np.full(n, "", dtype=object),
+        only_ineligible=np.zeros(n, dtype=np.bool_),
+    )
+
+
+def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> RecordColumns:
+    selection = run_pb2.RunSelection.FromString(task.selection)
+    statuses = [assignment_name(s) for s in selection.statuses]
+    base = RecordFilter(
+        record_ids=list(selection.record_ids) or None,
+        record_types=[selection.record_type] if selection.record_type else None,
+        segment_ids=list(selection.segment_ids) or None,
+        rule_ids=list(selection.rule_ids) or None,
+        active=True,
+        waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds()
+        if selection.HasField("waiting_at_least")
+        else None,
+        # A run that is taken up again leaves alone what it has handled.
+        not_run_id=task.run_id,
+    )
+    # An event never wakes what waits for a run.
+    wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]
+    parts = [tx.records.snapshot(task.workspace, replace(base, owned=False, statuses=wanted))]
+    if task.kind != "EVENT" and (not statuses or NOT_RUN in statuses):
+        moved = tx.records.snapshot(task.workspace, replace(base, owned=True, statuses=[NOT_RUN]))
+        runs_now = [i for i, s in enumerate(moved.segment_id) if s in config.segments and config.segments[s].message.assign_on_move]
+        parts.append(_only(moved, runs_now))
+    if selection.owned_but_ineligible:
+        parts.append(tx.records.snapshot(task.workspace, replace(base, owned_by_seller=True)))
+    return _filtered(_joined(parts), config, selection, task.now_us)
+
+
+def _filtered(records: RecordColumns, config: WorkspaceConfig, selection: run_pb2.RunSelection, now_us: int) -> RecordColumns:
+    if not selection.filter:
+        return records
+    schema = config.record_types[selection.record_type].schema
+    condition = compile_condition(selection.filter, {"record": schema})
+    frame = frame_from_json("record", schema, records.fields, only=condition.fields("record"))
+    return _only(records, np.flatnonzero(evaluate([condition], frame, now_us=now_us)[:, 0]).tolist())
+
+
+def _joined(parts: list[RecordColumns]) -> RecordColumns:
+    seen: dict[str, tuple[int, int]] = {}
+    for number, part in enumerate(parts):
+        for row, record_id in enumerate(part.record_id):
+            seen.setdefault(record_id, (number, row))
+    places = [seen[record_id] for record_id in sorted(seen)]
+    return RecordColumns(*([getattr(parts[n], f.name)[row] for n, row in places] for f in fields(RecordColumns)))
+
+
+def _only(records: RecordColumns, rows: list[int]) -> RecordColumns:
+    if len(rows) == len(records):
+        return records
+    return RecordColumns(*([getattr(records, f.name)[row] for row in rows] for f in fields(RecordColumns)))

@@ -1,0 +1,32 @@
+"""A batch on its way through a worker: the records that were claimed, and what has been decided about them so far."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reallot.server.road.batch import Task
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import RecordColumns
+
+
+@dataclass
+class Work:
+    """One batch on its way: n records with what is being decided about them."""
+
+    task: Task
+    config: WorkspaceConfig
+    records: RecordColumns
+    segment: npt.NDArray[np.object_]
+    """Segment each record will be in, "" = none."""
+    segmentation: npt.NDArray[np.object_]
+    moved: npt.NDArray[np.bool_]
+    released: npt.NDArray[np.bool_]
+    assign: npt.NDArray[np.bool_]
+    """The rules decide about the owner."""
+    keep: npt.NDArray[np.bool_]
+    """The owner stays if a rule allows it."""
+    status: npt.NDArray[np.object_]
+    """Status without an attempt, "" = as it is."""
+    only_ineligible: npt.NDArray[np.bool_]
+    """Owned record that a run takes only if its owner is no longer eligible."""

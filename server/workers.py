@@ -1,0 +1,158 @@
+"""Worker processes: where batches are read, planned and solved, away from the event loop (a flow solve holds the GIL).
+
+A worker is a spawned process with a pipe. It keeps nothing between tasks but caches. Cancelling a task, or reaching its time limit,
+kills the process; the next task starts a fresh one. A worker whose server died reads the end of its pipe and ends.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+from reallot.server.road.batch import Plan, Task
+
+Message = tuple[Literal["stage", "plan", "error"], Any]
+
+
+class WorkerFailed(RuntimeError):
+    """A task failed in the worker; carries the text of its traceback. `kind` is the name of the exception's class."""
+
+    def __init__(self, kind: str, text: str, trace: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.trace = trace
+
+
+class WorkerKilled(RuntimeError):
+    """The worker ended before it answered: cancelled, out of time, or killed from outside."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    url: str
+
+
+def _main(pipe: Connection, start: _Start) -> None:
+    """Serve tasks until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from reallot.server.road.solve import solve_task
+    from reallot.server.workspace_config import WorkspaceConfig
+    from reallot.storage import Database, ReadTransaction
+
+    database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
+    configs: dict[str, WorkspaceConfig] = {}
+
+    def config_of(tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
+        version = tx.config.version(workspace)
+        if workspace not in configs or configs[workspace].version != version:
+            configs[workspace] = WorkspaceConfig.of(workspace, version, tx.config.resources(workspace))
+        return configs[workspace]
+
+    def run(task: Task) -> Plan:
+        return database.read(
+            lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage)))
+        )
+
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(("plan", run(task)))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            pipe.send(("error", (type(error).__name__, str(error), traceback.format_exc())))
+
+
+class Worker:
+    """One worker process and its pipe. Runs one task at a time; belongs to the event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._start = _Start(url)
+        self._context = multiprocessing.get_context("spawn")
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._busy = asyncio.Lock()
+
+    async def warm_up(self) -> None:
+        """Start the process, so that the first task need not wait for it."""
+        async with self._busy:
+            await asyncio.to_thread(self._ensure)
+
+    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
+        """Run a task and return its plan.
+
+        Raises:
+            WorkerFailed: the task raised.
+            WorkerKilled: the worker ended before it answered.
+            TimeoutError: the time limit was reached; the worker was killed.
+        """
+        async with self._busy:
+            pipe = await asyncio.to_thread(self._ensure)
+            try:
+                async with asyncio.timeout(time_limit_s):
+                    return await self._converse(pipe, task, on_stage)
+            except (asyncio.CancelledError, TimeoutError):
+                self._kill()
+                raise
+            except (EOFError, OSError) as error:
+                self._kill()
+                raise WorkerKilled("the worker ended before it answered") from error
+
+    async def _converse(self, pipe: Connection, task: Task, on_stage: Callable[[str], None]) -> Plan:
+        await asyncio.to_thread(pipe.send, task)
+        while True:
+            await _readable(pipe)
+            # A plan of many records takes a while to unpack: not on the loop.
+            kind, content = await asyncio.to_thread(pipe.recv)
+            if kind == "stage":
+                on_stage(content)
+            elif kind == "plan":
+                return content  # type: ignore[no-any-return]
+            else:
+                raise WorkerFailed(*content)
+
+    def kill(self) -> None:
+        """End the process; the task that it works on, if any, ends with WorkerKilled."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process for good."""
+        self._kill()
+
+    def _ensure(self) -> Connection:
+        if self._pipe is None or not self._process.is_alive():
+            self._kill()
+            ours, theirs = self._context.Pipe()
+            self._process = self._context.Process(target=_main, args=(theirs, self._start), daemon=True, name="reallot-worker")
+            self._process.start()
+            theirs.close()
+            self._pipe = ours
+        return self._pipe
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+
+async def _readable(pipe: Connection) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    descriptor = pipe.fileno()
+    loop.add_reader(descriptor, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)

@@ -1,0 +1,311 @@
+"""Everything that a workspace's configuration says, compiled: what decides is read from here, never from stored texts.
+
+The same code compiles what Apply is asked to store and what is stored already, in the server and in worker processes. Faults are
+collected with their paths; a stored configuration has none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from google.protobuf import json_format
+
+from reallot.server.errors import Violation
+from reallot.solver.segmentation import Condition, ConditionError, Field, FieldType, Schema, compile_condition, seller_schema
+from reallot.storage.entities import ConfigRow
+from reallot.v1 import config_pb2, segment_pb2, value_pb2
+
+KINDS = ("settings", "record_type", "team", "queue", "sequence", "segment", "trigger", "schedule")
+"""Kinds in the order in which they can be applied."""
+SETTINGS_ID = "settings"
+ID_FIELDS = {
+    "record_type": "record_type",
+    "team": "team_id",
+    "queue": "queue_id",
+    "segment": "segment_id",
+    "trigger": "trigger_id",
+    "sequence": "sequence_id",
+    "schedule": "schedule_id",
+}
+DEFAULT_CAPACITY = 1_000
+DEFAULT_DIGEST_ABOVE = 20
+ALL_RERUN_CAUSES = frozenset({"CAPACITY_FREED", "SELLER_AVAILABLE", "SELLER_JOINED", "CONFIGURATION_CHANGED"})
+
+
+def resource_id(resource: config_pb2.ConfigResource) -> tuple[str, str]:
+    """Return kind and id of a resource; ("", "") for an empty one."""
+    kind = resource.WhichOneof("resource")
+    if kind is None:
+        return "", ""
+    return kind, SETTINGS_ID if kind == "settings" else str(getattr(getattr(resource, kind), ID_FIELDS[kind]))
+
+
+def to_body(resource: config_pb2.ConfigResource) -> dict[str, Any]:
+    """Return a resource as the JSON document that storage keeps."""
+    kind = resource.WhichOneof("resource")
+    document: dict[str, Any] = json_format.MessageToDict(getattr(resource, str(kind)), preserving_proto_field_name=True)
+    return document
+
+
+def from_body(kind: str, body: Mapping[str, Any]) -> config_pb2.ConfigResource:
+    """Return the resource of a stored JSON document."""
+    resource = config_pb2.ConfigResource()
+    getattr(resource, kind).SetInParent()
+    json_format.ParseDict(dict(body), getattr(resource, kind))
+    return resource
+
+
+def from_row(row: ConfigRow) -> config_pb2.ConfigResource:
+    """Return a stored resource with its etag and times."""
+    resource = from_body(row.kind, row.body)
+    resource.etag = str(row.version)
+    resource.create_time.FromMicroseconds(row.create_us)
+    resource.update_time.FromMicroseconds(row.update_us)
+    return resource
+
+
+def is_active(state: int) -> bool:
+    """Tell whether a resource takes part."""
+    return state in (segment_pb2.RESOURCE_STATE_UNSPECIFIED, segment_pb2.RESOURCE_STATE_ACTIVE)
+
+
+def field_of(message: value_pb2.FieldSchema) -> Field:
+    """Return a field's declaration for conditions."""
+    name = value_pb2.FieldType.Name(message.type).removeprefix("FIELD_TYPE_")
+    return Field(message.field_id, FieldType(name if name != "UNSPECIFIED" else "TEXT"), message.fold_case)
+
+
+@dataclass(frozen=True)
+class RuleConfig:
+    """An active rule. `key` is `segment/rule`; no condition = every record; no target condition = see the message."""
+
+    key: str
+    message: segment_pb2.Rule
+    condition: Condition | None
+    target: Condition | None
+
+    @property
+    def use_capacity(self) -> bool:
+        """Only sellers with free capacity."""
+        return not self.message.HasField("use_capacity") or self.message.use_capacity
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """A segment with its active rules; no condition = the default segment."""
+
+    message: segment_pb2.Segment
+    condition: Condition | None
+    rules: tuple[RuleConfig, ...]
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.message.segment_id
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return self.message.display_name or self.message.segment_id
+
+    @property
+    def waits(self) -> bool:
+        """Its records wait for a run."""
+        return self.message.on_arrival == segment_pb2.ON_ARRIVAL_WAIT
+
+    @cached_property
+    def rule_fields(self) -> frozenset[str]:
+        """Record fields that its rules read."""
+        conditions = [c for rule in self.rules for c in (rule.condition, rule.target) if c is not None]
+        return frozenset(name for c in conditions for name in c.fields("record"))
+
+
+@dataclass(frozen=True)
+class TriggerConfig:
+    """An active explicit trigger."""
+
+    message: config_pb2.Trigger
+    condition: Condition | None
+
+
+@dataclass(frozen=True)
+class RecordTypeConfig:
+    """A record type with its schema."""
+
+    message: config_pb2.RecordType
+    schema: Schema
+    roles: Mapping[str, str]
+
+
+@dataclass
+class WorkspaceConfig:
+    """A compiled configuration. Not changed once built; shared between threads.
+
+    Attributes:
+        workspace: The workspace.
+        version: Version of the configuration; 0 = nothing was ever applied.
+        resources: All resources by kind and id.
+        violations: What is wrong with it; empty for a stored one.
+    """
+
+    workspace: str
+    version: int
+    resources: Mapping[tuple[str, str], config_pb2.ConfigResource]
+    paths: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+
+    @staticmethod
+    def of(workspace: str, version: int, rows: Sequence[ConfigRow]) -> "WorkspaceConfig":
+        """Compile stored rows."""
+        return WorkspaceConfig(workspace, version, {(row.kind, row.id): from_row(row) for row in rows}).compiled()
+
+    def compiled(self) -> "WorkspaceConfig":
+        """Compile everything now, so that all faults are known; return self."""
+        _ = (self.record_types, self.segments_by_type, self.triggers_by_type, self.counted_types)
+        return self
+
+    def fault(self, kind: str, resource: str, path: str, description: str, reason: str = "INVALID_FIELD") -> None:
+        """Note a fault of a resource."""
+        place = self.paths.get((kind, resource), f"{kind} {resource}")
+        self.violations.append(Violation(f"{place}.{path}" if path else place, description, reason))
+
+    def all(self, kind: str) -> list[Any]:
+        """Return the messages of a kind by id."""
+        return [getattr(resource, kind) for (k, _), resource in sorted(self.resources.items()) if k == kind]
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return one message; None if there is none."""
+        resource = self.resources.get((kind, name))
+        return getattr(resource, kind) if resource is not None else None
+
+    def revision(self, kind: str, name: str) -> int:
+        """Return the version of one stored resource; 0 for one that is not stored."""
+        resource = self.resources.get((kind, name))
+        return int(resource.etag) if resource is not None and resource.etag else 0
+
+    @cached_property
+    def settings(self) -> config_pb2.Settings:
+        """The workspace's settings."""
+        return self.find("settings", SETTINGS_ID) or config_pb2.Settings()
+
+    @property
+    def default_capacity(self) -> int:
+        """Maximum of sellers without one."""
+        return self.settings.default_capacity if self.settings.HasField("default_capacity") else DEFAULT_CAPACITY
+
+    @property
+    def digest_above(self) -> int:
+        """Notices of one run above which a seller gets a digest."""
+        return self.settings.digest_above if self.settings.HasField("digest_above") else DEFAULT_DIGEST_ABOVE
+
+    @cached_property
+    def rerun_on(self) -> frozenset[str]:
+        """Causes of event reruns."""
+        if not self.settings.HasField("rerun_on"):
+            return ALL_RERUN_CAUSES
+        return frozenset(config_pb2.RerunCause.Name(c).removeprefix("RERUN_CAUSE_") for c in self.settings.rerun_on.causes)
+
+    @cached_property
+    def record_types(self) -> dict[str, RecordTypeConfig]:
+        """Record types by id."""
+        return {
+            message.record_type: RecordTypeConfig(
+                message,
+                Schema(tuple(field_of(f) for f in message.fields)),
+                {reference.role: reference.record_type for reference in message.references},
+            )
+            for message in self.all("record_type")
+        }
+
+    @cached_property
+    def seller_schema(self) -> Schema:
+        """The declared attributes of sellers."""
+        return seller_schema([field_of(f) for f in self.settings.seller_fields])
+
+    @cached_property
+    def segments_by_type(self) -> dict[str, tuple[SegmentConfig, ...]]:
+        """Active segments of each type in the order in which they are looked at."""
+        found: dict[str, list[SegmentConfig]] = {}
+        for message in self.all("segment"):
+            if message.record_type in self.record_types:
+                compiled = self._segment(message)
+                if is_active(message.state):
+                    found.setdefault(message.record_type, []).append(compiled)
+        return {
+            record_type: tuple(sorted(items, key=lambda s: (s.message.is_default, s.message.priority, s.id)))
+            for record_type, items in found.items()
+        }
+
+    @cached_property
+    def segments(self) -> dict[str, SegmentConfig]:
+        """Active segments by id."""
+        return {segment.id: segment for items in self.segments_by_type.values() for segment in items}
+
+    def default_segment(self, record_type: str) -> SegmentConfig | None:
+        """Return the default segment of a type; None if there is none."""
+        items = self.segments_by_type.get(record_type, ())
+        return items[-1] if items and items[-1].message.is_default else None
+
+    def _segment(self, message: segment_pb2.Segment) -> SegmentConfig:
+        record = {"record": self.record_types[message.record_type].schema}
+        both = record | {"seller": self.seller_schema}
+        condition = self._compile("segment", message.segment_id, "condition", message.condition, record)
+        rules = []
+        for index, rule in enumerate(message.rules):
+            path = f"rules[{index}]"
+            matching = rule.target.matching if rule.target.WhichOneof("kind") == "matching" else ""
+            compiled = RuleConfig(
+                f"{message.segment_id}/{rule.rule_id}",
+                rule,
+                self._compile("segment", message.segment_id, f"{path}.condition", rule.condition, record),
+                self._compile("segment", message.segment_id, f"{path}.target.matching", matching, both),
+            )
+            if is_active(rule.state):
+                rules.append(compiled)
+        return SegmentConfig(message, condition, tuple(rules))
+
+    def _compile(self, kind: str, name: str, path: str, text: str, roots: Mapping[str, Schema]) -> Condition | None:
+        if not text:
+            return None
+        try:
+            return compile_condition(text, roots)
+        except ConditionError as error:
+            self.fault(kind, name, path, str(error), "CONDITION_INVALID")
+            return None
+
+    @cached_property
+    def triggers_by_type(self) -> dict[str, tuple[TriggerConfig, ...]]:
+        """Active explicit triggers of each type by id."""
+        found: dict[str, list[TriggerConfig]] = {}
+        for message in self.all("trigger"):
+            if message.record_type in self.record_types:
+                roots = {"record": self.record_types[message.record_type].schema}
+                condition = self._compile("trigger", message.trigger_id, "condition", message.condition, roots)
+                if is_active(message.state):
+                    found.setdefault(message.record_type, []).append(TriggerConfig(message, condition))
+        return {record_type: tuple(items) for record_type, items in found.items()}
+
+    @cached_property
+    def implied_fields(self) -> dict[str, frozenset[str]]:
+        """Fields that the conditions of a type's active segments read."""
+        return {
+            record_type: frozenset(name for s in items if s.condition for name in s.condition.fields("record"))
+            for record_type, items in self.segments_by_type.items()
+        }
+
+    @cached_property
+    def counted_types(self) -> frozenset[str]:
+        """Record types with at least one active rule: only their records count as load and as turns."""
+        return frozenset(t for t, items in self.segments_by_type.items() if any(segment.rules for segment in items))
+
+    def title(self, record_type: str, record_id: str, fields: Mapping[str, Any]) -> str:
+        """Return what a record is called in sentences."""
+        kind = self.record_types.get(record_type)
+        name = fields.get(kind.message.title_field) if kind and kind.message.title_field else None
+        return str(name) if name else record_id
+
+
+def messages_of(resources: Iterable[config_pb2.ConfigResource]) -> dict[tuple[str, str], config_pb2.ConfigResource]:
+    """Return resources by kind and id."""
+    return {resource_id(resource): resource for resource in resources}
