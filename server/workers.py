@@ -53,9 +53,7 @@ def _main(pipe: Connection, start: _Start) -> None:
         return configs[workspace]
 
     def run(task: Task) -> Plan:
-        return database.read(
-            lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage)))
-        )
+        return database.read(lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage))))
 
     while True:
         try:

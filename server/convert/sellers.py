@@ -41,8 +41,7 @@ def _calendar(text: str) -> Calendar:
         message.time_zone,
         tuple(weekly_hours(item) for item in message.weekly),
         tuple(
-            Exceptional(date(e.date.year, e.date.month, e.date.day), tuple(weekly_hours(h) for h in e.hours))
-            for e in message.exceptions
+            Exceptional(date(e.date.year, e.date.month, e.date.day), tuple(weekly_hours(h) for h in e.hours)) for e in message.exceptions
         ),
     )
 
@@ -74,9 +73,7 @@ def capacity_message(document: Json) -> seller_pb2.Capacity:
 
 def time_off_message(row: TimeOff) -> seller_pb2.TimeOff:
     """Return an absence as a message."""
-    return seller_pb2.TimeOff(
-        time_off_id=row.time_off_id, start_time=from_us(row.start_us), end_time=from_us(row.end_us), note=row.note
-    )
+    return seller_pb2.TimeOff(time_off_id=row.time_off_id, start_time=from_us(row.start_us), end_time=from_us(row.end_us), note=row.note)
 
 
 def to_time_off(seller_id: str, message: seller_pb2.TimeOff) -> TimeOff:
@@ -87,8 +84,7 @@ def to_time_off(seller_id: str, message: seller_pb2.TimeOff) -> TimeOff:
 def load_messages(loads: Iterable[Load]) -> list[seller_pb2.Load]:
     """Return loads as messages."""
     return [
-        seller_pb2.Load(record_type=row.record_type, segment_id=row.segment_id, effort=row.effort, records=row.records)
-        for row in loads
+        seller_pb2.Load(record_type=row.record_type, segment_id=row.segment_id, effort=row.effort, records=row.records) for row in loads
     ]
 
 

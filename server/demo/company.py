@@ -124,9 +124,7 @@ def _leads(chance: random.Random, count: int) -> Iterator[LeadRow]:
         )
 
 
-def _segment(
-    priority: int, segment_id: str, name: str, condition: str, sequence: str, rules: list[dict[str, Any]], **more: Any
-) -> Any:
+def _segment(priority: int, segment_id: str, name: str, condition: str, sequence: str, rules: list[dict[str, Any]], **more: Any) -> Any:
     resource = {
         "segment_id": segment_id,
         "record_type": "lead",
@@ -249,9 +247,7 @@ def _segments() -> list[dict[str, Any]]:
             [_rule("dach", 'seller.country in ["DE", "AT"]')],
             **MOVES,
         ),
-        _segment(
-            4, "dach", "DACH", 'record.country in ["DE", "AT"]', "smb-nurture", [_rule("same-country", SAME_COUNTRY)], **MOVES
-        ),
+        _segment(4, "dach", "DACH", 'record.country in ["DE", "AT"]', "smb-nurture", [_rule("same-country", SAME_COUNTRY)], **MOVES),
         _segment(
             5,
             "france-spain",
@@ -261,8 +257,6 @@ def _segments() -> list[dict[str, Any]]:
             [_rule("same-country", SAME_COUNTRY)],
         ),
         _segment(6, "britain", "Britain", 'record.country == "GB"', "smb-nurture", [_rule("same-country", SAME_COUNTRY)]),
-        _segment(
-            7, "america", "North America", 'record.country in ["US", "CA"]', "smb-nurture", [_rule("same-country", SAME_COUNTRY)]
-        ),
+        _segment(7, "america", "North America", 'record.country in ["US", "CA"]', "smb-nurture", [_rule("same-country", SAME_COUNTRY)]),
         _segment(8, "rest", "Rest of the world", "", "smb-nurture", [_rule("same-country", SAME_COUNTRY)]),
     ]

@@ -19,6 +19,7 @@ class Task:
         limit: Most records that may be assigned, 0 = no limit.
         run_id: The run.
         cause: Why; pending records have causes of their own.
+        sequential: Time has run out: give the plan of the sequential rule.
     """
 
     workspace: str
@@ -29,6 +30,7 @@ class Task:
     selection: bytes = b""
     limit: int = 0
     cause: Json = None
+    sequential: bool = False
 
 
 @dataclass

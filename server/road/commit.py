@@ -1,7 +1,7 @@
 """Stop "commit": a plan becomes true, chunk by chunk; each record is atomic, a run is not.
 
-The plan was made on a snapshot. Here every record is read again: one that has changed since stays as it is and goes back to pending,
-and so does one whose seller's last slot was taken meanwhile.
+The plan was made on a snapshot. Here every record is read again: one that has changed since stays as it is and goes back to
+pending, and so does one whose seller's last slot was taken meanwhile.
 """
 
 from collections import Counter, defaultdict

@@ -134,11 +134,7 @@ def _owner_clause(old: Owner | None, new: Owner | None, parameters: Mapping[str,
         return f"; {parameters['new_owner']} keeps it" if new else ""
     if old is None:
         return f"; {parameters['new_owner']} takes it"
-    return (
-        f"; {parameters['new_owner']} takes over from {parameters['old_owner']}"
-        if new
-        else f"; {parameters['old_owner']} gives it up"
-    )
+    return f"; {parameters['new_owner']} takes over from {parameters['old_owner']}" if new else f"; {parameters['old_owner']} gives it up"
 
 
 def _sequence_clause(before: Record, after: Record, parameters: Mapping[str, str]) -> str:

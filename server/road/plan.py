@@ -100,9 +100,7 @@ class Planner:
             TooManyPairs: a target would be evaluated on more pairs than allowed.
         """
         rules = candidates.segment.rules
-        skills = [
-            n.removeprefix("skills.") for r in rules if r.target for n in r.target.fields("seller") if n.startswith("skills.")
-        ]
+        skills = [n.removeprefix("skills.") for r in rules if r.target for n in r.target.fields("seller") if n.startswith("skills.")]
         sellers = self.pool.frame(skills)
         return [RuleTargets(rule, self._matches(rule, candidates.frame, sellers), _widest(rule.message)) for rule in rules]
 

@@ -81,9 +81,7 @@ class Pool:
         """Return what sellers with a maximum for a record type or segment have free there."""
         key = f"by_{kind}"
         room = {
-            index: int(seller.capacity[key][name])
-            for index, seller in enumerate(self.sellers)
-            if name in (seller.capacity.get(key) or {})
+            index: int(seller.capacity[key][name]) for index, seller in enumerate(self.sellers) if name in (seller.capacity.get(key) or {})
         }
         part = 1 if kind == "record_type" else 2
         for place, effort in self.held.items():

@@ -29,9 +29,7 @@ class Segmented:
     released: npt.NDArray[np.bool_]
 
 
-def segment_records(
-    segments: Sequence[SegmentConfig], frame: pl.DataFrame, present: npt.NDArray[np.int32], *, now_us: int
-) -> Segmented:
+def segment_records(segments: Sequence[SegmentConfig], frame: pl.DataFrame, present: npt.NDArray[np.int32], *, now_us: int) -> Segmented:
     """Segment records of one type.
 
     Args:

@@ -53,9 +53,7 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> RecordC
         segment_ids=list(selection.segment_ids) or None,
         rule_ids=list(selection.rule_ids) or None,
         active=True,
-        waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds()
-        if selection.HasField("waiting_at_least")
-        else None,
+        waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds() if selection.HasField("waiting_at_least") else None,
         # A run that is taken up again leaves alone what it has handled.
         not_run_id=task.run_id,
     )

@@ -52,11 +52,11 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     _add_candidates(work, planner, frames)
     problem = planner.problem(_column(work.records.priority), _ages(work))
     clock.stage("solve")
-    solution = assignment.solve(problem)
+    solution = assignment.solve(problem, sequential=task.sequential)
     rows = planner.rows()
     beyond: frozenset[int] = frozenset()
     if task.limit and int(solution.assigned.sum()) > task.limit:
-        problem, solution, rows, beyond = _limited(problem, solution, rows, task.limit)
+        problem, solution, rows, beyond = _limited(problem, solution, rows, task)
     clock.stage("check")
     assignment.check(problem, solution)
     return _plan(work, planner, problem, solution, rows, beyond, clock)
@@ -225,24 +225,22 @@ def _ages(work: Work) -> Ints:
     created = _column(work.records.created_us)
     if work.config.settings.age_by != config_pb2.AGE_BY_WAITING:
         return created
-    return np.array(
-        [w if w is not None else c for w, c in zip(work.records.waiting_since_us, created, strict=True)], dtype=np.int64
-    )
+    return np.array([w if w is not None else c for w, c in zip(work.records.waiting_since_us, created, strict=True)], dtype=np.int64)
 
 
 def _limited(
-    problem: assignment.Problem, solution: assignment.Solution, rows: npt.NDArray[np.int64], limit: int
+    problem: assignment.Problem, solution: assignment.Solution, rows: npt.NDArray[np.int64], task: Task
 ) -> tuple[assignment.Problem, assignment.Solution, npt.NDArray[np.int64], frozenset[int]]:
-    """Keep the `limit` most urgent of the records that can be covered together, and solve for them alone.
+    """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
 
     Any part of a coverable set is coverable, so all that are kept get an owner. Returns also the rows that must wait for the next
     run; records that cannot be covered are neither.
     """
     urgency = problem.urgency()
     covered = urgency[solution.assigned[urgency]]
-    kept = np.sort(covered[:limit])
+    kept = np.sort(covered[: task.limit])
     only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
-    return only, assignment.solve(only), rows[kept], frozenset(rows[covered[limit:]].tolist())
+    return only, assignment.solve(only, sequential=task.sequential), rows[kept], frozenset(rows[covered[task.limit :]].tolist())
 
 
 def _plan(
@@ -273,9 +271,7 @@ def _plan(
     return plan
 
 
-def _add_row(
-    plan: Plan, work: Work, planner: Planner, problem: assignment.Problem, row: int, option: int, chain: int | None
-) -> None:
+def _add_row(plan: Plan, work: Work, planner: Planner, problem: assignment.Problem, row: int, option: int, chain: int | None) -> None:
     records = work.records
     segment = work.config.segments.get(work.segment[row])
     name = segment.name if segment else "none"
@@ -320,6 +316,4 @@ def _add_row(
         getattr(plan, column).append(row_values[column])
 
 
-_ROW_COLUMNS = [
-    f.name for f in fields(Plan) if f.name not in ("config_version", "traces", "levels", "termination", "solver", "seconds")
-]
+_ROW_COLUMNS = [f.name for f in fields(Plan) if f.name not in ("config_version", "traces", "levels", "termination", "solver", "seconds")]

@@ -22,17 +22,20 @@ SOLVER_VERSION = f"ortools {version('ortools')}"
 Incumbent = Callable[[Solution], None]
 
 
-def solve(problem: Problem, *, on_incumbent: Incumbent | None = None) -> Solution:
+def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential: bool = False) -> Solution:
     """Return the best plan.
 
     Where a scope crosses a maximum, or records take other efforts than 1, the plan is feasible but not proven at every level, and
     the termination says so. Runs until done: limits are kept by whoever runs it in a process of its own, with the plans that
-    `on_incumbent` was told so far: a first one before any level, then one after each stage. The same problem gives the same plan.
+    `on_incumbent` was told so far: a first one before any level, then one after each stage. With `sequential`, only the first plan
+    is made, for callers who have run out of time. The same problem gives the same plan.
     """
     started = time.perf_counter()
     network = build_network(problem)
     if not (problem.effort == 1).all():
         return _sequential(problem, network, started, Limit.METHOD)
+    if sequential:
+        return _sequential(problem, network, started, Limit.TIME)
     if on_incumbent is not None:
         on_incumbent(_sequential(problem, network, started, Limit.TIME))
     seconds = {"build": time.perf_counter() - started}

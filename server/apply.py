@@ -1,0 +1,1 @@
+"""Being written now by the helper of task S-A: validation of configuration bundles, differences."""

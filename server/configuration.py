@@ -1,0 +1,279 @@
+"""What Apply holds a configuration to, beyond what its conditions compile to; and what this version does not serve yet."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from reallot.server.convert.values import to_stored
+from reallot.server.errors import not_implemented
+from reallot.server.firings import RecurrenceError
+from reallot.server.schedules import recurrence_of
+from reallot.server.validation import LARGEST_CAPACITY, config_id_fault
+from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active
+from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
+from reallot.v1 import config_pb2, segment_pb2, value_pb2
+
+SERVED_POLICIES = (segment_pb2.POLICY_UNSPECIFIED, segment_pb2.POLICY_ROUND_ROBIN, segment_pb2.POLICY_LOAD_BALANCING)
+UNSERVED_RULE_FIELDS = {
+    "preferred": "preferred attributes",
+    "relax": "requirements that relax",
+    "score": "scores",
+    "handling_minutes": "handling times",
+    "release_when": "release conditions",
+    "offer": "offers",
+    "exclusions": "exclusions",
+    "sticky": "stickiness",
+}
+"""Parts of a rule that are in the contract but decide nothing yet: refused rather than passed over in silence."""
+UNSERVED = {
+    "settings": {"approve_above_percent": "approval of large effects"},
+    "trigger": {"cool_down": "cool-downs of triggers"},
+    "sequence": {"exit_when": "exit conditions", "exit_on_outcomes": "exit outcomes"},
+}
+
+
+def validate(config: WorkspaceConfig) -> None:
+    """Add every fault of a configuration to its violations.
+
+    Raises:
+        ApiError: UNIMPLEMENTED, naming a part that this version does not serve.
+    """
+    for (kind, name), resource in sorted(config.resources.items()):
+        if kind != "settings":
+            # A record type's id stands in schemas, so it is held to the stricter rule.
+            fault = field_id_fault(name) if kind == "record_type" else config_id_fault(name)
+            if fault is not None:
+                config.fault(kind, name, ID_FIELDS[kind], fault, "INVALID_ID")
+        _refuse_unserved(kind, getattr(resource, kind))
+        _CHECKS.get(kind, lambda _config, _message: None)(config, getattr(resource, kind))
+    _check_priorities(config)
+
+
+def _refuse_unserved(kind: str, message: Any) -> None:
+    for name, what in UNSERVED.get(kind, {}).items():
+        if name in {field.name for field, _ in message.ListFields()}:
+            raise not_implemented(what)
+    if kind == "segment":
+        for rule in message.rules:
+            for field, _ in rule.ListFields():
+                if field.name in UNSERVED_RULE_FIELDS:
+                    raise not_implemented(UNSERVED_RULE_FIELDS[field.name])
+            if rule.policy not in SERVED_POLICIES:
+                raise not_implemented(f"the policy {segment_pb2.Policy.Name(rule.policy)}")
+            if rule.target.WhichOneof("kind") in ("team", "queue"):
+                raise not_implemented("teams and queues as targets")
+
+
+def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> None:
+    _check_fields(config, "settings", SETTINGS_ID, "seller_fields", message.seller_fields, reserved=("seller_id", "teams", "skills"))
+    if message.HasField("default_capacity") and not 0 <= message.default_capacity <= LARGEST_CAPACITY:
+        config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
+    if message.HasField("digest_above") and message.digest_above < 1:
+        config.fault("settings", SETTINGS_ID, "digest_above", "it is at least 1")
+    if config_pb2.RERUN_CAUSE_UNSPECIFIED in message.rerun_on.causes:
+        config.fault("settings", SETTINGS_ID, "rerun_on", "a cause is not said")
+
+
+def _check_fields(config: WorkspaceConfig, kind: str, name: str, path: str, fields: Any, reserved: tuple[str, ...] = ()) -> None:
+    seen: set[str] = set()
+    for index, field in enumerate(fields):
+        place = f"{path}[{index}]"
+        if (fault := field_id_fault(field.field_id)) is not None:
+            config.fault(kind, name, f"{place}.field_id", fault, "INVALID_ID")
+        if field.field_id in seen or field.field_id in reserved:
+            config.fault(kind, name, f"{place}.field_id", f"{field.field_id!r} is taken")
+        if field.type == value_pb2.FIELD_TYPE_UNSPECIFIED:
+            config.fault(kind, name, f"{place}.type", "a type is needed")
+        if field.fold_case and field.type not in (value_pb2.FIELD_TYPE_TEXT, value_pb2.FIELD_TYPE_TEXT_LIST):
+            config.fault(kind, name, f"{place}.fold_case", "only texts have a case")
+        seen.add(field.field_id)
+
+
+def _check_record_type(config: WorkspaceConfig, message: config_pb2.RecordType) -> None:
+    name = message.record_type
+    _check_fields(config, "record_type", name, "fields", message.fields)
+    for index, reference in enumerate(message.references):
+        place = f"references[{index}]"
+        if (fault := field_id_fault(reference.role)) is not None:
+            config.fault("record_type", name, f"{place}.role", fault, "INVALID_ID")
+        if reference.record_type not in config.record_types:
+            config.fault(
+                "record_type", name, f"{place}.record_type", f"record type {reference.record_type!r} does not exist", "UNKNOWN_REFERENCE"
+            )
+    if message.title_field and message.title_field not in {f.field_id for f in message.fields}:
+        config.fault("record_type", name, "title_field", f"field {message.title_field!r} is not declared", "UNKNOWN_FIELD")
+
+
+def _check_type(config: WorkspaceConfig, kind: str, name: str, record_type: str) -> bool:
+    if record_type in config.record_types:
+        return True
+    config.fault(kind, name, "record_type", f"record type {record_type!r} does not exist", "UNKNOWN_RECORD_TYPE")
+    return False
+
+
+def _check_segment(config: WorkspaceConfig, message: segment_pb2.Segment) -> None:
+    name = message.segment_id
+    known = _check_type(config, "segment", name, message.record_type)
+    if message.is_default and message.condition:
+        config.fault("segment", name, "condition", "the default segment has no condition")
+    if not message.is_default and not message.condition:
+        config.fault("segment", name, "condition", "a condition is needed (only the default segment has none)")
+    if not message.is_default and message.priority < 1:
+        config.fault("segment", name, "priority", "a priority of at least 1 is needed")
+    if message.sequence_id and known:
+        sequence = config.find("sequence", message.sequence_id)
+        if sequence is None:
+            config.fault("segment", name, "sequence_id", f"sequence {message.sequence_id!r} does not exist", "UNKNOWN_REFERENCE")
+        elif sequence.record_type != message.record_type:
+            text = f"sequence {message.sequence_id!r} is for {sequence.record_type}, the segment for {message.record_type}"
+            config.fault("segment", name, "sequence_id", text, "UNKNOWN_REFERENCE")
+    seen: set[str] = set()
+    for index, rule in enumerate(message.rules):
+        for path, text, reason in _rule_faults(config, rule, seen):
+            config.fault("segment", name, f"rules[{index}].{path}", text, reason)
+        seen.add(rule.rule_id)
+
+
+def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]) -> Iterator[tuple[str, str, str]]:
+    if (fault := config_id_fault(rule.rule_id)) is not None:
+        yield "rule_id", fault, "INVALID_ID"
+    elif rule.rule_id in seen:
+        yield "rule_id", f"{rule.rule_id!r} comes twice", "INVALID_ID"
+    if rule.available_within.ToNanoseconds() < 0 or rule.available_within.ToSeconds() > 120 * 3_600:
+        yield "available_within", "it is between 0 and 120 hours", "INVALID_FIELD"
+    if rule.HasField("consider_created_within") and rule.consider_created_within.ToNanoseconds() <= 0:
+        yield "consider_created_within", "it is positive", "INVALID_FIELD"
+    target = rule.target
+    if target.WhichOneof("kind") == "matching" and not target.matching:
+        yield "target.matching", "a condition is needed", "CONDITION_INVALID"
+    if target.WhichOneof("kind") == "sellers":
+        if not target.sellers.seller_ids and not target.sellers.team_ids:
+            yield "target.sellers", "at least one seller or team is needed", "INVALID_FIELD"
+        for team in target.sellers.team_ids:
+            if config.find("team", team) is None:
+                yield "target.sellers.team_ids", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"
+
+
+def _check_priorities(config: WorkspaceConfig) -> None:
+    seen: dict[tuple[str, bool, int], str] = {}
+    for message in config.all("segment"):
+        if not is_active(message.state):
+            continue
+        key = (message.record_type, message.is_default, 0 if message.is_default else message.priority)
+        if key in seen:
+            what = "is the default segment of its type already" if message.is_default else f"has priority {message.priority} already"
+            config.fault("segment", message.segment_id, "priority", f"segment {seen[key]!r} {what}")
+        seen[key] = message.segment_id
+
+
+def _check_trigger(config: WorkspaceConfig, message: config_pb2.Trigger) -> None:
+    name = message.trigger_id
+    if not _check_type(config, "trigger", name, message.record_type):
+        return
+    schema = config.record_types[message.record_type].schema
+    if not message.fields:
+        config.fault("trigger", name, "fields", "at least one field is needed")
+    for field in message.fields:
+        if field not in schema.by_id:
+            config.fault("trigger", name, "fields", f"field {field!r} is not declared for {message.record_type}", "UNKNOWN_FIELD")
+    for path, values in (("from", getattr(message, "from")), ("to", message.to)):
+        for field in (f for f in message.fields if f in schema.by_id):
+            for value in values:
+                try:
+                    to_stored(value, schema.by_id[field].type)
+                except ValueError as error:
+                    config.fault("trigger", name, path, f"{field}: {error}", "WRONG_TYPE")
+    for segment in message.segment_ids:
+        if config.find("segment", segment) is None:
+            config.fault("trigger", name, "segment_ids", f"segment {segment!r} does not exist", "UNKNOWN_REFERENCE")
+
+
+def _check_sequence(config: WorkspaceConfig, message: config_pb2.Sequence) -> None:
+    name = message.sequence_id
+    known = _check_type(config, "sequence", name, message.record_type)
+    if not message.steps:
+        config.fault("sequence", name, "steps", "at least one step is needed")
+    seen: set[str] = set()
+    for index, step in enumerate(message.steps):
+        place = f"steps[{index}]"
+        if (fault := config_id_fault(step.step_id)) is not None or step.step_id in seen:
+            config.fault("sequence", name, f"{place}.step_id", fault or f"{step.step_id!r} comes twice", "INVALID_ID")
+        if step.WhichOneof("kind") is None:
+            config.fault("sequence", name, place, "a kind of step is needed")
+        if step.WhichOneof("kind") == "advance" and config.find("sequence", step.advance.sequence_id) is None:
+            text = f"sequence {step.advance.sequence_id!r} does not exist"
+            config.fault("sequence", name, f"{place}.advance.sequence_id", text, "UNKNOWN_REFERENCE")
+        if step.WhichOneof("kind") == "update_field" and known:
+            schema = config.record_types[message.record_type].schema
+            if step.update_field.field_id not in schema.by_id:
+                text = f"field {step.update_field.field_id!r} is not declared for {message.record_type}"
+                config.fault("sequence", name, f"{place}.update_field.field_id", text, "UNKNOWN_FIELD")
+        seen.add(step.step_id)
+
+
+def _check_schedule(config: WorkspaceConfig, message: config_pb2.Schedule) -> None:
+    name = message.schedule_id
+    try:
+        recurrence_of(message)
+    except RecurrenceError as error:
+        path, _, text = str(error).partition(": ")
+        config.fault("schedule", name, path, text, "INVALID_SCHEDULE")
+    if message.limit < 0:
+        config.fault("schedule", name, "limit", "it cannot be negative")
+    for path, text, reason in selection_faults(config, message.selection):
+        config.fault("schedule", name, f"selection.{path}", text, reason)
+
+
+def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield path, text and reason of every fault of a run's selection."""
+    if selection.record_type and selection.record_type not in config.record_types:
+        yield "record_type", f"record type {selection.record_type!r} does not exist", "UNKNOWN_RECORD_TYPE"
+    for segment in selection.segment_ids:
+        if config.find("segment", segment) is None:
+            yield "segment_ids", f"segment {segment!r} does not exist", "UNKNOWN_REFERENCE"
+    if selection.filter:
+        kind = config.record_types.get(selection.record_type)
+        if kind is None:
+            yield "record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE"
+            return
+        try:
+            compile_condition(selection.filter, {"record": kind.schema})
+        except ConditionError as error:
+            yield "filter", str(error), "CONDITION_INVALID"
+
+
+_CHECKS: dict[str, Callable[[WorkspaceConfig, Any], None]] = {
+    "settings": _check_settings,
+    "record_type": _check_record_type,
+    "segment": _check_segment,
+    "trigger": _check_trigger,
+    "sequence": _check_sequence,
+    "schedule": _check_schedule,
+}
+
+
+def referrers(config: WorkspaceConfig, kind: str, name: str) -> list[str]:
+    """Return what refers to a resource, for people."""
+    found = []
+    for (other_kind, other), resource in sorted(config.resources.items()):
+        message = getattr(resource, other_kind)
+        if (other_kind, other) != (kind, name) and name in _references(other_kind, message, kind):
+            found.append(f"{other_kind} {other}")
+    return found
+
+
+def _references(kind: str, message: Any, wanted: str) -> set[str]:
+    if wanted == "record_type":
+        own = {message.record_type} if kind in ("segment", "trigger", "sequence") else set()
+        own |= {r.record_type for r in message.references} if kind == "record_type" else set()
+        return own | ({message.selection.record_type} if kind == "schedule" else set())
+    if wanted == "sequence" and kind == "segment":
+        return {message.sequence_id}
+    if wanted == "sequence" and kind == "sequence":
+        return {step.advance.sequence_id for step in message.steps if step.WhichOneof("kind") == "advance"}
+    if wanted == "team" and kind == "segment":
+        return {team for rule in message.rules for team in rule.target.sellers.team_ids}
+    if wanted == "segment" and kind == "trigger":
+        return set(message.segment_ids)
+    if wanted == "segment" and kind == "schedule":
+        return set(message.selection.segment_ids)
+    return set()

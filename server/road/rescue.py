@@ -1,0 +1,26 @@
+"""A record at which its batch fails: set aside with a status and an incident id, so that the others go on."""
+
+from dataclasses import replace
+
+from reallot.server.convert.records import state_document
+from reallot.server.road.events import event_of
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import WriteTransaction
+from reallot.storage.entities import Decision, Pending, Transition
+
+
+def rescue(tx: WriteTransaction, config: WorkspaceConfig, mark: Pending, incident: str) -> None:
+    """Give a record the status INTERNAL_ERROR and take it off the road until it changes or a run takes it."""
+    before = tx.records.get(config.workspace, [mark.record_id]).get(mark.record_id)
+    if before is None:
+        tx.pending.clear(config.workspace, [(mark.record_id, mark.generation)])
+        return
+    reason = f"the server failed at this record; its log has the cause under incident {incident}"
+    after = before
+    if before.owner is None:
+        after = replace(before, assignment="INTERNAL_ERROR", reason=reason, attempts=before.attempts + 1, last_attempt_us=tx.now_us)
+    event = event_of(before, after, config=config, time_us=tx.now_us, cause=mark.cause, tried=before.owner is None)
+    decision = Decision(
+        before.record_id, tx.now_us, mark.cause, "INTERNAL_ERROR", reason, state_document(before, {}), state_document(after, {})
+    )
+    tx.commit_records(config.workspace, [Transition(before, after, event=event, decision=decision, clear_generation=mark.generation)])

@@ -1,0 +1,59 @@
+"""What every part of a running server shares: database, clock, settings, compiled configurations."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from reallot.server.clock import Clock
+from reallot.server.settings import Settings
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import Database, ReadTransaction, WriteTransaction
+
+T = TypeVar("T")
+
+
+class ConfigCache:
+    """Compiled configurations by workspace, each for the version that a transaction sees. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, WorkspaceConfig] = {}
+
+    def of(self, tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
+        """Return the configuration as the transaction sees it."""
+        version = tx.config.version(workspace)
+        known = self._known.get(workspace)
+        if known is None or known.version != version:
+            # Two threads may compile the same version at once: both get the same.
+            known = WorkspaceConfig.of(workspace, version, tx.config.resources(workspace))
+            self._known[workspace] = known
+        return known
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Shared by services and loops; built once by the application."""
+
+    db: Database
+    clock: Clock
+    settings: Settings
+    configs: ConfigCache = field(default_factory=ConfigCache)
+
+    async def read(self, function: Callable[[ReadTransaction], T]) -> T:
+        """Run a function on a snapshot, away from the event loop."""
+        return await asyncio.wrap_future(self.db.submit_read(function))
+
+    async def write(self, function: Callable[[WriteTransaction], T]) -> T:
+        """Run a function as one unit of work; it is durable when this returns."""
+        return await asyncio.wrap_future(self.db.submit_write(function))
+
+    async def config(self, workspace: str) -> WorkspaceConfig:
+        """Return a workspace's configuration as it is now."""
+        return await self.read(lambda tx: self.configs.of(tx, workspace))
+
+
+def request_rerun(tx: WriteTransaction, config: WorkspaceConfig, cause: str) -> None:
+    """Ask for the waiting records to be tried again, if the workspace wants that for this cause."""
+    if cause in config.rerun_on:
+        tx.reruns.request(config.workspace, cause, tx.now_us)
+        tx.signal(config.workspace, "runs")

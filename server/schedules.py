@@ -1,0 +1,158 @@
+"""The loop that turns due schedules into runs. A firing becomes one run, whoever looks and however often."""
+
+import asyncio
+
+import structlog
+
+from reallot.server.clock import MICROSECONDS
+from reallot.server.convert.values import to_us
+from reallot.server.firings import Cron, DaysAndTimes, Every, Recurrence, RecurrenceError, firings, next_firing
+from reallot.server.lanes import Wake, new_run_id, selection_text
+from reallot.server.runtime import Runtime
+from reallot.server.workspace_config import WorkspaceConfig, is_active
+from reallot.storage import WriteTransaction
+from reallot.storage.entities import Run, ScheduleState
+from reallot.v1 import config_pb2
+
+log = structlog.get_logger("reallot.schedules")
+
+LATE_US = 60 * MICROSECONDS
+"""A firing that is noticed later than this counts as missed."""
+DEFAULT_MISSED_WITHIN_US = 7 * 86_400 * MICROSECONDS
+LONGEST_WAIT_S = 3_600.0
+
+
+def recurrence_of(schedule: config_pb2.Schedule) -> Recurrence:
+    """Return when a schedule fires.
+
+    Raises:
+        RecurrenceError: it can never fire or cannot be read; the text names the field.
+    """
+    match schedule.WhichOneof("recurrence"):
+        case "cron":
+            rule: Cron | DaysAndTimes | Every = Cron(schedule.cron)
+        case "days_and_times":
+            value = schedule.days_and_times
+            rule = DaysAndTimes(tuple(d - 1 for d in value.days), tuple(t.hours * 60 + t.minutes for t in value.times))
+        case "every":
+            rule = Every(schedule.every.duration.ToSeconds(), to_us(schedule.every.anchor))
+        case _:
+            raise RecurrenceError("cron: a recurrence is needed (cron, days_and_times or every)")
+    return Recurrence(
+        rule,
+        schedule.time_zone or "UTC",
+        to_us(schedule.start_time) if schedule.HasField("start_time") else None,
+        to_us(schedule.end_time) if schedule.HasField("end_time") else None,
+        schedule.jitter.ToSeconds(),
+        schedule.schedule_id,
+    )
+
+
+def state_of(schedule: config_pb2.Schedule, stored: ScheduleState | None, now_us: int) -> ScheduleState:
+    """Return when a schedule that was saved now fires next."""
+    following = next_firing(recurrence_of(schedule), now_us) if is_active(schedule.state) else None
+    return ScheduleState(schedule.schedule_id, following, stored.last_us if stored else None)
+
+
+class ScheduleLoop:
+    """Fires what is due, of all workspaces."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.wake = Wake()
+
+    async def run_forever(self) -> None:
+        """Fire until cancelled."""
+        while True:
+            try:
+                due_us = await self._fire_due()
+            except Exception:
+                log.exception("schedules failed")
+                due_us = self._runtime.clock.now_us() + 5 * MICROSECONDS
+            await self._rest(due_us)
+
+    async def _rest(self, due_us: int | None) -> None:
+        """Wait for the next firing, or to be told that schedules changed."""
+        waits = [asyncio.ensure_future(self.wake.wait(LONGEST_WAIT_S))]
+        if due_us is not None:
+            waits.append(asyncio.ensure_future(self._runtime.clock.sleep_until(due_us)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _fire_due(self) -> int | None:
+        """Fire everything that is due; return when the next is."""
+        while True:
+            states = await self._runtime.read(lambda tx: tx.schedules.next_due())
+            if not states:
+                return None
+            workspace, first = states[0]
+            if first.next_us is None or first.next_us > self._runtime.clock.now_us():
+                return first.next_us
+            config = await self._runtime.config(workspace)
+            if config.settings.paused:
+                # Looked at again when the workspace goes on: applying its settings wakes this loop.
+                return next((s.next_us for w, s in states if w != workspace), None)
+            now_us = self._runtime.clock.now_us()
+            await self._runtime.write(lambda tx, c=config, i=first.schedule_id, n=now_us: fire(tx, c, i, n))  # type: ignore[misc]
+
+
+def fire(tx: WriteTransaction, config: WorkspaceConfig, schedule_id: str, now_us: int) -> None:
+    """Insert the run of a due schedule and note its next firing, in one transaction."""
+    state = tx.schedules.all(config.workspace).get(schedule_id)
+    schedule: config_pb2.Schedule | None = config.find("schedule", schedule_id)
+    if state is None or state.next_us is None or state.next_us > now_us:
+        return
+    if schedule is None or not is_active(schedule.state):
+        tx.schedules.put(config.workspace, ScheduleState(schedule_id, None, state.last_us))
+        return
+    recurrence = recurrence_of(schedule)
+    latest, passed = state.next_us, 0
+    for instant in firings(recurrence, state.next_us + 1):
+        if instant > now_us:
+            break
+        latest, passed = instant, passed + 1
+    following = next_firing(recurrence, latest + 1)
+    tx.schedules.put(config.workspace, ScheduleState(schedule_id, following, latest))
+    if _is_made_up_for(schedule, now_us - latest, passed) and _may_overlap(tx, config, schedule):
+        tx.runs.create(config.workspace, _run_of(schedule, latest, tx.now_us))
+        tx.signal(config.workspace, "runs")
+
+
+def _is_made_up_for(schedule: config_pb2.Schedule, late_us: int, passed: int) -> bool:
+    if late_us <= LATE_US:
+        return True
+    within_us = schedule.missed_within.ToMicroseconds() if schedule.HasField("missed_within") else DEFAULT_MISSED_WITHIN_US
+    catches_up = schedule.missed != config_pb2.MISSED_POLICY_NONE and late_us <= within_us
+    log.warning("firings were missed", schedule=schedule.schedule_id, firings=passed + 1, catch_up=catches_up)
+    return catches_up
+
+
+def _may_overlap(tx: WriteTransaction, config: WorkspaceConfig, schedule: config_pb2.Schedule) -> bool:
+    others = [run for run in tx.runs.unfinished(config.workspace) if run.schedule_id == schedule.schedule_id]
+    if not others:
+        return True
+    if schedule.overlap == config_pb2.OVERLAP_POLICY_QUEUE_ONE:
+        return not any(run.state == "PENDING" for run in others)
+    if schedule.overlap == config_pb2.OVERLAP_POLICY_CANCEL_OTHER:
+        for run in others:
+            tx.runs.request_cancel(config.workspace, run.run_id)
+        return True
+    log.warning("a firing was left out: the last run still works", schedule=schedule.schedule_id)
+    return False
+
+
+def _run_of(schedule: config_pb2.Schedule, firing_us: int, now_us: int) -> Run:
+    return Run(
+        new_run_id(),
+        "SCHEDULED",
+        "PENDING",
+        {"kind": "SCHEDULE", "schedule_id": schedule.schedule_id, "resegment": schedule.selection.resegment},
+        selection_text(schedule.selection),
+        create_us=now_us,
+        schedule_id=schedule.schedule_id,
+        firing_us=firing_us,
+        limit=schedule.limit,
+    )

@@ -1,0 +1,113 @@
+"""Settings of a server: environment (`REALLOT_…`, and `DATABASE_URL`) over a TOML file over the defaults."""
+
+import ipaddress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+LOCAL_NAMES = ("localhost", "ip6-localhost")
+
+
+class Settings(BaseSettings):
+    """How a server runs. Frozen; unknown keys are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="REALLOT_", frozen=True, extra="forbid", toml_file=None, populate_by_name=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=7350, ge=0, le=65_535)
+    """Port to listen on; 0 = any free one."""
+    database_url: str = Field(
+        default="sqlite:///reallot.sqlite", validation_alias=AliasChoices("database_url", "DATABASE_URL", "REALLOT_DATABASE_URL")
+    )
+    """SQLAlchemy URL of the database."""
+    clock: str = "system"
+    """"system", or "manual:2026-03-06T00:00Z" for tests and demonstrations, on a loopback address only."""
+    coalesce_ms: int = Field(default=20, ge=0, le=10_000)
+    """How long changes gather before a batch is taken."""
+    batch_records: int = Field(default=5_000, ge=1, le=100_000)
+    """Most pending records in one batch."""
+    solve_time_limit_s: float = Field(default=300.0, gt=0)
+    """Wall time that a batch may take in a worker."""
+    heartbeat_s: float = Field(default=15.0, ge=1, le=300)
+    """Longest silence on a stream."""
+    slow_after_s: float = Field(default=30.0, gt=0)
+    """A follower who takes longer than this over one message is cut off."""
+    follow_buffer: int = Field(default=10_000, ge=100)
+    """Events kept in memory for followers; who falls further behind is cut off."""
+    largest_message_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
+    """Largest request."""
+    stop_grace_s: float = Field(default=5.0, ge=0)
+    """How long running calls may finish when the server stops."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    json_logs: bool = False
+    """Logs as JSON lines."""
+
+    @field_validator("clock")
+    @classmethod
+    def _clock_can_be_read(cls, value: str) -> str:
+        if value != "system":
+            manual_start_us(value)
+        return value
+
+    @model_validator(mode="after")
+    def _manual_clock_is_local(self) -> "Settings":
+        if self.clock != "system" and not is_loopback(self.host):
+            raise ValueError(f"a manual clock is for tests: it needs a loopback address, not {self.host!r}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what the caller says over the environment over the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(toml_file: Path | None = None, **given: Any) -> Settings:
+    """Return the settings; `given` values that are not None win.
+
+    Raises:
+        ValidationError: a value cannot be used or a key is unknown.
+    """
+    made: type[Settings] = Settings
+    if toml_file is not None:
+        made = type(
+            "Settings",
+            (Settings,),
+            {"model_config": {**Settings.model_config, "toml_file": toml_file}, "__doc__": Settings.__doc__},
+        )
+    return made(**{name: value for name, value in given.items() if value is not None})
+
+
+def manual_start_us(clock: str) -> int:
+    """Return the instant at which a manual clock starts.
+
+    Raises:
+        ValueError: the text is not `manual:INSTANT` with a time zone.
+    """
+    kind, _, text = clock.partition(":")
+    if kind != "manual":
+        raise ValueError(f"{clock!r} is no clock: use system or manual:2026-03-06T00:00Z")
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone: write e.g. 2026-03-06T00:00Z")
+    return int(moment.astimezone(UTC).timestamp()) * 1_000_000
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can only be reached from this machine."""
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
