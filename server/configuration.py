@@ -3,64 +3,85 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from reallot.server.convert.values import to_stored
-from reallot.server.errors import not_implemented
+from google.protobuf import duration_pb2, timestamp_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from reallot.server.config_unserved import unserved
+from reallot.server.convert.values import instant_fault, to_stored
+from reallot.server.errors import Violation, not_implemented
 from reallot.server.firings import RecurrenceError
 from reallot.server.schedules import recurrence_of
-from reallot.server.validation import LARGEST_CAPACITY, config_id_fault
-from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active
+from reallot.server.validation import LARGEST_CAPACITY, config_id_fault, id_fault
+from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active, to_body
 from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
-SERVED_POLICIES = (segment_pb2.POLICY_UNSPECIFIED, segment_pb2.POLICY_ROUND_ROBIN, segment_pb2.POLICY_LOAD_BALANCING)
-UNSERVED_RULE_FIELDS = {
-    "preferred": "preferred attributes",
-    "relax": "requirements that relax",
-    "score": "scores",
-    "handling_minutes": "handling times",
-    "release_when": "release conditions",
-    "offer": "offers",
-    "exclusions": "exclusions",
-    "sticky": "stickiness",
-}
-"""Parts of a rule that are in the contract but decide nothing yet: refused rather than passed over in silence."""
-UNSERVED = {
-    "settings": {"approve_above_percent": "approval of large effects"},
-    "trigger": {"cool_down": "cool-downs of triggers"},
-    "sequence": {"exit_when": "exit conditions", "exit_on_outcomes": "exit outcomes"},
-}
+LONGEST_TEXT = 32_768
+"""Characters of any text in a configuration."""
+LONGEST_DURATION_S = 10 * 366 * 86_400
+LONGEST_AVAILABLE_WITHIN_S = 120 * 3_600
+ROOTS = ("record", "seller", "team", "queue", "now")
+"""Names in conditions that no reference may have."""
 
 
 def validate(config: WorkspaceConfig) -> None:
-    """Add every fault of a configuration to its violations.
+    """Compile a configuration and add every fault to its violations.
 
     Raises:
-        ApiError: UNIMPLEMENTED, naming a part that this version does not serve.
+        ApiError: UNIMPLEMENTED, naming every part that this version does not serve.
     """
+    for (kind, name), resource in sorted(config.resources.items()):
+        for path, text in value_faults(getattr(resource, kind)):
+            config.fault(kind, name, path, text)
+    if config.violations:
+        # What cannot be a value cannot be compiled or stored either.
+        return
+    _refuse_unserved(config)
+    config.compiled()
     for (kind, name), resource in sorted(config.resources.items()):
         if kind != "settings":
             # A record type's id stands in schemas, so it is held to the stricter rule.
             fault = field_id_fault(name) if kind == "record_type" else config_id_fault(name)
             if fault is not None:
                 config.fault(kind, name, ID_FIELDS[kind], fault, "INVALID_ID")
-        _refuse_unserved(kind, getattr(resource, kind))
         _CHECKS.get(kind, lambda _config, _message: None)(config, getattr(resource, kind))
     _check_priorities(config)
 
 
-def _refuse_unserved(kind: str, message: Any) -> None:
-    for name, what in UNSERVED.get(kind, {}).items():
-        if name in {field.name for field, _ in message.ListFields()}:
-            raise not_implemented(what)
-    if kind == "segment":
-        for rule in message.rules:
-            for field, _ in rule.ListFields():
-                if field.name in UNSERVED_RULE_FIELDS:
-                    raise not_implemented(UNSERVED_RULE_FIELDS[field.name])
-            if rule.policy not in SERVED_POLICIES:
-                raise not_implemented(f"the policy {segment_pb2.Policy.Name(rule.policy)}")
-            if rule.target.WhichOneof("kind") in ("team", "queue"):
-                raise not_implemented("teams and queues as targets")
+def _refuse_unserved(config: WorkspaceConfig) -> None:
+    found = [
+        (Violation(f"{config.place(kind, name)}.{path}", f"{feature}: not served by this version", "NOT_IMPLEMENTED"), feature)
+        for (kind, name), resource in sorted(config.resources.items())
+        for path, feature in unserved(kind, to_body(resource))
+    ]
+    if found:
+        features = ", ".join(dict.fromkeys(feature for _, feature in found))
+        raise not_implemented(features, [violation for violation, _ in found])
+
+
+def value_faults(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield path and text of every number that is no value of its enum, and of every instant, duration or text out of range."""
+    for field, value in message.ListFields():
+        name = f"{path}.{field.name}" if path else field.name
+        for place, item in [(f"{name}[{i}]", v) for i, v in enumerate(value)] if field.is_repeated else [(name, value)]:
+            fault = _value_fault(field, item)
+            if fault is not None:
+                yield place, fault
+            elif isinstance(item, Message) and not isinstance(item, timestamp_pb2.Timestamp | duration_pb2.Duration):
+                yield from value_faults(item, place)
+
+
+def _value_fault(field: FieldDescriptor, value: Any) -> str | None:
+    if field.enum_type is not None and value not in field.enum_type.values_by_number:
+        return f"{value} is no {field.enum_type.name}"
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"a text has at most {LONGEST_TEXT} characters, this one has {len(value)}"
+    if isinstance(value, timestamp_pb2.Timestamp):
+        return instant_fault(value)
+    if isinstance(value, duration_pb2.Duration) and not (0 <= value.seconds <= LONGEST_DURATION_S and 0 <= value.nanos < 10**9):
+        return f"{value.seconds} s is not between 0 and {LONGEST_DURATION_S} s"
+    return None
 
 
 def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> None:
@@ -93,8 +114,9 @@ def _check_record_type(config: WorkspaceConfig, message: config_pb2.RecordType) 
     _check_fields(config, "record_type", name, "fields", message.fields)
     for index, reference in enumerate(message.references):
         place = f"references[{index}]"
-        if (fault := field_id_fault(reference.role)) is not None:
-            config.fault("record_type", name, f"{place}.role", fault, "INVALID_ID")
+        taken = reference.role in (*ROOTS, *(other.role for other in message.references[:index]))
+        if (fault := field_id_fault(reference.role)) is not None or taken:
+            config.fault("record_type", name, f"{place}.role", fault or f"{reference.role!r} is taken", "INVALID_ID")
         if reference.record_type not in config.record_types:
             config.fault(
                 "record_type", name, f"{place}.record_type", f"record type {reference.record_type!r} does not exist", "UNKNOWN_REFERENCE"
@@ -120,11 +142,7 @@ def _check_segment(config: WorkspaceConfig, message: segment_pb2.Segment) -> Non
     if not message.is_default and message.priority < 1:
         config.fault("segment", name, "priority", "a priority of at least 1 is needed")
     if message.sequence_id and known:
-        sequence = config.find("sequence", message.sequence_id)
-        if sequence is None:
-            config.fault("segment", name, "sequence_id", f"sequence {message.sequence_id!r} does not exist", "UNKNOWN_REFERENCE")
-        elif sequence.record_type != message.record_type:
-            text = f"sequence {message.sequence_id!r} is for {sequence.record_type}, the segment for {message.record_type}"
+        for text in _misfits(config, "sequence", message.sequence_id, message.record_type):
             config.fault("segment", name, "sequence_id", text, "UNKNOWN_REFERENCE")
     seen: set[str] = set()
     for index, rule in enumerate(message.rules):
@@ -133,13 +151,22 @@ def _check_segment(config: WorkspaceConfig, message: segment_pb2.Segment) -> Non
         seen.add(rule.rule_id)
 
 
+def _misfits(config: WorkspaceConfig, kind: str, name: str, record_type: str) -> Iterator[str]:
+    """Yield what keeps a resource from being referred to by something for records of a type; "" = of any type."""
+    found = config.find(kind, name)
+    if found is None:
+        yield f"{kind} {name!r} does not exist"
+    elif record_type and found.record_type != record_type:
+        yield f"{kind} {name!r} is for records of type {found.record_type!r}, not {record_type!r}"
+
+
 def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]) -> Iterator[tuple[str, str, str]]:
     if (fault := config_id_fault(rule.rule_id)) is not None:
         yield "rule_id", fault, "INVALID_ID"
     elif rule.rule_id in seen:
         yield "rule_id", f"{rule.rule_id!r} comes twice", "INVALID_ID"
-    if rule.available_within.ToNanoseconds() < 0 or rule.available_within.ToSeconds() > 120 * 3_600:
-        yield "available_within", "it is between 0 and 120 hours", "INVALID_FIELD"
+    if rule.available_within.seconds > LONGEST_AVAILABLE_WITHIN_S:
+        yield "available_within", "it is at most 120 hours", "INVALID_FIELD"
     if rule.HasField("consider_created_within") and rule.consider_created_within.ToNanoseconds() <= 0:
         yield "consider_created_within", "it is positive", "INVALID_FIELD"
     target = rule.target
@@ -148,9 +175,12 @@ def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]
     if target.WhichOneof("kind") == "sellers":
         if not target.sellers.seller_ids and not target.sellers.team_ids:
             yield "target.sellers", "at least one seller or team is needed", "INVALID_FIELD"
-        for team in target.sellers.team_ids:
+        for index, seller in enumerate(target.sellers.seller_ids):
+            if (fault := id_fault(seller)) is not None:
+                yield f"target.sellers.seller_ids[{index}]", fault, "INVALID_ID"
+        for index, team in enumerate(target.sellers.team_ids):
             if config.find("team", team) is None:
-                yield "target.sellers.team_ids", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"
+                yield f"target.sellers.team_ids[{index}]", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"
 
 
 def _check_priorities(config: WorkspaceConfig) -> None:
@@ -172,24 +202,25 @@ def _check_trigger(config: WorkspaceConfig, message: config_pb2.Trigger) -> None
     schema = config.record_types[message.record_type].schema
     if not message.fields:
         config.fault("trigger", name, "fields", "at least one field is needed")
-    for field in message.fields:
+    for index, field in enumerate(message.fields):
         if field not in schema.by_id:
-            config.fault("trigger", name, "fields", f"field {field!r} is not declared for {message.record_type}", "UNKNOWN_FIELD")
+            text = f"field {field!r} is not declared for {message.record_type}"
+            config.fault("trigger", name, f"fields[{index}]", text, "UNKNOWN_FIELD")
     for path, values in (("from", getattr(message, "from")), ("to", message.to)):
         for field in (f for f in message.fields if f in schema.by_id):
-            for value in values:
+            for index, value in enumerate(values):
                 try:
                     to_stored(value, schema.by_id[field].type)
                 except ValueError as error:
-                    config.fault("trigger", name, path, f"{field}: {error}", "WRONG_TYPE")
-    for segment in message.segment_ids:
-        if config.find("segment", segment) is None:
-            config.fault("trigger", name, "segment_ids", f"segment {segment!r} does not exist", "UNKNOWN_REFERENCE")
+                    config.fault("trigger", name, f"{path}[{index}]", f"{field}: {error}", "WRONG_TYPE")
+    for index, segment in enumerate(message.segment_ids):
+        for text in _misfits(config, "segment", segment, message.record_type):
+            config.fault("trigger", name, f"segment_ids[{index}]", text, "UNKNOWN_REFERENCE")
 
 
 def _check_sequence(config: WorkspaceConfig, message: config_pb2.Sequence) -> None:
     name = message.sequence_id
-    known = _check_type(config, "sequence", name, message.record_type)
+    _check_type(config, "sequence", name, message.record_type)
     if not message.steps:
         config.fault("sequence", name, "steps", "at least one step is needed")
     seen: set[str] = set()
@@ -199,23 +230,14 @@ def _check_sequence(config: WorkspaceConfig, message: config_pb2.Sequence) -> No
             config.fault("sequence", name, f"{place}.step_id", fault or f"{step.step_id!r} comes twice", "INVALID_ID")
         if step.WhichOneof("kind") is None:
             config.fault("sequence", name, place, "a kind of step is needed")
-        if step.WhichOneof("kind") == "advance" and config.find("sequence", step.advance.sequence_id) is None:
-            text = f"sequence {step.advance.sequence_id!r} does not exist"
-            config.fault("sequence", name, f"{place}.advance.sequence_id", text, "UNKNOWN_REFERENCE")
-        if step.WhichOneof("kind") == "update_field" and known:
-            schema = config.record_types[message.record_type].schema
-            if step.update_field.field_id not in schema.by_id:
-                text = f"field {step.update_field.field_id!r} is not declared for {message.record_type}"
-                config.fault("sequence", name, f"{place}.update_field.field_id", text, "UNKNOWN_FIELD")
+        if step.WhichOneof("kind") == "wait" and step.wait.duration.ToNanoseconds() <= 0:
+            config.fault("sequence", name, f"{place}.wait.duration", "it is positive")
         seen.add(step.step_id)
 
 
 def _check_schedule(config: WorkspaceConfig, message: config_pb2.Schedule) -> None:
     name = message.schedule_id
-    try:
-        recurrence_of(message)
-    except RecurrenceError as error:
-        path, _, text = str(error).partition(": ")
+    for path, text in recurrence_faults(message):
         config.fault("schedule", name, path, text, "INVALID_SCHEDULE")
     if message.limit < 0:
         config.fault("schedule", name, "limit", "it cannot be negative")
@@ -223,13 +245,26 @@ def _check_schedule(config: WorkspaceConfig, message: config_pb2.Schedule) -> No
         config.fault("schedule", name, f"selection.{path}", text, reason)
 
 
+def recurrence_faults(schedule: config_pb2.Schedule) -> Iterator[tuple[str, str]]:
+    """Yield the field and text of what keeps a schedule from ever firing, if anything does."""
+    try:
+        recurrence_of(schedule)
+    except RecurrenceError as error:
+        path, _, text = str(error).partition(": ")
+        yield {"every": "every.duration", "times": "days_and_times.times"}.get(path, path), text
+
+
 def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[str, str, str]]:
     """Yield path, text and reason of every fault of a run's selection."""
     if selection.record_type and selection.record_type not in config.record_types:
         yield "record_type", f"record type {selection.record_type!r} does not exist", "UNKNOWN_RECORD_TYPE"
-    for segment in selection.segment_ids:
-        if config.find("segment", segment) is None:
-            yield "segment_ids", f"segment {segment!r} does not exist", "UNKNOWN_REFERENCE"
+    for index, segment in enumerate(selection.segment_ids):
+        for text in _misfits(config, "segment", segment, selection.record_type):
+            yield f"segment_ids[{index}]", text, "UNKNOWN_REFERENCE"
+    rules = {f"{s.segment_id}/{rule.rule_id}" for s in config.all("segment") for rule in s.rules} if selection.rule_ids else set()
+    for index, rule in enumerate(selection.rule_ids):
+        if rule not in rules:
+            yield f"rule_ids[{index}]", f"rule {rule!r} does not exist (write segment/rule)", "UNKNOWN_REFERENCE"
     if selection.filter:
         kind = config.record_types.get(selection.record_type)
         if kind is None:
@@ -268,8 +303,6 @@ def _references(kind: str, message: Any, wanted: str) -> set[str]:
         return own | ({message.selection.record_type} if kind == "schedule" else set())
     if wanted == "sequence" and kind == "segment":
         return {message.sequence_id}
-    if wanted == "sequence" and kind == "sequence":
-        return {step.advance.sequence_id for step in message.steps if step.WhichOneof("kind") == "advance"}
     if wanted == "team" and kind == "segment":
         return {team for rule in message.rules for team in rule.target.sellers.team_ids}
     if wanted == "segment" and kind == "trigger":

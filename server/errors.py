@@ -73,13 +73,14 @@ def failed_precondition(reason: str, text: str, **metadata: str) -> ApiError:
     return ApiError(grpc.StatusCode.FAILED_PRECONDITION, reason, text, metadata=metadata)
 
 
-def not_implemented(what: str) -> ApiError:
-    """Return UNIMPLEMENTED for a part of the contract that this version does not serve yet."""
+def not_implemented(what: str, violations: Iterable[Violation] = ()) -> ApiError:
+    """Return UNIMPLEMENTED for a part of the contract that this version does not serve yet, with the fields that ask for it."""
     return ApiError(
         grpc.StatusCode.UNIMPLEMENTED,
         "NOT_IMPLEMENTED",
         f"{what} is part of the contract but not served by this version",
         metadata={"feature": what},
+        violations=violations,
     )
 
 

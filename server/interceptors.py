@@ -5,7 +5,8 @@ Services raise; they never touch the context's code or details.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any
 
 import grpc
@@ -60,10 +61,15 @@ def _unary(handler: Handler, method: str) -> Handler:
 def _streaming(handler: Handler, method: str) -> Handler:
     inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
-    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+    async def call(request: Any, context: Context) -> None:
         try:
-            async for answer in inner(request, context):
-                yield answer
+            # A handler either writes to the context itself or yields its answers.
+            answers = inner(request, context)
+            if isawaitable(answers):
+                await answers
+                return
+            async for answer in answers:
+                await context.write(answer)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:

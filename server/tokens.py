@@ -29,7 +29,8 @@ def filter_hash(request: Message, *but: str) -> bytes:
     copy = type(request)()
     copy.CopyFrom(request)
     for name in ("page_size", "page_token", *but):
-        copy.ClearField(name)
+        if name in copy.DESCRIPTOR.fields_by_name:
+            copy.ClearField(name)
     return hash_of(type(request).DESCRIPTOR.full_name, copy.SerializeToString(deterministic=True))
 
 

@@ -56,9 +56,7 @@ class ConfigRepository:
             self._connection.execute(insert(config_changes), history)
         return draw(self._connection, workspace, "config_version", 1)
 
-    def changes(
-        self, workspace: str, kind: str | None, resource_id: str | None, before_id: int | None, limit: int
-    ) -> list[ConfigChange]:
+    def changes(self, workspace: str, kind: str | None, resource_id: str | None, before_id: int | None, limit: int) -> list[ConfigChange]:
         """Return up to `limit` lines of the history older than `before_id`, newest first."""
         c = config_changes.c
         statement = select(config_changes).where(c.workspace == workspace).order_by(c.change_id.desc()).limit(limit)
@@ -111,9 +109,7 @@ class ScheduleRepository:
         """Return every schedule that will fire, of all workspaces, by instant."""
         c = schedules.c
         statement = select(schedules).where(c.next_us.is_not(None)).order_by(c.next_us, c.workspace, c.schedule_id)
-        return [
-            (row.workspace, ScheduleState(row.schedule_id, row.next_us, row.last_us)) for row in self._connection.execute(statement)
-        ]
+        return [(row.workspace, ScheduleState(row.schedule_id, row.next_us, row.last_us)) for row in self._connection.execute(statement)]
 
 
 def _to_config(row: Any) -> ConfigRow:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import QueuePool
 
 CHUNK = 10_000
 """Most values in one IN list: below the parameter limits of every engine."""
@@ -37,10 +37,14 @@ def make_engine(url: str, *, writes: bool, pool_size: int = 4) -> Engine:
     """Return an engine whose transactions begin as its use needs: writers lock at once, readers keep one snapshot."""
     if not is_sqlite(url):
         return create_engine(url, pool_size=pool_size, isolation_level="READ COMMITTED" if writes else "REPEATABLE READ")
-    pool: dict[str, Any] = (
-        {"poolclass": QueuePool, "pool_size": pool_size, "max_overflow": 16} if not writes else {"poolclass": NullPool}
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 30, "check_same_thread": False},
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        # One connection writes; kept open, it keeps its cache, and no commit pays for the checkpoint of a last close.
+        max_overflow=0 if writes else 16,
     )
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, **pool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -38,9 +38,7 @@ class PendingRepository:
 
     def count(self, workspace: str) -> int:
         """Return how many records wait."""
-        return int(
-            self._connection.execute(select(func.count()).select_from(pending).where(pending.c.workspace == workspace)).scalar_one()
-        )
+        return int(self._connection.execute(select(func.count()).select_from(pending).where(pending.c.workspace == workspace)).scalar_one())
 
     def workspaces(self) -> list[str]:
         """Return the workspaces in which records wait."""

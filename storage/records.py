@@ -69,6 +69,8 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.active == wanted.active)
     if wanted.waiting_before_us is not None:
         found.append(c.waiting_since_us < wanted.waiting_before_us)
+    if wanted.enrolled is not None:
+        found.append(c.enrollment_id != "" if wanted.enrolled else c.enrollment_id == "")
     if wanted.not_run_id is not None:
         found.append(c.run_id != wanted.not_run_id)
     return found
@@ -166,17 +168,13 @@ class RecordRepository:
         return outcomes
 
     def _check_versions(self, workspace: str, transitions: Sequence[Transition]) -> None:
-        expected = {
-            (t.before or t.after).record_id: (t.before.version if t.before else None) for t in transitions if t.before or t.after
-        }  # type: ignore[union-attr]
+        expected = {(t.before or t.after).record_id: (t.before.version if t.before else None) for t in transitions if t.before or t.after}  # type: ignore[union-attr]
         if len(expected) != len(transitions):
             raise ValueError("a record may stand in only one transition of a commit")
         stored: dict[str, int] = {}
         for part in chunks(sorted(expected)):
             rows = self._connection.execute(
-                select(records.c.record_id, records.c.version).where(
-                    records.c.workspace == workspace, records.c.record_id.in_(part)
-                )
+                select(records.c.record_id, records.c.version).where(records.c.workspace == workspace, records.c.record_id.in_(part))
             )
             stored.update({row[0]: row[1] for row in rows})
         moved = [record_id for record_id, version in expected.items() if stored.get(record_id) != version]

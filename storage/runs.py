@@ -96,9 +96,7 @@ class RunRepository:
 
     def request_cancel(self, workspace: str, run_id: str) -> None:
         """Ask a run to stop."""
-        self._connection.execute(
-            update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id).values(cancel_requested=True)
-        )
+        self._connection.execute(update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id).values(cancel_requested=True))
 
 
 class DecisionRepository:

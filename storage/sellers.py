@@ -117,9 +117,7 @@ class SellerRepository:
         highest = max(row.order for row in rows)
         upsert(self._connection, workspaces, [{"workspace": workspace}])
         self._connection.execute(
-            update(workspaces)
-            .where(workspaces.c.workspace == workspace, workspaces.c.turn_number < highest)
-            .values(turn_number=highest)
+            update(workspaces).where(workspaces.c.workspace == workspace, workspaces.c.turn_number < highest).values(turn_number=highest)
         )
 
     def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
@@ -150,7 +148,5 @@ class SellerRepository:
     def remove_time_off(self, workspace: str, seller_id: str, time_off_ids: Sequence[str]) -> int:
         """Remove absences of a seller; return how many existed."""
         c = time_off.c
-        statement = delete(time_off).where(
-            c.workspace == workspace, c.seller_id == seller_id, c.time_off_id.in_(list(time_off_ids))
-        )
+        statement = delete(time_off).where(c.workspace == workspace, c.seller_id == seller_id, c.time_off_id.in_(list(time_off_ids)))
         return int(self._connection.execute(statement).rowcount)

@@ -64,9 +64,7 @@ class UpsertReader:
         """Return the paths that are written: given ones, or what is set, the owner only on request."""
         record = row.record
         if not row.HasField("update_mask"):
-            found = {name for name in ("active", "priority", "value_units", "created_by", "effort", "group_key") if record.HasField(name)}  # type: ignore[arg-type]
-            found |= {"created_time"} if record.HasField("created_time") else set()
-            return found | {"fields", "related"}
+            return {name for name in ATTRIBUTES if record.HasField(name)} | {"fields", "related"}  # type: ignore[arg-type]
         if list(row.update_mask.paths) == ["*"]:
             return {*ATTRIBUTES, "owner", "fields", "related", "*"}
         mask = set()

@@ -24,6 +24,17 @@ KIND_OF_TYPE = {
 }
 
 
+EARLIEST_S, LATEST_S = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, which is what an instant of the contract can be."""
+
+
+def instant_fault(timestamp: timestamp_pb2.Timestamp) -> str | None:
+    """Return what is wrong with an instant; None if nothing is."""
+    if not EARLIEST_S <= timestamp.seconds <= LATEST_S or not 0 <= timestamp.nanos < 10**9:
+        return f"{timestamp.seconds} s, {timestamp.nanos} ns is no instant of the years 1 to 9999"
+    return None
+
+
 def to_us(timestamp: timestamp_pb2.Timestamp) -> int:
     """Return an instant in microseconds since the epoch."""
     return timestamp.seconds * 1_000_000 + timestamp.nanos // 1_000
@@ -62,6 +73,8 @@ def to_stored(value: value_pb2.Value, wanted: FieldType) -> Json:
                 raise ValueError(f"{value.decimal} is not a finite number")
             return value.decimal
         case "timestamp":
+            if (fault := instant_fault(value.timestamp)) is not None:
+                raise ValueError(fault)
             return to_us(value.timestamp)
         case "date":
             return _days(value.date)

@@ -34,6 +34,7 @@ _PATHS = {
     *("display_name", "priority", "attributes", "skills", "team_ids", "assignable", "roles_ok", "weight"),
     *("capacity", "calendar", "ramp_up"),
 }
+_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
 _RANGES = {"priority": (0, 100), "weight": (1, 1_000)}
 _DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1}
 
@@ -89,11 +90,7 @@ class SellerReader:
     def _mask(self, row: seller_service_pb2.SellerUpsert, path: str) -> set[str]:
         message = row.seller
         if not row.HasField("update_mask"):
-            present = {
-                n
-                for n in ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
-                if message.HasField(n)
-            }  # type: ignore[arg-type]
+            present = {name for name in _OPTIONAL if message.HasField(name)}  # type: ignore[arg-type]
             return present | {"attributes", "skills"} | ({"team_ids"} if message.team_ids else set())
         if list(row.update_mask.paths) == ["*"]:
             return set(_PATHS) | {"*"}

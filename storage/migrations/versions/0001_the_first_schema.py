@@ -61,9 +61,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_decisions_workspace_record_id_decision_id"), ["workspace", "record_id", "decision_id"], unique=False
         )
-        batch_op.create_index(
-            batch_op.f("ix_decisions_workspace_run_id_decision_id"), ["workspace", "run_id", "decision_id"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_decisions_workspace_run_id_decision_id"), ["workspace", "run_id", "decision_id"], unique=False)
 
     op.create_table(
         "enrollments",

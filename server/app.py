@@ -1,0 +1,198 @@
+"""The composition root: builds every part of a server from its settings, starts and stops them."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+import grpc
+import structlog
+from grpc_channelz.v1 import channelz
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from reallot.server.clock import Clock, ManualClock, SystemClock
+from reallot.server.interceptors import ErrorInterceptor
+from reallot.server.lanes import IntakeLane, ProgressBoard, RunLane
+from reallot.server.runtime import Runtime
+from reallot.server.schedules import ScheduleLoop
+from reallot.server.services.assignment import AssignmentService
+from reallot.server.services.clock import ClockService
+from reallot.server.services.configuration import ConfigService
+from reallot.server.services.events import EventService
+from reallot.server.services.insight import InsightService
+from reallot.server.services.records import RecordService
+from reallot.server.services.sellers import SellerService
+from reallot.server.services.sequences import SequenceService
+from reallot.server.services.solver import SolverService
+from reallot.server.settings import Settings, manual_start_us
+from reallot.server.streams import Hub
+from reallot.server.workers import Worker
+from reallot.storage import Database, Signal
+from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
+from reallot.v1 import (
+    assignment_service_pb2,
+    assignment_service_pb2_grpc,
+    config_service_pb2,
+    config_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    insight_service_pb2,
+    insight_service_pb2_grpc,
+    record_service_pb2,
+    record_service_pb2_grpc,
+    seller_service_pb2,
+    seller_service_pb2_grpc,
+    sequence_service_pb2,
+    sequence_service_pb2_grpc,
+    solver_service_pb2,
+    solver_service_pb2_grpc,
+)
+
+log = structlog.get_logger("reallot.app")
+
+SERVICE_NAMES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (record_service_pb2, "RecordService"),
+        (seller_service_pb2, "SellerService"),
+        (config_service_pb2, "ConfigService"),
+        (assignment_service_pb2, "AssignmentService"),
+        (insight_service_pb2, "InsightService"),
+        (solver_service_pb2, "SolverService"),
+        (sequence_service_pb2, "SequenceService"),
+        (event_service_pb2, "EventService"),
+    )
+)
+SETTLE_POLL_S = 0.005
+
+
+class Application:
+    """A running server. Use as an asynchronous context manager, inside one event loop."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
+        self.port = 0
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Application":
+        """Start; when this returns, calls are answered.
+
+        Raises:
+            StorageError: the database cannot be used.
+            OSError: the address cannot be listened on.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop: streams end, running calls finish within the grace period, then everything closes."""
+        await self._stack.aclose()
+
+    async def wait(self) -> None:
+        """Return when the server has stopped."""
+        await self._server.wait_for_termination()
+
+    async def settle(self) -> None:
+        """Return when nothing is due, pending or running: for manual clocks and tests."""
+        while await self._busy():
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    async def _start(self) -> None:
+        db = Database(self.settings.database_url, clock_us=self.clock.now_us)
+        self._stack.callback(db.close)
+        self.runtime = Runtime(db, self.clock, self.settings)
+        workers = [Worker(self.settings.database_url) for _ in range(2)]
+        for worker in workers:
+            self._stack.callback(worker.close)
+        await asyncio.gather(*(worker.warm_up() for worker in workers))
+        self.hub = Hub(self.runtime)
+        board = ProgressBoard()
+        self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
+        self._schedules = ScheduleLoop(self.runtime)
+        loop = asyncio.get_running_loop()
+        db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
+        if isinstance(self.clock, ManualClock):
+            self.clock.settle_with(self.settle)
+        for part in (self._intake, self._runs, self._schedules):
+            task = asyncio.create_task(part.run_forever())
+            self._stack.push_async_callback(_cancelled, task)
+        await self._serve(board)
+
+    def _hear(self, signals: frozenset[Signal]) -> None:
+        topics = {signal.topic for signal in signals}
+        self.hub.hear(signals)
+        if topics & {"pending", "config"}:
+            self._intake.wake.set()
+        if topics & {"runs", "config"}:
+            self._runs.wake.set()
+        if "config" in topics:
+            self._schedules.wake.set()
+
+    async def _serve(self, board: ProgressBoard) -> None:
+        options = [
+            ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
+        self._register(server, board)
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        names = [*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, channelz.SERVICE_NAME]
+        if isinstance(self.clock, ManualClock):
+            clock_service_pb2_grpc.add_ClockServiceServicer_to_server(ClockService(self.clock), server)
+            names.append(clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"].full_name)
+        reflection.enable_server_reflection(names, server)
+        channelz.add_channelz_servicer(server)
+        self.port = server.add_insecure_port(f"{self.settings.host}:{self.settings.port}")
+        await server.start()
+        for name in ("", *SERVICE_NAMES):
+            await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._stack.push_async_callback(self._stop_serving, server, checks)
+
+    def _register(self, server: Any, board: ProgressBoard) -> None:
+        runtime = self.runtime
+        record_service_pb2_grpc.add_RecordServiceServicer_to_server(RecordService(runtime), server)
+        seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
+        config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
+        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, self._runs, board), server)
+        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime), server)
+        solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(), server)
+        sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
+
+    async def _stop_serving(self, server: Any, checks: Any) -> None:
+        await checks.enter_graceful_shutdown()
+        self.hub.stop()
+        await server.stop(self.settings.stop_grace_s)
+
+    async def _busy(self) -> bool:
+        now_us = self.clock.now_us()
+
+        def read(tx: Any) -> bool:
+            for workspace in tx.config.workspaces():
+                if self.runtime.configs.of(tx, workspace).settings.paused:
+                    continue
+                if tx.pending.count(workspace) or tx.reruns.waiting(workspace) or tx.runs.unfinished(workspace):
+                    return True
+                if any(s.next_us is not None and s.next_us <= now_us for s in tx.schedules.all(workspace).values()):
+                    return True
+            return False
+
+        return await self.runtime.read(read)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, hear: Any, signals: frozenset[Signal]) -> None:
+    """Hand signals of the writer thread to the loop; a loop that has closed needs none."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(hear, signals)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,91 @@
+"""`reallot serve`, `reallot migrate` and `reallot check-config`: the operator's commands."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import uvloop
+from pydantic import ValidationError
+
+from reallot.server import logs
+from reallot.server.app import Application
+from reallot.server.settings import Settings, is_loopback, load_settings
+from reallot.storage.dialect import is_sqlite
+from reallot.storage.errors import StorageError
+from reallot.storage.schema import migrate as migrate_database
+from reallot.storage.schema import revision_of
+
+CANNOT_START = 2
+"""Exit code when settings, database or address cannot be used."""
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 = any free one.")] = None,
+    database_url: Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="Database, e.g. sqlite:///reallot.sqlite.")] = None,
+    clock: Annotated[str | None, typer.Option(help="system, or manual:2026-03-06T00:00Z for tests (loopback only).")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    json_logs: Annotated[bool | None, typer.Option("--json-logs", help="Logs as JSON lines.")] = None,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine.")] = False,
+) -> None:
+    """Run the server until it is told to stop."""
+    settings = _settings(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
+    if not is_loopback(settings.host) and not allow_remote:
+        _fail(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
+    logs.configure(settings.log_level, as_json=settings.json_logs)
+    try:
+        if is_sqlite(settings.database_url) and revision_of(settings.database_url) is None:
+            migrate_database(settings.database_url)
+        uvloop.run(_run(settings))
+    except (StorageError, OSError, RuntimeError, ValueError) as error:
+        _fail(str(error))
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Application(settings) as app:
+        shown = f"listening on {settings.host}:{app.port}"
+        note = " (this machine only, no authentication)" if is_loopback(settings.host) else " (no authentication)"
+        typer.echo(shown + note)
+        await stop.wait()
+        typer.echo("stopping")
+
+
+def migrate(
+    database_url: Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="Database, e.g. sqlite:///reallot.sqlite.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
+) -> None:
+    """Bring the database to the schema of this version."""
+    settings = _settings(config, database_url=database_url)
+    try:
+        before, after = migrate_database(settings.database_url)
+    except StorageError as error:
+        _fail(str(error))
+    typer.echo(f"schema {before or 'empty'} → {after}" if before != after else f"schema {after} is up to date")
+
+
+def check_config(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
+) -> None:
+    """Show the settings that a server would run with."""
+    for name, value in _settings(config).model_dump().items():
+        typer.echo(f"{name:<24}{value}")
+
+
+def _settings(toml_file: Path | None, **given: object) -> Settings:
+    try:
+        return load_settings(toml_file, **given)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(p) for p in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+        _fail("; ".join(lines))
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(CANNOT_START)

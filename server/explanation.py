@@ -1,0 +1,153 @@
+"""Where one record stands and who could take it, computed from the same planning code that decides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reallot.server.convert.decisions import rule_message
+from reallot.server.errors import not_found
+from reallot.server.road.plan import Candidates, Planner, RuleTargets
+from reallot.server.road.pool import Pool
+from reallot.server.road.reasons import RuleTrace
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.solver.calendars import UNAVAILABLE
+from reallot.solver.segmentation import evaluate, frame_of
+from reallot.storage import ReadTransaction
+from reallot.storage.entities import Record
+from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
+
+_ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """One rule over one record: its trace, and the verdict on every seller in the order of the pool."""
+
+    rule_id: str
+    trace: RuleTrace
+    verdicts: list[str]
+
+
+def record_of(tx: ReadTransaction, workspace: str, record_id: str) -> Record:
+    """Return a record.
+
+    Raises:
+        ApiError: there is none.
+    """
+    found = tx.records.get(workspace, [record_id]).get(record_id)
+    if found is None:
+        raise not_found("record", record_id)
+    return found
+
+
+def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
+    """Return the sellers of a workspace as they stand."""
+    workspace = config.workspace
+    return Pool(
+        config,
+        list(tx.sellers.get(workspace).values()),
+        tx.sellers.loads(workspace),
+        tx.sellers.turns(workspace),
+        tx.sellers.time_off(workspace, now_us),
+        now_us,
+    )
+
+
+def rule_views(pool: Pool, config: WorkspaceConfig, record: Record, now_us: int) -> list[RuleView]:
+    """Return what each rule of the record's segment makes of it now, in order."""
+    segment = config.segments.get(record.segment_id)
+    kind = config.record_types.get(record.record_type)
+    if segment is None or kind is None:
+        return []
+    planner = Planner(config, pool, now_us)
+    frame = frame_of("record", kind.schema, [record.fields])
+    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]))
+    targets = planner.targets_of(candidates)
+    chain = planner.chains_of(candidates, targets)[0].tolist()
+    views = []
+    for target, combination in zip(targets, chain, strict=True):
+        if combination < 0:
+            status = "RECORD_TOO_OLD" if combination == -2 else "NO_RULE_MATCHED"
+            views.append(RuleView(target.rule.key, RuleTrace(target.rule.key, status, {}), ["NOT_MATCHED"] * len(pool.sellers)))
+            continue
+        _, trace = target.eligible(pool, combination)
+        views.append(RuleView(target.rule.key, trace, _verdicts(pool, target, combination)))
+    return views
+
+
+def _verdicts(pool: Pool, target: RuleTargets, combination: int) -> list[str]:
+    fitting = set(target.matches.sellers_of(combination).tolist())
+    found = []
+    for index in range(len(pool.sellers)):
+        if index not in fitting:
+            found.append("NOT_MATCHED")
+        elif not pool.roles_ok[index]:
+            found.append("ROLE_NOT_ELIGIBLE")
+        elif not pool.assignable[index]:
+            found.append("SWITCHED_OFF")
+        elif target.widest < UNAVAILABLE and pool.bucket[index] > target.widest:
+            found.append("NOT_AVAILABLE")
+        elif target.rule.use_capacity and pool.free[index] <= 0:
+            found.append("NO_CAPACITY")
+        else:
+            found.append("ELIGIBLE")
+    return found
+
+
+def candidates_of(
+    tx: ReadTransaction, config: WorkspaceConfig, record_id: str, now_us: int, *, others: bool
+) -> list[assignment_service_pb2.Candidate]:
+    """Return the sellers who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
+    record = record_of(tx, config.workspace, record_id)
+    pool = pool_of(tx, config, now_us)
+    views = rule_views(pool, config, record, now_us)
+    rows = []
+    for index, seller in enumerate(pool.sellers):
+        verdicts = [view.verdicts[index] for view in views]
+        rank = next((i for i, verdict in enumerate(verdicts) if verdict == "ELIGIBLE"), -1)
+        verdict = min(verdicts, key=_ORDER.index) if verdicts else "NOT_MATCHED"
+        if rank < 0 and not others:
+            continue
+        key = (rank if rank >= 0 else len(views), _ORDER.index(verdict), -int(pool.priority[index]), int(pool.turn[index]), index)
+        message = assignment_service_pb2.Candidate(
+            seller_id=seller.seller_id,
+            rule_id=views[rank].rule_id if rank >= 0 else "",
+            verdict=event_pb2.Verdict.Value(f"VERDICT_{verdict}"),
+            free=int(pool.free[index]),
+            available_now=int(pool.bucket[index]) == 0,
+        )
+        rows.append((key, message))
+    return [message for _, message in sorted(rows, key=lambda row: row[0])]
+
+
+def segment_traces(config: WorkspaceConfig, record: Record, now_us: int) -> list[insight_service_pb2.SegmentTrace]:
+    """Return how a record stands to each active segment of its type, in order."""
+    segments = config.segments_by_type.get(record.record_type, ())
+    conditions = [s.condition for s in segments if s.condition is not None]
+    kind = config.record_types.get(record.record_type)
+    if kind is None:
+        return []
+    holds = evaluate(conditions, frame_of("record", kind.schema, [record.fields]), now_us=now_us)[0].tolist() if conditions else []
+    answers = iter(holds)
+    return [
+        insight_service_pb2.SegmentTrace(
+            segment_id=s.id,
+            matches=next(answers) if s.condition is not None else True,
+            present=s.id == record.segment_id,
+            condition=s.message.condition,
+        )
+        for s in segments
+    ]
+
+
+def rule_traces(pool: Pool, views: list[RuleView], most: int) -> list[event_pb2.RuleTrace]:
+    """Return what rules make of a record as messages, with up to `most` sellers named for each verdict."""
+    found = []
+    for view in views:
+        names: dict[str, list[str]] = {}
+        for seller, verdict in zip(pool.sellers, view.verdicts, strict=True):
+            named = names.setdefault(verdict, [])
+            if len(named) < most:
+                named.append(seller.seller_id)
+        found.append(rule_message(view.trace.document(), names))
+    return found

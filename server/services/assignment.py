@@ -1,0 +1,246 @@
+"""AssignmentService: runs over many records, and decisions by hand through the same checks."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+
+from reallot.server.configuration import selection_faults
+from reallot.server.convert.runs import run_message
+from reallot.server.convert.values import to_owner
+from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
+from reallot.server.explanation import candidates_of
+from reallot.server.idempotency import once
+from reallot.server.lanes import ProgressBoard, RunLane, new_run_id, selection_text
+from reallot.server.road.change import give_by_hand
+from reallot.server.road.commit import limits_of
+from reallot.server.road.events import event_of
+from reallot.server.runtime import Runtime, request_rerun
+from reallot.server.tokens import page_token, read_page_token
+from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.entities import Claim, Decision, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition
+from reallot.v1 import assignment_service_pb2 as pb
+from reallot.v1 import assignment_service_pb2_grpc, run_pb2
+
+Context = grpc.aio.ServicerContext[Any, Any]
+ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
+WATCH_POLL_S = 1.0
+_SHOWN_KINDS = ("SCHEDULED", "MANUAL", "EVENT", "WHAT_IF")
+
+
+class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
+    """Decides who works what."""
+
+    def __init__(self, runtime: Runtime, lane: RunLane, board: ProgressBoard) -> None:
+        self._runtime = runtime
+        self._lane = lane
+        self._board = board
+
+    async def StartRun(self, request: pb.StartRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
+        """Start a run and return at once."""
+        workspace = workspace_of(request)
+        if request.preview:
+            raise not_implemented("previews of runs")
+        if request.limit < 0:
+            raise invalid_field("limit", "it cannot be negative")
+        if request.HasField("time_limit") and request.time_limit.ToMicroseconds() <= 0:
+            raise invalid_field("time_limit", "it is positive")
+
+        def work(tx: WriteTransaction) -> run_pb2.Run:
+            config = self._runtime.configs.of(tx, workspace)
+            faults = [Violation(f"selection.{p}", t, r) for p, t, r in selection_faults(config, request.selection)]
+            refuse(faults)
+            run = Run(
+                new_run_id(),
+                "MANUAL",
+                "PENDING",
+                {"kind": "RUN", "detail": request.cause, "resegment": request.selection.resegment},
+                selection_text(request.selection),
+                create_us=tx.now_us,
+                limit=request.limit,
+                seed=request.seed,
+                time_limit_us=request.time_limit.ToMicroseconds(),
+            )
+            tx.runs.create(workspace, run)
+            tx.signal(workspace, "runs")
+            return run_message(run)
+
+        return await self._runtime.write(once(request, workspace, run_pb2.Run, work))
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
+        """Return one run."""
+        workspace = workspace_of(request)
+        return await self._runtime.read(lambda tx: run_message(tx.runs.get(workspace, request.run_id)))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:  # noqa: N802
+        """List runs, newest first."""
+        workspace, size, key = workspace_of(request), page_size_of(request), read_page_token(request)
+        kinds = [run_pb2.RunKind.Name(kind).removeprefix("RUN_KIND_") for kind in request.kinds] or list(_SHOWN_KINDS)
+
+        def read(tx: ReadTransaction) -> pb.ListRunsResponse:
+            before = (key[0], key[1]) if key else None
+            found = tx.runs.page(workspace, kinds=kinds, schedule_id=request.schedule_id, before=before, limit=size + 1)
+            token = page_token(request, [found[size - 1].create_us, found[size - 1].run_id]) if len(found) > size else ""
+            return pb.ListRunsResponse(runs=[run_message(r) for r in found[:size]], next_page_token=token)
+
+        return await self._runtime.read(read)
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:  # type: ignore[override]  # noqa: N802
+        """Follow a run until it has ended."""
+        workspace = workspace_of(request)
+        while True:
+            run = await self._runtime.read(lambda tx: tx.runs.get(workspace, request.run_id))
+            progress = self._board.of(run.run_id)
+            message = run_message(run)
+            if progress.stage and run.state == "RUNNING":
+                message.stage = run_pb2.RunStage.Value(f"RUN_STAGE_{progress.stage.upper()}")
+            done = sum(n for k, n in run.counts.items() if k == "considered") if run.state in ENDED else progress.done
+            yield pb.WatchRunResponse(run=message, done=done, total=done if run.state in ENDED else progress.total)
+            if run.state in ENDED:
+                return
+            await self._board.changed(WATCH_POLL_S)
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
+        """Ask a run to stop."""
+        workspace = workspace_of(request)
+
+        def work(tx: WriteTransaction) -> run_pb2.Run:
+            run = tx.runs.get(workspace, request.run_id)
+            if run.state in ENDED:
+                text = f"run {run.run_id} has ended: {run.state}"
+                raise failed_precondition("RUN_NOT_CANCELLABLE", text, run=run.run_id, state=run.state)
+            tx.runs.request_cancel(workspace, run.run_id)
+            tx.signal(workspace, "runs")
+            return run_message(replace(run, cancel_requested=True))
+
+        answer = await self._runtime.write(once(request, workspace, run_pb2.Run, work))
+        self._lane.cancel(workspace, request.run_id)
+        return answer
+
+    async def ApplyRun(self, request: pb.ApplyRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
+        """Commit a previewed run."""
+        raise not_implemented("previews of runs")
+
+    async def DropRun(self, request: pb.DropRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
+        """Drop a previewed run."""
+        raise not_implemented("previews of runs")
+
+    async def ReplayRun(self, request: pb.ReplayRunRequest, context: Context) -> pb.ReplayRunResponse:  # noqa: N802
+        """Repeat a stored run's solve."""
+        raise not_implemented("replays of runs")
+
+    async def UndoRun(self, request: pb.UndoRunRequest, context: Context) -> pb.UndoRunResponse:  # noqa: N802
+        """Take back what a run did."""
+        raise not_implemented("undoing runs")
+
+    async def AssignRecords(self, request: pb.AssignRecordsRequest, context: Context) -> pb.AssignRecordsResponse:  # noqa: N802
+        """Give records to an owner by hand."""
+        workspace, owner = workspace_of(request), to_owner(request.owner)
+        refuse(check_rows("record_ids", request.record_ids))
+        if owner is None:
+            raise invalid_field("owner", "an owner is needed (release records with ReleaseRecords)")
+        refuse(check_id("owner", owner.id))
+
+        def work(tx: WriteTransaction) -> pb.AssignRecordsResponse:
+            return self._assign(tx, self._runtime.configs.of(tx, workspace), owner, request)
+
+        return await self._runtime.write(once(request, workspace, pb.AssignRecordsResponse, work))
+
+    def _assign(
+        self, tx: WriteTransaction, config: WorkspaceConfig, owner: Owner, request: pb.AssignRecordsRequest
+    ) -> pb.AssignRecordsResponse:
+        seller = self._owner_of(tx, config, owner)
+        found = tx.records.get(config.workspace, request.record_ids)
+        wanted = list(dict.fromkeys(request.record_ids))
+        takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
+        claim = Claim(limits_of(seller, config)) if seller is not None and not request.force else None
+        made = [_by_hand(tx, config, record, owner, request.reason, claim) for record in takes]
+        outcomes = tx.commit_records(config.workspace, made)
+        if any(t.before and t.before.owner for t in made):
+            request_rerun(tx, config, "CAPACITY_FREED")
+        became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
+        return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
+
+    @staticmethod
+    def _owner_of(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner) -> Seller | None:
+        if owner.kind is OwnerKind.SELLER:
+            seller = tx.sellers.get(config.workspace, [owner.id]).get(owner.id)
+            if seller is None:
+                raise not_found("seller", owner.id)
+            return seller
+        if config.find(owner.kind.lower(), owner.id) is None:
+            raise invalid_field("owner", f"{owner.kind.lower()} {owner.id!r} does not exist", "UNKNOWN_REFERENCE")
+        return None
+
+    async def ReleaseRecords(self, request: pb.ReleaseRecordsRequest, context: Context) -> pb.ReleaseRecordsResponse:  # noqa: N802
+        """Take records from their owners; they wait for a run."""
+        workspace = workspace_of(request)
+        refuse(check_rows("record_ids", request.record_ids))
+
+        def work(tx: WriteTransaction) -> pb.ReleaseRecordsResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            found = tx.records.get(workspace, request.record_ids)
+            made = [_by_hand(tx, config, r, None, request.reason, None) for _, r in sorted(found.items()) if r.owner is not None]
+            tx.commit_records(workspace, made)
+            if made:
+                request_rerun(tx, config, "CAPACITY_FREED")
+            unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
+            return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)
+
+        return await self._runtime.write(once(request, workspace, pb.ReleaseRecordsResponse, work))
+
+    async def ListEligibleSellers(  # noqa: N802
+        self, request: pb.ListEligibleSellersRequest, context: Context
+    ) -> pb.ListEligibleSellersResponse:
+        """List who could take a record."""
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request) or 0
+
+        def read(tx: ReadTransaction) -> pb.ListEligibleSellersResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            found = candidates_of(tx, config, request.record_id, self._runtime.clock.now_us(), others=request.include_others)
+            token = page_token(request, after + size) if len(found) > after + size else ""
+            return pb.ListEligibleSellersResponse(candidates=found[after : after + size], next_page_token=token)
+
+        return await self._runtime.read(read)
+
+    async def RespondToOffer(self, request: pb.RespondToOfferRequest, context: Context) -> pb.RespondToOfferResponse:  # noqa: N802
+        """Accept or decline an offer."""
+        raise not_implemented("offers")
+
+    async def ClaimNext(self, request: pb.ClaimNextRequest, context: Context) -> pb.ClaimNextResponse:  # noqa: N802
+        """Give a seller the next record of a pool."""
+        raise not_implemented("claiming from a pool")
+
+
+def _by_hand(
+    tx: WriteTransaction, config: WorkspaceConfig, before: Record, owner: Owner | None, reason: str, claim: Claim | None
+) -> Transition:
+    after = give_by_hand(before, owner)
+    cause = {"kind": "MANUAL", "detail": reason}
+    ids = {o.id for o in (before.owner, owner) if o is not None and o.kind is OwnerKind.SELLER}
+    names = {s.seller_id: s.display_name or s.seller_id for s in tx.sellers.get(config.workspace, ids).values()}
+    event = event_of(before, after, config=config, time_us=tx.now_us, cause=cause, names=names)
+    return Transition(
+        before,
+        after,
+        claim=claim,
+        counts_turn=owner is not None and after.record_type in config.counted_types,
+        event=event,
+        decision=Decision(before.record_id, tx.now_us, cause, after.assignment, reason or after.reason),
+    )
+
+
+def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:
+    if outcome is Outcome.COMMITTED:
+        return pb.AssignResult(record_id=record_id, assigned=True)
+    if outcome is Outcome.CAPACITY_LOST:
+        text = "the owner has no free capacity (force assigns all the same)"
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text)
+    if record is None:
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text="the record does not exist")
+    if not record.active:
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ACTIVE, text="the record is not active")
+    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_UNCHANGED, text="the owner has it already")
