@@ -45,7 +45,8 @@ def validate(config: WorkspaceConfig) -> None:
             fault = field_id_fault(name) if kind == "record_type" else config_id_fault(name)
             if fault is not None:
                 config.fault(kind, name, ID_FIELDS[kind], fault, "INVALID_ID")
-        _CHECKS.get(kind, lambda _config, _message: None)(config, getattr(resource, kind))
+        if kind in _CHECKS:
+            _CHECKS[kind](config, getattr(resource, kind))
     _check_priorities(config)
 
 

@@ -28,7 +28,7 @@ def simulate_segment(
     segment = request.segment
     key = ("segment", segment.segment_id)
     resources = {**config.resources, key: config_pb2.ConfigResource(segment=segment)}
-    candidate = WorkspaceConfig(config.workspace, 0, resources, {key: "segment"}).compiled()
+    candidate = WorkspaceConfig(config.workspace, 0, resources, {key: "segment"})
     validate(candidate)
     if candidate.violations:
         raise invalid(candidate.violations)

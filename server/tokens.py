@@ -94,4 +94,4 @@ def _decode(text: str, into: Message) -> bool:
         into.ParseFromString(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, DecodeError, ValueError):
         return False
-    return into.WhichOneof("version") == "v1"
+    return bool(into.WhichOneof("version") == "v1")

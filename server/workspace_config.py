@@ -148,7 +148,6 @@ class WorkspaceConfig:
         resources: All resources by kind and id.
         paths: Where a resource stands in a request, for violations.
         violations: What is wrong with it; empty for a stored one.
-        faulty: The resources with which something is wrong.
     """
 
     workspace: str
@@ -156,7 +155,6 @@ class WorkspaceConfig:
     resources: Mapping[tuple[str, str], config_pb2.ConfigResource]
     paths: Mapping[tuple[str, str], str] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
-    faulty: set[tuple[str, str]] = field(default_factory=set)
 
     @staticmethod
     def of(workspace: str, version: int, rows: Sequence[ConfigRow]) -> "WorkspaceConfig":
@@ -172,7 +170,6 @@ class WorkspaceConfig:
         """Note a fault of a resource."""
         place = self.place(kind, resource)
         self.violations.append(Violation(f"{place}.{path}" if path else place, description, reason))
-        self.faulty.add((kind, resource))
 
     def place(self, kind: str, resource: str) -> str:
         """Return where a resource stands in the request, or what it is called."""

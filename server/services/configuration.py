@@ -1,34 +1,45 @@
 """ConfigService: one path validates, compares, stores, keeps history and exports every kind of configuration."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from reallot.server.configuration import referrers, validate
-from reallot.server.convert.values import from_us, to_us
-from reallot.server.errors import ApiError, failed_precondition, invalid, invalid_field, not_found
-from reallot.server.firings import RecurrenceError, local_text, preview
+from reallot.server.config_usage import note_changed_meanings, still_used, stored_users
+from reallot.server.configuration import recurrence_faults, referrers, validate, value_faults
+from reallot.server.convert.values import from_us, instant_fault, to_us
+from reallot.server.errors import ApiError, Violation, internal_error, invalid_field
+from reallot.server.firings import local_text, preview
 from reallot.server.idempotency import once
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.schedules import recurrence_of, state_of
 from reallot.server.simulation import simulate_segment
 from reallot.server.tokens import page_token, read_page_token
-from reallot.server.validation import page_size_of, workspace_of
-from reallot.server.workspace_config import KINDS, SETTINGS_ID, WorkspaceConfig, from_body, messages_of, resource_id, to_body
+from reallot.server.validation import page_size_of, refuse, workspace_of
+from reallot.server.workspace_config import ID_FIELDS, KINDS, SETTINGS_ID, WorkspaceConfig, from_body, messages_of, resource_id, to_body
 from reallot.solver.segmentation import ConditionError, compile_condition
-from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import ConfigRow, Json
 from reallot.v1 import config_pb2, config_service_pb2, config_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MOST_RESOURCES = 5_000
 _ACTIONS = config_service_pb2.ChangeAction
+_DECIDES = frozenset({"settings", "record_type", "segment"})
+"""Kinds whose change may find an owner for a record that has none."""
 
 
 def kind_name(kind: int) -> str:
-    """Return the stored name of a kind; "" for all kinds."""
+    """Return the stored name of a kind; "" for all kinds.
+
+    Raises:
+        ApiError: there is no such kind.
+    """
+    if kind not in config_pb2.ConfigKind.values():
+        raise invalid_field("kind", f"{kind} is no kind of configuration")
     name = config_pb2.ConfigKind.Name(kind).removeprefix("CONFIG_KIND_").lower()  # type: ignore[arg-type]
     return "" if name == "unspecified" else name
 
@@ -36,6 +47,33 @@ def kind_name(kind: int) -> str:
 def kind_number(kind: str) -> config_pb2.ConfigKind.ValueType:
     """Return the kind of a stored name."""
     return config_pb2.ConfigKind.Value(f"CONFIG_KIND_{kind.upper()}")
+
+
+def _key(request: config_service_pb2.GetConfigRequest | config_service_pb2.DeleteConfigRequest) -> tuple[str, str]:
+    """Return the kind and id that a request is about.
+
+    Raises:
+        ApiError: it does not say the kind.
+    """
+    kind = kind_name(request.kind)
+    if not kind:
+        raise invalid_field("kind", "a kind is needed")
+    return kind, request.id
+
+
+def _no_resource(kind: str, name: str) -> ApiError:
+    return ApiError(grpc.StatusCode.NOT_FOUND, "CONFIG_NOT_FOUND", f"{kind} {name!r} does not exist", metadata={kind: name})
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A bundle compiled and compared against one version of the configuration, or the reason why it is refused."""
+
+    version: int
+    candidate: WorkspaceConfig | None = None
+    changes: Sequence[config_service_pb2.ResourceChange] = ()
+    deleted: Sequence[tuple[str, str]] = ()
+    refusal: ApiError | None = None
 
 
 class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
@@ -52,34 +90,57 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         if len(request.resources) > MOST_RESOURCES:
             raise invalid_field("resources", f"at most {MOST_RESOURCES} resources fit into one request", "BATCH_TOO_LARGE")
 
+        # Conditions are compiled on a snapshot in a reader's thread: the writer serves everybody else.
+        prepared = await self._runtime.read(lambda tx: self._prepare(tx, workspace, request))
+
         def work(tx: WriteTransaction) -> config_service_pb2.ApplyResponse:
-            return self._apply(tx, workspace, request)
+            ready = prepared if prepared.version == tx.config.version(workspace) else self._prepare(tx, workspace, request)
+            return self._apply(tx, request, ready)
 
-        return await self._runtime.write(once(request, workspace, config_service_pb2.ApplyResponse, work))
+        answer = await self._runtime.write(once(request, workspace, config_service_pb2.ApplyResponse, work))
+        # What was stored is compiled here, not by the next write.
+        await self._runtime.config(workspace)
+        return answer
 
-    def _apply(self, tx: WriteTransaction, workspace: str, request: config_service_pb2.ApplyRequest) -> config_service_pb2.ApplyResponse:
+    def _prepare(self, tx: ReadTransaction, workspace: str, request: config_service_pb2.ApplyRequest) -> "_Prepared":
+        """Return the configuration that would result, or why it is refused; raises nothing, so that a repeat gets its answer."""
         stored = self._runtime.configs.of(tx, workspace)
-        given = _given(request, tx.now_us, stored)
-        deleted = _pruned(stored, given) if request.prune else []
-        wanted = {key: r for key, r in stored.resources.items() if key not in deleted} | given
-        paths = {resource_id(r): f"resources[{i}].{resource_id(r)[0]}" for i, r in enumerate(request.resources)}
-        candidate = WorkspaceConfig(workspace, 0, wanted, paths).compiled()
-        validate(candidate)
-        if candidate.violations:
-            raise invalid(candidate.violations)
-        changes = [_change(stored, key, resource) for key, resource in given.items()]
-        changes += [config_service_pb2.ResourceChange(kind=kind_number(k), id=i, action=_ACTIONS.CHANGE_ACTION_DELETED) for k, i in deleted]
-        version = stored.version
-        if not request.validate_only and any(c.action != _ACTIONS.CHANGE_ACTION_UNCHANGED for c in changes):
-            changed = {
-                (kind_name(c.kind), c.id) for c in changes if c.action in (_ACTIONS.CHANGE_ACTION_CREATED, _ACTIONS.CHANGE_ACTION_UPDATED)
-            }
-            puts = [ConfigRow(k, i, to_body(given[k, i]), 0, 0, 0) for k, i in changed]
-            version = self._store(tx, candidate, puts, deleted, request.actor)
-        return config_service_pb2.ApplyResponse(changes=changes, config_version=version)
+        try:
+            given = _given(request, self._runtime.clock.now_us(), stored)
+            deleted = _pruned(stored, given) if request.prune else []
+            wanted = {key: r for key, r in stored.resources.items() if key not in deleted} | given
+            paths = {resource_id(r): f"resources[{i}].{resource_id(r)[0]}" for i, r in enumerate(request.resources)}
+            candidate = WorkspaceConfig(workspace, 0, wanted, paths)
+            validate(candidate)
+            if not candidate.violations:
+                note_changed_meanings(tx, stored, candidate)
+            refuse(sorted(candidate.violations, key=_place))
+        except ApiError as error:
+            return _Prepared(stored.version, refusal=error)
+        return _Prepared(stored.version, candidate, [_change(stored, key, r) for key, r in given.items()], deleted)
+
+    def _apply(
+        self, tx: WriteTransaction, request: config_service_pb2.ApplyRequest, prepared: "_Prepared"
+    ) -> config_service_pb2.ApplyResponse:
+        candidate = prepared.candidate
+        if candidate is None:
+            raise prepared.refusal or internal_error()
+        for key in prepared.deleted:
+            if users := stored_users(tx, candidate.workspace, *key):
+                raise still_used(*key, users)
+        changed = [(kind_name(c.kind), c.id) for c in prepared.changes if c.action != _ACTIONS.CHANGE_ACTION_UNCHANGED]
+        gone = [
+            config_service_pb2.ResourceChange(kind=kind_number(kind), id=name, action=_ACTIONS.CHANGE_ACTION_DELETED)
+            for kind, name in prepared.deleted
+        ]
+        version = prepared.version
+        if not request.validate_only and (changed or gone):
+            puts = [ConfigRow(kind, name, to_body(candidate.resources[kind, name]), 0, 0, 0) for kind, name in changed]
+            version = self._store(tx, candidate, puts, prepared.deleted, request.actor)
+        return config_service_pb2.ApplyResponse(changes=[*prepared.changes, *gone], config_version=version)
 
     def _store(
-        self, tx: WriteTransaction, config: WorkspaceConfig, puts: list[ConfigRow], deletes: list[tuple[str, str]], actor: str
+        self, tx: WriteTransaction, config: WorkspaceConfig, puts: Sequence[ConfigRow], deletes: Sequence[tuple[str, str]], actor: str
     ) -> int:
         workspace = config.workspace
         version = tx.config.apply(workspace, sorted(puts, key=lambda p: (p.kind, p.id)), deletes, actor=actor, time_us=tx.now_us)
@@ -90,7 +151,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         for kind, name in deletes:
             if kind == "schedule":
                 tx.schedules.delete(workspace, name)
-        request_rerun(tx, config, "CONFIGURATION_CHANGED")
+        touched = {put.kind for put in puts} | {kind for kind, _ in deletes}
+        if touched & _DECIDES and tx.records.page(workspace, RecordFilter(owned=False, active=True), limit=1):
+            request_rerun(tx, config, "CONFIGURATION_CHANGED")
         tx.signal(workspace, "config")
         return version
 
@@ -98,14 +161,12 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         self, request: config_service_pb2.GetConfigRequest, context: Context
     ) -> config_pb2.ConfigResource:
         """Return one resource."""
-        workspace, kind = workspace_of(request), kind_name(request.kind)
+        workspace, key = workspace_of(request), _key(request)
 
         def read(tx: ReadTransaction) -> config_pb2.ConfigResource:
-            found = self._shown(tx, workspace).get((kind, request.id))
+            found = self._shown(tx, workspace).get(key)
             if found is None:
-                raise ApiError(
-                    grpc.StatusCode.NOT_FOUND, "CONFIG_NOT_FOUND", f"{kind} {request.id!r} does not exist", metadata={kind: request.id}
-                )
+                raise _no_resource(*key)
             return found
 
         return await self._runtime.read(read)
@@ -129,15 +190,16 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         self, request: config_service_pb2.DeleteConfigRequest, context: Context
     ) -> config_service_pb2.DeleteConfigResponse:
         """Delete one resource that nothing refers to."""
-        workspace, key = workspace_of(request), (kind_name(request.kind), request.id)
+        workspace, key = workspace_of(request), _key(request)
+        if key[0] == "settings":
+            raise invalid_field("kind", "settings cannot be deleted, only applied anew")
 
         def work(tx: WriteTransaction) -> config_service_pb2.DeleteConfigResponse:
             config = self._runtime.configs.of(tx, workspace)
             if key not in config.resources:
-                raise not_found(*key)
-            if users := referrers(config, *key):
-                text = f"{key[0]} {key[1]!r} is still used by {', '.join(users[:5])}"
-                raise failed_precondition("STILL_REFERENCED", text, referrers=", ".join(users[:5]))
+                raise _no_resource(*key)
+            if users := [*referrers(config, *key), *stored_users(tx, workspace, *key)]:
+                raise still_used(*key, users)
             version = self._store(tx, config, [], [key], request.actor)
             return config_service_pb2.DeleteConfigResponse(config_version=version)
 
@@ -150,8 +212,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         workspace = workspace_of(request)
 
         def read(tx: ReadTransaction) -> config_service_pb2.ExportResponse:
-            found = sorted(self._shown(tx, workspace).items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1]))
-            return config_service_pb2.ExportResponse(resources=[r for _, r in found], config_version=tx.config.version(workspace))
+            config = self._runtime.configs.of(tx, workspace)
+            found = sorted(config.resources.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1]))
+            return config_service_pb2.ExportResponse(resources=[_written(r) for _, r in found], config_version=config.version)
 
         return await self._runtime.read(read)
 
@@ -217,12 +280,11 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         count = request.count or 10
         if not 1 <= count <= 100:
             raise invalid_field("count", f"{count} is not between 1 and 100")
+        refuse([Violation(f"schedule.{path}", text) for path, text in value_faults(request.schedule)])
+        refuse([Violation("start_time", text) for text in [instant_fault(request.start_time)] if text])
         schedule = _anchored(request.schedule, now_us)
-        try:
-            recurrence = recurrence_of(schedule)
-        except RecurrenceError as error:
-            path, _, text = str(error).partition(": ")
-            raise invalid_field(f"schedule.{path}", text, "INVALID_SCHEDULE") from None
+        refuse([Violation(f"schedule.{path}", text, "INVALID_SCHEDULE") for path, text in recurrence_faults(schedule)])
+        recurrence = recurrence_of(schedule)
         found = preview(recurrence, to_us(request.start_time) if request.HasField("start_time") else now_us, count)
         return config_service_pb2.PreviewScheduleResponse(
             firings=[from_us(f) for f in found], local_firings=[local_text(recurrence, f) for f in found]
@@ -246,28 +308,45 @@ def _given(
     request: config_service_pb2.ApplyRequest, now_us: int, stored: WorkspaceConfig
 ) -> dict[tuple[str, str], config_pb2.ConfigResource]:
     """Return the bundle by kind and id, without what only the server writes."""
+    faults, seen = [], set()
     for index, resource in enumerate(request.resources):
         kind, name = resource_id(resource)
         if not kind:
-            raise invalid_field(f"resources[{index}]", "the resource is empty")
-        if not name:
-            raise invalid_field(f"resources[{index}].{kind}", "an id is needed", "INVALID_ID")
+            faults.append(Violation(f"resources[{index}]", "the resource is empty"))
+        elif not name:
+            faults.append(Violation(f"resources[{index}].{kind}.{ID_FIELDS[kind]}", "an id is needed", "INVALID_ID"))
+        elif (kind, name) in seen:
+            faults.append(Violation(f"resources[{index}].{kind}", f"{kind} {name!r} comes twice"))
+        seen.add((kind, name))
+    refuse(faults)
+    for resource in request.resources:
+        kind, name = resource_id(resource)
         if resource.etag and resource.etag != str(stored.revision(kind, name)):
             text = f"{kind} {name!r} was changed since it was read"
             raise ApiError(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", text, metadata={kind: name})
     given = {}
     for key, resource in messages_of(request.resources).items():
-        clean = config_pb2.ConfigResource()
-        clean.CopyFrom(resource)
-        for name in ("etag", "create_time", "update_time"):
-            clean.ClearField(name)  # type: ignore[arg-type]
+        clean = _written(resource)
         if key[0] == "schedule":
             old = stored.find("schedule", key[1])
             clean.schedule.CopyFrom(_anchored(clean.schedule, now_us, old))
         given[key] = clean
-    if len(given) != len(request.resources):
-        raise invalid_field("resources", "a resource comes twice")
     return given
+
+
+def _written(resource: config_pb2.ConfigResource) -> config_pb2.ConfigResource:
+    """Return a resource without what only the server writes, so that it can be applied again."""
+    clean = config_pb2.ConfigResource()
+    clean.CopyFrom(resource)
+    for name in ("etag", "create_time", "update_time"):
+        clean.ClearField(name)
+    return clean
+
+
+def _place(violation: Violation) -> int:
+    """Return the position in the bundle of the resource that a violation is about; those outside it come first."""
+    found = re.match(r"resources\[(\d+)\]", violation.field)
+    return int(found[1]) if found else -1
 
 
 def _anchored(schedule: config_pb2.Schedule, now_us: int, stored: config_pb2.Schedule | None = None) -> config_pb2.Schedule:
