@@ -12,13 +12,11 @@ from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
 from reallot.server.firings import RecurrenceError
 from reallot.server.schedules import recurrence_of
-from reallot.server.validation import LARGEST_CAPACITY, config_id_fault, id_fault
+from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
 from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active, to_body
 from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
-LONGEST_TEXT = 32_768
-"""Characters of any text in a configuration."""
 LONGEST_DURATION_S = 10 * 366 * 86_400
 LONGEST_AVAILABLE_WITHIN_S = 120 * 3_600
 ROOTS = ("record", "seller", "team", "queue", "now")

@@ -9,6 +9,7 @@ from reallot.server.errors import Violation, invalid
 
 DEFAULT_WORKSPACE = "default"
 LONGEST_ID = 200
+LONGEST_NAME = 500
 LONGEST_TEXT = 32_768
 LONGEST_LIST = 1_000
 MOST_ROWS = 1_000

@@ -91,11 +91,19 @@ def _text(text: str) -> str:
     return text
 
 
-def _days(day: date_pb2.Date) -> int:
+def date_fault(day: date_pb2.Date) -> str | None:
+    """Return what is wrong with a calendar day; None if nothing is."""
     try:
-        return date(day.year, day.month, day.day).toordinal() - EPOCH_DAY
+        date(day.year, day.month, day.day)
     except ValueError:
-        raise ValueError(f"{day.year}-{day.month}-{day.day} is no date") from None
+        return f"{day.year}-{day.month}-{day.day} is no date"
+    return None
+
+
+def _days(day: date_pb2.Date) -> int:
+    if (fault := date_fault(day)) is not None:
+        raise ValueError(fault)
+    return date(day.year, day.month, day.day).toordinal() - EPOCH_DAY
 
 
 def from_stored(stored: Json, wanted: FieldType) -> value_pb2.Value:

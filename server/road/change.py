@@ -68,7 +68,7 @@ def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, no
     if owner_changes:
         after = give_by_hand(after, row.owner)
         changed.append("owner")
-    fired = fired_triggers(before, after, changed_fields, config)
+    fired = fired_triggers(before, after, changed_fields, config, now_us)
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)}
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
@@ -77,9 +77,11 @@ def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, no
 
 def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
     fresh = Record(row.record_id, row.record_type, created_us=now_us)
+    if row.etag and row.etag != "0":
+        return Change(fresh, conflict="ETAG_MISMATCH")
     after, changed_fields = _written(fresh, row)
     if row.sets_owner and row.owner is not None:
-        after = replace(give_by_hand(after, row.owner), previous_owner=None)
+        after = give_by_hand(after, row.owner)
     changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))
     cause = {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
     mark = PendingMark(row.record_id, now_us, cause) if after.active else None
@@ -90,7 +92,16 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
     """Return the record as a person or the CRM gives it to an owner, or takes it from one."""
     status = "ASSIGNED_MANUALLY" if owner is not None else "WAITING"
     reason = "" if owner is not None else "it was released by hand and waits for a run"
-    return replace(record, previous_owner=record.owner, owner=owner, assignment=status, reason=reason, rule_id="", run_id="")
+    return replace(
+        record,
+        previous_owner=record.owner or record.previous_owner,
+        owner=owner,
+        assignment=status,
+        reason=reason,
+        rule_id="",
+        run_id="",
+        overdue_us=None if owner is not None else record.overdue_us,
+    )
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
@@ -101,7 +112,7 @@ def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
     return replace(before, fields=fields, related=related, **row.attributes), names
 
 
-def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig) -> tuple[str, ...]:
+def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig, now_us: int) -> tuple[str, ...]:
     """Return the triggers that a change fires: explicit ones by id, then `implied:<field>` for fields of segments' conditions."""
     if not changed:
         return ()
@@ -109,13 +120,13 @@ def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], conf
     explicit = [
         trigger.message.trigger_id
         for trigger in config.triggers_by_type.get(after.record_type, ())
-        if _fires(trigger, before, after, changed, kind.schema)
+        if _fires(trigger, before, after, changed, kind.schema, now_us)
     ]
     implied = config.implied_fields.get(after.record_type, frozenset()).intersection(changed)
     return (*explicit, *(f"implied:{name}" for name in sorted(implied)))
 
 
-def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple[str, ...], schema: Schema) -> bool:
+def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple[str, ...], schema: Schema, now_us: int) -> bool:
     message = trigger.message
     if message.segment_ids and before.segment_id not in message.segment_ids:
         return False
@@ -124,7 +135,7 @@ def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple
     if trigger.condition is None:
         return True
     frame = frame_of("record", schema, [after.fields])
-    return bool(evaluate([trigger.condition], frame, now_us=after.update_us)[0, 0])
+    return bool(evaluate([trigger.condition], frame, now_us=now_us)[0, 0])
 
 
 def _matches(trigger: TriggerConfig, name: str, before: Record, after: Record, schema: Schema) -> bool:

@@ -1,17 +1,18 @@
 """RecordService: records in and out. Every change goes through one unit of work."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
 
+from reallot.server.configuration import value_faults
 from reallot.server.convert.decisions import decision_message
-from reallot.server.convert.records import assignment_name, record_message
+from reallot.server.convert.records import assignment_name, record_message, state_document
 from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner, to_owner, to_us
-from reallot.server.errors import Violation, invalid, invalid_field, not_found, not_implemented
+from reallot.server.errors import Violation, invalid_field, not_found, not_implemented
 from reallot.server.idempotency import once
 from reallot.server.road.change import Change, Upsert, change_of
 from reallot.server.road.commit import limits_of
@@ -23,11 +24,13 @@ from reallot.server.validation import check_id, check_rows, page_size_of, refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import Condition, ConditionError, compile_condition, evaluate, frame_of
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
-from reallot.storage.entities import Claim, Outcome, OwnerKind, PendingMark, Record, Transition
+from reallot.storage.entities import Claim, Decision, Json, Outcome, OwnerKind, PendingMark, Record, Seller, Transition
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_pb2, record_service_pb2, record_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+PART, MOST_PARTS = 1_000, 20
+"""A filtered list reads this many records at once, and this often before it hands out a page that is not full."""
 
 
 class RecordService(record_service_pb2_grpc.RecordServiceServicer):
@@ -96,11 +99,13 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
     ) -> record_service_pb2.ListRecordsResponse:
         """List records by id."""
         workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request)
+        refuse([Violation(path, text) for path, text in value_faults(request)])
+        wanted, now_us = _wanted(request), self._runtime.clock.now_us()
 
         def read(tx: ReadTransaction) -> record_service_pb2.ListRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
-            wanted, condition = _wanted(request), _condition(request, config)
-            found, last = _page(tx, config, wanted, condition, after or "", size + 1)
+            condition = compile_filter(request.filter, request.record_type, config, "filter")
+            found, last = _page(tx, config, wanted, condition, after or "", size + 1, now_us)
             rows = found[:size]
             pending = tx.records.pending_ids(workspace, [r.record_id for r in rows])
             token = page_token(request, rows[-1].record_id) if len(found) > size else page_token(request, last) if last else ""
@@ -115,22 +120,14 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         """Delete records; unknown ids are passed over."""
         workspace = workspace_of(request)
         refuse(check_rows("record_ids", request.record_ids))
+        refuse([v for i, record_id in enumerate(request.record_ids) for v in check_id(f"record_ids[{i}]", record_id)])
 
         def work(tx: WriteTransaction) -> record_service_pb2.DeleteRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.records.get(workspace, request.record_ids)
-            cause = {"kind": "DELETED"}
-            made = [
-                Transition(
-                    record,
-                    None,
-                    enrollment=leave(record, "RECORD_DELETED"),
-                    event=event_of(record, None, config=config, time_us=tx.now_us, cause=cause),
-                )
-                for record in found.values()
-            ]
+            made = [_deletion(record, config, tx.now_us) for record in found.values()]
             tx.commit_records(workspace, made)
-            if any(record.active and record.owner for record in found.values()):
+            if any(_frees_capacity(t) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))
 
@@ -169,8 +166,8 @@ def upsert_records(
     Raises:
         ApiError: a row is malformed; nothing is stored.
     """
-    upserts = _read_rows(tx, config, rows)
-    stored = tx.records.get(config.workspace, [u.record_id for u in upserts])
+    stored = tx.records.get(config.workspace, [row.record.record_id for row in rows])
+    upserts = _read_rows(tx, config, rows, stored)
     _check_types(upserts, stored)
     present: dict[str, Record] = dict(stored)
     changes: list[Change] = []
@@ -179,28 +176,25 @@ def upsert_records(
         changes.append(change)
         if not change.conflict:
             present[row.record_id] = change.after
-    if validate_only:
-        lost: set[str] = set()
-    else:
-        lost = _commit(tx, config, upserts, changes, stored, quiet=quiet)
-    return [_result(row, change, stored, row.record_id in lost) for row, change in zip(upserts, changes, strict=True)]
+    outcomes = {} if validate_only else _commit(tx, config, upserts, changes, stored, quiet=quiet)
+    created: set[str] = set()
+    results = []
+    for row, change in zip(upserts, changes, strict=True):
+        first = row.record_id not in stored and row.record_id not in created and not change.conflict
+        created.update([row.record_id] if first else [])
+        results.append(_result(change, stored.get(row.record_id), outcomes.get(row.record_id), created=first))
+    return results
 
 
-def _read_rows(tx: WriteTransaction, config: WorkspaceConfig, rows: Sequence[record_service_pb2.RecordUpsert]) -> list[Upsert]:
-    reader = UpsertReader(config)
-    read = [reader.read(row, f"records[{index}]") for index, row in enumerate(rows)]
-    upserts = [row for row in read if row is not None]
-    owners = {u.owner.id for u in upserts if u.sets_owner and u.owner and u.owner.kind is OwnerKind.SELLER}
-    unknown = owners - set(tx.sellers.get(config.workspace, owners))
-    for index, row in enumerate(read):
-        if row is not None and row.sets_owner and row.owner and row.owner.id in unknown:
-            text = f"seller {row.owner.id!r} does not exist"
-            reader.violations.append(Violation(f"records[{index}].record.owner", text, "UNKNOWN_REFERENCE"))
-    if reader.violations:
-        raise invalid(reader.violations)
-    # The owner of a record's first upsert is taken as it is, mask or not.
-    known = tx.records.get(config.workspace, [u.record_id for u in upserts])
-    return [u if u.record_id in known or u.owner is None else replace(u, sets_owner=True) for u in upserts]
+def _read_rows(
+    tx: WriteTransaction, config: WorkspaceConfig, rows: Sequence[record_service_pb2.RecordUpsert], stored: Mapping[str, Record]
+) -> list[Upsert]:
+    owners = {row.record.owner.seller_id for row in rows} - {""}
+    sellers = set(tx.sellers.get(config.workspace, owners)) if owners else set()
+    reader = UpsertReader(config, stored, sellers)
+    upserts = [reader.read(row, f"records[{index}]") for index, row in enumerate(rows)]
+    refuse(reader.violations)
+    return [row for row in upserts if row is not None]
 
 
 def _check_types(upserts: Sequence[Upsert], stored: dict[str, Record]) -> None:
@@ -218,54 +212,88 @@ def _commit(
     config: WorkspaceConfig,
     upserts: Sequence[Upsert],
     changes: Sequence[Change],
-    stored: dict[str, Record],
+    stored: Mapping[str, Record],
     *,
     quiet: bool,
-) -> set[str]:
-    """Commit the rows, those of one record as one change; return the records whose new owner had no room."""
+) -> dict[str, Outcome]:
+    """Commit the rows, those of one record as one change; return what became of each record that they write."""
     by_record: dict[str, list[Change]] = {}
     for row, change in zip(upserts, changes, strict=True):
         if not change.conflict:
             by_record.setdefault(row.record_id, []).append(change)
-    owners = {c.after.owner.id for cs in by_record.values() for c in cs if c.after.owner and c.after.owner.kind is OwnerKind.SELLER}
+    involved = [r for i, cs in by_record.items() for r in (stored.get(i), cs[-1].after) if r is not None]
+    owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
     sellers = tx.sellers.get(config.workspace, owners)
-    names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
-    made = []
-    for record_id, parts in by_record.items():
-        before, after = stored.get(record_id), parts[-1].after
+    write = _Write(config, tx.now_us, sellers, quiet=quiet)
+    found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
+    made = [transition for transition in found if transition is not None]
+    outcomes = tx.commit_records(config.workspace, made)
+    if any(_frees_capacity(t) for t in made):
+        request_rerun(tx, config, "CAPACITY_FREED")
+    return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
+
+
+@dataclass(frozen=True)
+class _Write:
+    """One write: what all of its transitions share."""
+
+    config: WorkspaceConfig
+    now_us: int
+    sellers: Mapping[str, Seller]
+    quiet: bool
+
+    def transition(self, before: Record | None, parts: Sequence[Change]) -> Transition | None:
+        """Return the changes of one record, in order, as one transition; None if nothing changes."""
+        after = parts[-1].after
         mark = _merged_mark([p.mark for p in parts if p.mark is not None])
         if before is not None and after == before and mark is None:
-            continue
+            return None
         given = any(p.owner_given for p in parts)
-        seller = sellers.get(after.owner.id) if after.owner else None
-        fields = tuple(sorted({name for p in parts for name in p.changed_fields}))
+        by_hand = given and before is not None
+        seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
         enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)
-        cause = {"kind": "MANUAL"} if given and before is not None else parts[-1].cause
-        made.append(
-            Transition(
-                before,
-                after,
-                claim=Claim(limits_of(seller, config)) if given and before is not None and seller else None,
-                counts_turn=given and not quiet and after.record_type in config.counted_types,
-                enrollment=enrollment,
-                event=event_of(
-                    before,
-                    after,
-                    config=config,
-                    time_us=tx.now_us,
-                    cause=cause,
-                    enrollment=enrollment,
-                    changed_fields=fields,
-                    quiet=quiet or config.settings.paused,
-                    names=names,
-                ),
-                mark=mark,
-            )
+        cause = {"kind": "MANUAL"} if by_hand else parts[-1].cause
+        event = event_of(
+            before,
+            after,
+            config=self.config,
+            time_us=self.now_us,
+            cause=cause,
+            enrollment=enrollment,
+            changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
+            quiet=self.quiet or self.config.settings.paused,
+            names={s.seller_id: s.display_name or s.seller_id for s in self.sellers.values()},
         )
-    outcomes = tx.commit_records(config.workspace, made)
-    if _frees_capacity(made):
-        request_rerun(tx, config, "CAPACITY_FREED")
-    return {t.after.record_id for t, o in zip(made, outcomes, strict=True) if t.after and o is Outcome.CAPACITY_LOST}
+        return Transition(
+            before,
+            after,
+            claim=Claim(limits_of(seller, self.config)) if by_hand and seller else None,
+            counts_turn=given and not self.quiet and after.record_type in self.config.counted_types,
+            enrollment=enrollment,
+            event=event,
+            decision=self._decision(before, after, cause) if given else None,
+            mark=mark,
+        )
+
+    def _decision(self, before: Record | None, after: Record, cause: Json) -> Decision:
+        return Decision(
+            after.record_id,
+            self.now_us,
+            cause,
+            after.assignment,
+            after.reason or "the owner came with the record",
+            state_document(before, {}),
+            state_document(after, {}),
+        )
+
+
+def _deletion(record: Record, config: WorkspaceConfig, now_us: int) -> Transition:
+    return Transition(
+        record,
+        None,
+        enrollment=leave(record, "RECORD_DELETED"),
+        event=event_of(record, None, config=config, time_us=now_us, cause={"kind": "DELETED"}),
+    )
 
 
 def _merged_mark(marks: Sequence[PendingMark]) -> PendingMark | None:
@@ -275,41 +303,39 @@ def _merged_mark(marks: Sequence[PendingMark]) -> PendingMark | None:
     return merged
 
 
-def _frees_capacity(made: Sequence[Transition]) -> bool:
-    for t in made:
-        if t.before is None or t.before.owner is None or not t.before.active or t.after is None:
-            continue
-        if not t.after.active or t.after.owner != t.before.owner or t.after.effort < t.before.effort:
-            return True
-    return False
+def _frees_capacity(change: Transition) -> bool:
+    before, after = change.before, change.after
+    if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
+        return False
+    return after is None or not after.active or after.owner != before.owner or after.effort < before.effort
 
 
-def _result(row: Upsert, change: Change, stored: dict[str, Record], lost: bool) -> record_service_pb2.UpsertResult:
-    before = stored.get(row.record_id)
-    conflict = "NO_CAPACITY" if lost else change.conflict
-    version = before.version if before else 0
+_CONFLICTS = {
+    "OWNER_CONFLICT": "the stored owner is not the expected one",
+    "NO_CAPACITY": "the new owner has no free capacity",
+    "ETAG_MISMATCH": "the record was changed since it was read",
+}
+
+
+def _result(change: Change, before: Record | None, outcome: Outcome | None, *, created: bool) -> record_service_pb2.UpsertResult:
+    conflict = "NO_CAPACITY" if outcome is Outcome.CAPACITY_LOST else change.conflict
+    version = (before.version if before else 0) + (outcome is Outcome.COMMITTED)
     if conflict:
-        texts = {
-            "OWNER_CONFLICT": "the stored owner is not the expected one",
-            "NO_CAPACITY": "the new owner has no free capacity",
-            "ETAG_MISMATCH": "the record was changed since it was read",
-        }
         return record_service_pb2.UpsertResult(
-            record_id=row.record_id,
+            record_id=change.after.record_id,
             conflict=record_service_pb2.Conflict(
                 kind=record_service_pb2.ConflictKind.Value(f"CONFLICT_KIND_{conflict}"),
                 stored_owner=from_owner(before.owner) if before else None,
-                text=texts[conflict],
+                text=_CONFLICTS[conflict],
             ),
-            etag=str(version),
+            etag=str(version) if version else "",
         )
-    written = before is None or bool(change.changed)
     return record_service_pb2.UpsertResult(
-        record_id=row.record_id,
-        created=before is None,
+        record_id=change.after.record_id,
+        created=created,
         changed_fields=["created_time" if name == "created_us" else name for name in change.changed],
         fired=change.fired,
-        etag=str(version + 1 if written else version),
+        etag=str(version) if version else "",
     )
 
 
@@ -337,10 +363,6 @@ def _wanted(request: record_service_pb2.ListRecordsRequest) -> RecordFilter:
     )
 
 
-def _condition(request: record_service_pb2.ListRecordsRequest, config: WorkspaceConfig) -> Condition | None:
-    return compile_filter(request.filter, request.record_type, config, "filter")
-
-
 def compile_filter(text: str, record_type: str, config: WorkspaceConfig, field: str) -> Condition | None:
     """Return the compiled CEL filter of a request; None for none.
 
@@ -359,19 +381,25 @@ def compile_filter(text: str, record_type: str, config: WorkspaceConfig, field: 
 
 
 def _page(
-    tx: ReadTransaction, config: WorkspaceConfig, wanted: RecordFilter, condition: Condition | None, after: str, size: int
+    tx: ReadTransaction,
+    config: WorkspaceConfig,
+    wanted: RecordFilter,
+    condition: Condition | None,
+    after: str,
+    size: int,
+    now_us: int,
 ) -> tuple[list[Record], str]:
     """Return up to `size` records, and where to go on if the search was cut short."""
     if condition is None:
         return tx.records.page(config.workspace, wanted, after, size), ""
     found: list[Record] = []
-    for _ in range(20):
-        rows = tx.records.page(config.workspace, wanted, after, 1_000)
+    for _ in range(MOST_PARTS):
+        rows = tx.records.page(config.workspace, wanted, after, PART)
         if rows:
             schema = config.record_types[rows[0].record_type].schema
-            holds = evaluate([condition], frame_of("record", schema, [r.fields for r in rows]), now_us=0)[:, 0]
+            holds = evaluate([condition], frame_of("record", schema, [r.fields for r in rows]), now_us=now_us)[:, 0]
             found.extend(row for row, ok in zip(rows, holds, strict=True) if ok)
             after = rows[-1].record_id
-        if len(rows) < 1_000 or len(found) >= size:
+        if len(rows) < PART or len(found) >= size:
             return found[:size], ""
     return found[:size], after

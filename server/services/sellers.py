@@ -6,148 +6,62 @@ from typing import Any
 
 import grpc
 
+from reallot.server.convert.seller_upserts import SellerReader, check_calendar
 from reallot.server.convert.sellers import (
     calendar_of,
-    capacity_document,
     counted_load,
     load_messages,
     maximum_of,
     seller_message,
     to_document,
     to_time_off,
-    weekly_hours,
 )
-from reallot.server.convert.values import from_us, maybe_from_us, to_stored, to_us
-from reallot.server.errors import Violation, failed_precondition, invalid, invalid_field, not_found, not_implemented
+from reallot.server.convert.values import from_us, instant_fault, maybe_from_us, to_us
+from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found, not_implemented
 from reallot.server.idempotency import once
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
-from reallot.server.validation import LARGEST_CAPACITY, check_id, check_rows, page_size_of, refuse, workspace_of
+from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.solver.calendars import DAY_US, Calendar, CalendarError, check_hours, first_available, working_intervals, zone_of
+from reallot.solver.calendars import (
+    DAY_US,
+    Calendar,
+    first_available,
+    working_intervals,
+)
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Load, Seller, TimeOff, Turn
 from reallot.v1 import seller_pb2, seller_service_pb2, seller_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_PATHS = {
-    *("display_name", "priority", "attributes", "skills", "team_ids", "assignable", "roles_ok", "weight"),
-    *("capacity", "calendar", "ramp_up"),
-}
-_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
-_RANGES = {"priority": (0, 100), "weight": (1, 1_000)}
-_DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1}
+FARTHEST_VIEW_US = 100 * 366 * DAY_US
+"""How far from now working time can be asked for."""
 
 
-def check_calendar(message: seller_pb2.Calendar, path: str) -> Iterator[Violation]:
-    """Yield what is wrong with a calendar."""
-    if message.holiday_country or message.holiday_region:
-        raise not_implemented("public holidays in calendars")
-    try:
-        zone_of(message.time_zone)
-    except CalendarError as error:
-        yield Violation(f"{path}.time_zone", str(error), "INVALID_CALENDAR")
-    for name, hours in [("weekly", message.weekly), *((f"exceptions[{i}].hours", e.hours) for i, e in enumerate(message.exceptions))]:
-        try:
-            items = [weekly_hours(h) for h in hours]
-            check_hours([replace(h, day=0) for h in items] if name != "weekly" else items)
-        except CalendarError as error:
-            yield Violation(f"{path}.{name}", str(error), "INVALID_CALENDAR")
+def rerun_causes(before: Seller | None, after: Seller, config: WorkspaceConfig) -> set[str]:
+    """Return why waiting records may find an owner once a seller has changed; none if the change cannot help."""
+    if not (after.assignable and after.roles_ok):
+        return set()
+    if before is None or not (before.assignable and before.roles_ok):
+        return {"SELLER_JOINED"}
+    causes = set()
+    if (before.attributes, before.skills, before.team_ids) != (after.attributes, after.skills, after.team_ids):
+        causes.add("SELLER_JOINED")
+    if before.calendar != after.calendar:
+        causes.add("SELLER_AVAILABLE")
+    if _has_more_room(before, after, config):
+        causes.add("CAPACITY_FREED")
+    return causes
 
 
-class SellerReader:
-    """Reads rows of seller upserts against one configuration; collects the violations of all of them."""
-
-    def __init__(self, config: WorkspaceConfig) -> None:
-        self._config = config
-        self.violations: list[Violation] = []
-
-    def read(self, row: seller_service_pb2.SellerUpsert, before: Seller | None, path: str) -> Seller:
-        """Return the seller as it will be; what has faults is left as it was."""
-        message = row.seller
-        self.violations.extend(check_id(f"{path}.seller.seller_id", message.seller_id))
-        mask = self._mask(row, path)
-        if "ramp_up" in mask and message.HasField("ramp_up"):
-            raise not_implemented("ramp-up of newcomers")
-        after = before or Seller(message.seller_id)
-        for name in mask.intersection(_DEFAULTS):
-            after = replace(after, **{name: self._scalar(message, name, path)})
-        if "team_ids" in mask:
-            after = replace(after, team_ids=self._teams(message, path))
-        if "capacity" in mask:
-            after = replace(after, capacity=self._capacity(message.capacity, f"{path}.seller.capacity"))
-        if "calendar" in mask:
-            self.violations.extend(check_calendar(message.calendar, f"{path}.seller.calendar") if message.HasField("calendar") else ())
-            after = replace(after, calendar=to_document(message.calendar) if message.HasField("calendar") else None)
-        attributes = self._attributes(message, mask, f"{path}.seller.attributes")
-        skills = self._skills(message, mask, f"{path}.seller.skills")
-        return replace(
-            after,
-            attributes={k: v for k, v in {**after.attributes, **attributes}.items() if v is not None},
-            skills={k: v for k, v in {**after.skills, **skills}.items() if v},
-        )
-
-    def _mask(self, row: seller_service_pb2.SellerUpsert, path: str) -> set[str]:
-        message = row.seller
-        if not row.HasField("update_mask"):
-            present = {name for name in _OPTIONAL if message.HasField(name)}  # type: ignore[arg-type]
-            return present | {"attributes", "skills"} | ({"team_ids"} if message.team_ids else set())
-        if list(row.update_mask.paths) == ["*"]:
-            return set(_PATHS) | {"*"}
-        for name in row.update_mask.paths:
-            head, _, tail = name.partition(".")
-            if name not in _PATHS and not (head in ("attributes", "skills") and tail):
-                self.violations.append(Violation(f"{path}.update_mask", f"{name!r} cannot be written", "UNKNOWN_MASK_PATH"))
-        return set(row.update_mask.paths)
-
-    def _scalar(self, message: seller_pb2.Seller, name: str, path: str) -> Any:
-        value = getattr(message, name) if message.HasField(name) else _DEFAULTS[name]  # type: ignore[arg-type]
-        low, high = _RANGES.get(name, (None, None))
-        if low is not None and high is not None and not low <= value <= high:
-            self.violations.append(Violation(f"{path}.seller.{name}", f"{value} is not between {low} and {high}"))
-        return value
-
-    def _teams(self, message: seller_pb2.Seller, path: str) -> tuple[str, ...]:
-        for team in message.team_ids:
-            if self._config.find("team", team) is None:
-                self.violations.append(Violation(f"{path}.seller.team_ids", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"))
-        return tuple(sorted(set(message.team_ids)))
-
-    def _capacity(self, message: seller_pb2.Capacity, path: str) -> dict[str, Any]:
-        if message.windows:
-            raise not_implemented("capacity in rolling windows")
-        document = capacity_document(message)
-        values = [("total", document.get("total", 0))]
-        values += [(f"{n}.{k}", v) for n in ("by_record_type", "by_segment") for k, v in document.get(n, {}).items()]
-        for name, value in values:
-            if not 0 <= value <= LARGEST_CAPACITY:
-                self.violations.append(Violation(f"{path}.{name}", f"{value} is not between 0 and {LARGEST_CAPACITY}"))
-        for kind, key in (("record_type", "by_record_type"), ("segment", "by_segment")):
-            for name in document.get(key, {}):
-                if self._config.find(kind, name) is None:
-                    self.violations.append(Violation(f"{path}.{key}.{name}", f"{kind} {name!r} does not exist", "UNKNOWN_REFERENCE"))
-        return document
-
-    def _attributes(self, message: seller_pb2.Seller, mask: set[str], path: str) -> dict[str, Any]:
-        declared = {f.id: f.type for f in self._config.seller_schema.fields if f.id not in ("seller_id", "teams")}
-        found: dict[str, Any] = dict.fromkeys(declared) if "*" in mask else {}
-        for name, value in message.attributes.items():
-            if name not in declared:
-                text = f"{name!r} is not declared in the settings' seller_fields"
-                self.violations.append(Violation(f"{path}.{name}", text, "UNKNOWN_FIELD"))
-                continue
-            try:
-                found[name] = to_stored(value, declared[name])
-            except ValueError as error:
-                self.violations.append(Violation(f"{path}.{name}", str(error), "WRONG_TYPE"))
-        return found if "attributes" in mask else {k: v for k, v in found.items() if f"attributes.{k}" in mask}
-
-    def _skills(self, message: seller_pb2.Seller, mask: set[str], path: str) -> dict[str, int]:
-        for name, grade in message.skills.items():
-            if not 0 <= grade <= 10:
-                self.violations.append(Violation(f"{path}.{name}", f"{grade} is not between 1 and 10 (0 removes the skill)"))
-        found = dict(message.skills)
-        return found if "skills" in mask else {k: v for k, v in found.items() if f"skills.{k}" in mask}
+def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig) -> bool:
+    if maximum_of(after, config) > maximum_of(before, config):
+        return True
+    for kind in ("by_record_type", "by_segment"):
+        old, new = before.capacity.get(kind) or {}, after.capacity.get(kind) or {}
+        if any(name not in new or new[name] > maximum for name, maximum in old.items()):
+            return True
+    return False
 
 
 class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
@@ -173,14 +87,15 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     ) -> seller_service_pb2.UpsertSellersResponse:
         reader = SellerReader(config)
         stored = tx.sellers.get(config.workspace, [row.seller.seller_id for row in request.sellers])
-        present, results = dict(stored), []
+        present, results, stale = dict(stored), [], []
         for index, row in enumerate(request.sellers):
             path, name = f"sellers[{index}]", row.seller.seller_id
             before = present.get(name)
-            if row.seller.etag and before is not None and row.seller.etag != str(before.version):
-                reader.violations.append(Violation(f"{path}.seller.etag", "the seller was changed since it was read", "ETAG_MISMATCH"))
+            if row.seller.etag and row.seller.etag != str(before.version if before else 0):
+                stale.append(name)
             if row.seller.last_assigned and before is not None:
                 reader.violations.append(Violation(f"{path}.seller.last_assigned", "it is accepted on the first upsert only"))
+            reader.last_assigned(row.seller, path)
             after = reader.read(row, before, path)
             unchanged = after == before
             if not unchanged:
@@ -190,8 +105,10 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             results.append(
                 seller_service_pb2.SellerResult(seller_id=name, created=before is None, unchanged=unchanged, etag=str(after.version))
             )
-        if reader.violations:
-            raise invalid(reader.violations)
+        refuse(reader.violations)
+        if stale:
+            text = f"seller {stale[0]!r} was changed since it was read"
+            raise ApiError(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", text, metadata={"seller": stale[0]})
         if not request.validate_only:
             self._store(tx, config, request, stored, present)
         return seller_service_pb2.UpsertSellersResponse(results=results)
@@ -213,8 +130,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             for record_type, last in row.seller.last_assigned.items()
         ]
         tx.sellers.set_turns(config.workspace, turns)
+        for cause in sorted({cause for seller in changed for cause in rerun_causes(stored.get(seller.seller_id), seller, config)}):
+            request_rerun(tx, config, cause)
         if changed:
-            request_rerun(tx, config, "SELLER_JOINED")
             tx.signal(config.workspace, "sellers")
 
     async def RetireSeller(  # noqa: N802
@@ -282,9 +200,12 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         def work(tx: WriteTransaction) -> seller_service_pb2.SetCalendarResponse:
             config = self._runtime.configs.of(tx, workspace)
             document = to_document(request.calendar) if request.HasField("calendar") else None
-            found = [_seller(tx, workspace, seller_id) for seller_id in request.seller_ids]
-            tx.sellers.upsert(workspace, [replace(s, calendar=document, version=s.version + 1, update_us=tx.now_us) for s in found])
-            request_rerun(tx, config, "SELLER_AVAILABLE")
+            found = [_seller(tx, workspace, seller_id) for seller_id in dict.fromkeys(request.seller_ids)]
+            others = [s for s in found if s.calendar != document]
+            tx.sellers.upsert(workspace, [replace(s, calendar=document, version=s.version + 1, update_us=tx.now_us) for s in others])
+            if others:
+                request_rerun(tx, config, "SELLER_AVAILABLE")
+                tx.signal(workspace, "sellers")
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -298,13 +219,16 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     ) -> seller_service_pb2.AddTimeOffResponse:
         """Add an absence to sellers."""
         workspace = workspace_of(request)
-        refuse([*check_rows("seller_ids", request.seller_ids), *check_id("time_off.time_off_id", request.time_off.time_off_id)])
-        if to_us(request.time_off.end_time) <= to_us(request.time_off.start_time):
-            raise invalid_field("time_off.end_time", "the absence ends before it starts", "INVALID_CALENDAR")
+        refuse([*check_rows("seller_ids", request.seller_ids), *_absence_faults(request.time_off)])
 
         def work(tx: WriteTransaction) -> seller_service_pb2.AddTimeOffResponse:
-            found = [_seller(tx, workspace, seller_id) for seller_id in request.seller_ids]
-            tx.sellers.add_time_off(workspace, [to_time_off(s.seller_id, request.time_off) for s in found])
+            ids = list(dict.fromkeys(request.seller_ids))
+            added = [to_time_off(_seller(tx, workspace, seller_id).seller_id, request.time_off) for seller_id in ids]
+            replaced = {(row.seller_id, row.time_off_id) for row in tx.sellers.time_off(workspace, tx.now_us, ids)}
+            tx.sellers.add_time_off(workspace, added)
+            if any((row.seller_id, row.time_off_id) in replaced for row in added):
+                # The absence that is replaced may have been the longer one.
+                request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
             return seller_service_pb2.AddTimeOffResponse()
 
         return await self._runtime.write(once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
@@ -314,6 +238,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     ) -> seller_service_pb2.RemoveTimeOffResponse:
         """Remove absences of a seller."""
         workspace = workspace_of(request)
+        refuse(check_rows("time_off_ids", request.time_off_ids))
 
         def work(tx: WriteTransaction) -> seller_service_pb2.RemoveTimeOffResponse:
             _seller(tx, workspace, request.seller_id)
@@ -332,7 +257,11 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         days = request.days or 7
         if not 1 <= days <= 31:
             raise invalid_field("days", f"{days} is not between 1 and 31")
+        if (fault := instant_fault(request.start_time)) is not None:
+            raise invalid_field("start_time", fault)
         start_us = to_us(request.start_time) if request.HasField("start_time") else now_us
+        if abs(start_us - now_us) > FARTHEST_VIEW_US:
+            raise invalid_field("start_time", "it is more than 100 years away")
 
         def read(tx: ReadTransaction) -> seller_service_pb2.GetAvailabilityResponse:
             seller = _seller(tx, workspace, request.seller_id)
@@ -364,6 +293,16 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _absence_faults(absence: seller_pb2.TimeOff) -> Iterator[Violation]:
+    yield from check_id("time_off.time_off_id", absence.time_off_id)
+    faults = {name: instant_fault(getattr(absence, name)) for name in ("start_time", "end_time")}
+    yield from (Violation(f"time_off.{name}", fault, "INVALID_CALENDAR") for name, fault in faults.items() if fault is not None)
+    if to_us(absence.end_time) <= to_us(absence.start_time):
+        yield Violation("time_off.end_time", "the absence ends before it starts", "INVALID_CALENDAR")
+    if len(absence.note) > LONGEST_TEXT:
+        yield Violation("time_off.note", f"a note has at most {LONGEST_TEXT} characters")
 
 
 def _capacity(seller: Seller, config: WorkspaceConfig, loads: Sequence[Load]) -> seller_service_pb2.SellerCapacity:
