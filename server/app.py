@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import structlog
-from grpc_channelz.v1 import channelz
+from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -64,6 +64,7 @@ SERVICE_NAMES = tuple(
         (event_service_pb2, "EventService"),
     )
 )
+CHANNELZ_NAME = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 SETTLE_POLL_S = 0.005
 
 
@@ -143,7 +144,7 @@ class Application:
         self._register(server, board)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        names = [*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, channelz.SERVICE_NAME]
+        names = [*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, CHANNELZ_NAME]
         if isinstance(self.clock, ManualClock):
             clock_service_pb2_grpc.add_ClockServiceServicer_to_server(ClockService(self.clock), server)
             names.append(clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"].full_name)

@@ -17,7 +17,7 @@ from reallot.server.errors import ApiError, to_api_error, to_status
 
 log = structlog.get_logger("reallot.calls")
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -84,6 +84,8 @@ async def _refuse(context: Context, method: str, error: Exception) -> None:
     mapped: ApiError = to_api_error(error)
     if mapped.reason == "INTERNAL":
         log.error("call failed", method=method, incident=mapped.metadata["incident"], exc_info=error)
+    elif mapped.reason == "STORAGE_UNAVAILABLE":
+        log.warning("storage unavailable", method=method, exc_info=error)
     else:
         log.debug("call refused", method=method, reason=mapped.reason, text=mapped.text)
     await context.abort_with_status(rpc_status.to_status(to_status(mapped)))

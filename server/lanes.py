@@ -25,6 +25,8 @@ from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
 
+INTAKE_POLL_S, INTAKE_PATIENCE = 0.02, 1_500
+"""How often, and how many times, a run looks whether intake has handled the changes from before it."""
 POLL_S = 1.0
 """A lane looks for work at least this often."""
 RERUN_TEXTS = {
@@ -208,6 +210,7 @@ class RunLane:
             await self._end(workspace, replace(started, state="CANCELLED"))
             return
         await self._save(workspace, started)
+        await self._let_intake_pass(workspace)
         selection = run.selection or b""
         task = Task(
             workspace,
@@ -232,6 +235,15 @@ class RunLane:
             # Else it was killed from outside: the run stays RUNNING and is taken up again.
             return
         await self._commit(workspace, started, plan)
+
+    async def _let_intake_pass(self, workspace: str) -> None:
+        """Wait, within reason, for changes from before the run: what was written first is segmented first."""
+        upto = await self._runtime.read(lambda tx: tx.pending.last_number(workspace))
+        for _ in range(INTAKE_PATIENCE):
+            oldest = await self._runtime.read(lambda tx: tx.pending.oldest(workspace, 1))
+            if not oldest or oldest[0].number > upto:
+                return
+            await asyncio.sleep(INTAKE_POLL_S)
 
     async def _commit(self, workspace: str, run: Run, plan: Plan) -> None:
         total, board, clock = len(plan), self._board, self._runtime.clock

@@ -1,12 +1,13 @@
 """Worker processes: where batches are read, planned and solved, away from the event loop (a flow solve holds the GIL).
 
 A worker is a spawned process with a pipe. It keeps nothing between tasks but caches. Cancelling a task, or reaching its time limit,
-kills the process; the next task starts a fresh one. A worker whose server died reads the end of its pipe and ends.
+kills the process; the next task starts a fresh one. A plan comes in pieces. A worker whose server died reads the end of its pipe and ends.
 """
 
 import asyncio
 import multiprocessing
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Any, Literal
 
 from reallot.server.road.batch import Plan, Task
 
-Message = tuple[Literal["stage", "plan", "error"], Any]
+PIECE_ROWS = 2_000
+"""Rows of a plan that are handed over at once."""
+Message = tuple[Literal["stage", "piece", "end", "error"], Any]
 
 
 class WorkerFailed(RuntimeError):
@@ -61,7 +64,9 @@ def _main(pipe: Connection, start: _Start) -> None:
         except EOFError:
             return
         try:
-            pipe.send(("plan", run(task)))
+            for piece in run(task).pieces(PIECE_ROWS):
+                pipe.send(("piece", piece))
+            pipe.send(("end", None))
         except BrokenPipeError:
             return
         except Exception as error:
@@ -77,6 +82,8 @@ class Worker:
         self._process: Any = None
         self._pipe: Connection | None = None
         self._busy = asyncio.Lock()
+        # A start goes on in its thread when its task is cancelled; the next must not start beside it.
+        self._starting = threading.Lock()
 
     async def warm_up(self) -> None:
         """Start the process, so that the first task need not wait for it."""
@@ -104,36 +111,37 @@ class Worker:
                 raise WorkerKilled("the worker ended before it answered") from error
 
     async def _converse(self, pipe: Connection, task: Task, on_stage: Callable[[str], None]) -> Plan:
+        plan: Plan | None = None
         await asyncio.to_thread(pipe.send, task)
         while True:
             await _readable(pipe)
-            # A plan of many records takes a while to unpack: not on the loop.
+            # Unpacking takes a while, and a message may still be on its way: not on the loop.
             kind, content = await asyncio.to_thread(pipe.recv)
             if kind == "stage":
                 on_stage(content)
-            elif kind == "plan":
-                return content  # type: ignore[no-any-return]
-            else:
+            elif kind == "error":
                 raise WorkerFailed(*content)
-
-    def kill(self) -> None:
-        """End the process; the task that it works on, if any, ends with WorkerKilled."""
-        if self._process is not None:
-            self._process.kill()
+            elif kind == "end" and plan is not None:
+                return plan
+            elif plan is None:
+                plan = content
+            else:
+                plan.extend(content)
 
     def close(self) -> None:
         """End the process for good."""
         self._kill()
 
     def _ensure(self) -> Connection:
-        if self._pipe is None or not self._process.is_alive():
-            self._kill()
-            ours, theirs = self._context.Pipe()
-            self._process = self._context.Process(target=_main, args=(theirs, self._start), daemon=True, name="reallot-worker")
-            self._process.start()
-            theirs.close()
-            self._pipe = ours
-        return self._pipe
+        with self._starting:
+            if self._pipe is None or not self._process.is_alive():
+                self._kill()
+                ours, theirs = self._context.Pipe()
+                self._process = self._context.Process(target=_main, args=(theirs, self._start), daemon=True, name="reallot-worker")
+                self._process.start()
+                theirs.close()
+                self._pipe = ours
+            return self._pipe
 
     def _kill(self) -> None:
         if self._process is not None:

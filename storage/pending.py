@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
-from reallot.storage.numbering import draw
+from reallot.storage.numbering import current, draw
 from reallot.storage.tables import pending, rerun_requests
 
 
@@ -39,6 +39,10 @@ class PendingRepository:
     def count(self, workspace: str) -> int:
         """Return how many records wait."""
         return int(self._connection.execute(select(func.count()).select_from(pending).where(pending.c.workspace == workspace)).scalar_one())
+
+    def last_number(self, workspace: str) -> int:
+        """Return the number of the latest mark; 0 = there never was one."""
+        return current(self._connection, workspace, "pending_number")
 
     def workspaces(self) -> list[str]:
         """Return the workspaces in which records wait."""

@@ -44,9 +44,7 @@ def run_message(run: Run) -> run_pb2.Run:
         end_time=maybe_from_us(run.end_us),
     )
     if run.time_limit_us:
-        message.time_limit.CopyFrom(
-            duration_pb2.Duration(seconds=run.time_limit_us // 1_000_000, nanos=run.time_limit_us % 1_000_000 * 1_000)
-        )
+        message.time_limit.FromMicroseconds(run.time_limit_us)
     return message
 
 

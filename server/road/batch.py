@@ -1,6 +1,7 @@
 """What travels between the server and its workers: a task, and the plan that answers it. Plain columns, cheap to hand over."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from reallot.storage.entities import Json
@@ -45,6 +46,7 @@ class Plan:
         assignment: Status of assigning, "" = stays as it is.
         touches_owner: The owner becomes `seller_id`, or nobody if that is "".
         seller_id, rule_id, reason: What was decided.
+        former_seller_id: Seller who owned it when it was read, "" = none.
         binding: The seller's maxima hold.
         tried: An attempt to find an owner was made.
         overdue: The record falls overdue.
@@ -64,6 +66,7 @@ class Plan:
     assignment: list[str] = field(default_factory=list)
     touches_owner: list[bool] = field(default_factory=list)
     seller_id: list[str] = field(default_factory=list)
+    former_seller_id: list[str] = field(default_factory=list)
     rule_id: list[str] = field(default_factory=list)
     reason: list[str] = field(default_factory=list)
     binding: list[bool] = field(default_factory=list)
@@ -80,3 +83,29 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.record_id)
+
+    def add(self, **values: Any) -> None:
+        """Add one row; every column is given."""
+        for name in ROW_COLUMNS:
+            getattr(self, name).append(values[name])
+
+    def pieces(self, rows: int) -> Iterator["Plan"]:
+        """Yield the plan in parts of at most `rows` rows and traces, which `extend` puts together again; there is at least one.
+
+        Unpacking one object with all the rows of a large run would stop the event loop of whoever receives it.
+        """
+        longest = max(len(self.record_id), len(self.traces), 1)
+        for start in range(0, longest, rows):
+            columns = {name: getattr(self, name)[start : start + rows] for name in (*ROW_COLUMNS, "traces")}
+            whole = {name: getattr(self, name) for name in _WHOLE} if start == 0 else {"config_version": self.config_version}
+            yield Plan(**whole, **columns)
+
+    def extend(self, other: "Plan") -> None:
+        """Add the rows and traces of the next part."""
+        for name in (*ROW_COLUMNS, "traces"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+_WHOLE = ("config_version", "levels", "termination", "solver", "seconds")
+ROW_COLUMNS = tuple(f.name for f in fields(Plan) if f.name not in (*_WHOLE, "traces"))
+"""The columns with one value a record."""

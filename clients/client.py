@@ -1,0 +1,430 @@
+"""The Python client: one asynchronous implementation, and a synchronous face over it.
+
+Reads, and writes that carry a request id (the client fills one in), are retried while the server is UNAVAILABLE; nothing else is.
+Streams reconnect with their last cursor and pass over what they have given out already.
+"""
+
+import asyncio
+import queue
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from reallot.clients.bundle import read_bundle
+from reallot.clients.errors import CursorExpired, Exhausted, ReallotError, Unavailable, from_rpc
+from reallot.clients.model import Record, Seller
+from reallot.v1 import (
+    assignment_service_pb2,
+    assignment_service_pb2_grpc,
+    config_pb2,
+    config_service_pb2,
+    config_service_pb2_grpc,
+    event_pb2,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    insight_service_pb2_grpc,
+    record_pb2,
+    record_service_pb2,
+    record_service_pb2_grpc,
+    run_pb2,
+    seller_pb2,
+    seller_service_pb2,
+    seller_service_pb2_grpc,
+    sequence_service_pb2_grpc,
+)
+
+T = TypeVar("T")
+BATCH = 1_000
+"""Rows in one request."""
+RETRIES, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 6, 0.1, 5.0
+LARGEST_MESSAGE = 64 * 1024 * 1024
+ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED})
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Stands in a stream where events are missing because the cursor had expired; the stream goes on from the oldest kept."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stubs:
+    """The bare stubs, for what has no friendly method."""
+
+    records: Any
+    sellers: Any
+    config: Any
+    assignment: Any
+    events: Any
+    insight: Any
+    sequences: Any
+
+
+class AsyncClient:
+    """A client for asynchronous programs. Belongs to one event loop."""
+
+    def __init__(self, address: str = "localhost:7350", *, workspace: str = "") -> None:
+        options = [("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self.workspace = workspace
+        self.stubs = Stubs(
+            record_service_pb2_grpc.RecordServiceStub(self._channel),
+            seller_service_pb2_grpc.SellerServiceStub(self._channel),
+            config_service_pb2_grpc.ConfigServiceStub(self._channel),
+            assignment_service_pb2_grpc.AssignmentServiceStub(self._channel),
+            event_service_pb2_grpc.EventServiceStub(self._channel),
+            insight_service_pb2_grpc.InsightServiceStub(self._channel),
+            sequence_service_pb2_grpc.SequenceServiceStub(self._channel),
+        )
+        self.config = ConfigCalls(self)
+        self.records = RecordCalls(self)
+        self.sellers = SellerCalls(self)
+        self.runs = RunCalls(self)
+        self.events = EventCalls(self)
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, for stubs of other services."""
+        return self._channel
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def call(self, method: Callable[..., Any], request: Any) -> Any:
+        """Make a unary call: fills in workspace and request id, retries while the server is unavailable.
+
+        Raises:
+            ReallotError: the call failed.
+        """
+        fields = request.DESCRIPTOR.fields_by_name
+        if "workspace" in fields and not request.workspace:
+            request.workspace = self.workspace
+        if "request_id" in fields and not request.request_id:
+            request.request_id = str(uuid.uuid4())
+        backoff_s = FIRST_BACKOFF_S
+        for attempt in range(RETRIES):
+            try:
+                return await method(request)
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error)
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == RETRIES - 1:
+                    raise failure from None
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+        raise AssertionError("the loop returns or raises")
+
+    async def pages(self, method: Callable[..., Any], request: Any, rows: str) -> AsyncIterator[Any]:
+        """Yield the rows of all pages of a list."""
+        request.page_size = request.page_size or BATCH
+        while True:
+            answer = await self.call(method, request)
+            for row in getattr(answer, rows):
+                yield row
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    async def follow(self, method: Callable[..., Any], request: Any, item_of: Callable[[Any], Any | None]) -> AsyncIterator[Any]:
+        """Yield the items of a stream for ever, over lost connections.
+
+        Items carry `number` and `cursor`. A Gap stands where events are missing because the cursor had expired.
+
+        Raises:
+            ReallotError: the stream failed for a reason that reconnecting does not mend.
+        """
+        request.workspace = request.workspace or self.workspace
+        last, backoff_s = 0, FIRST_BACKOFF_S
+        while True:
+            try:
+                async for answer in method(request):
+                    backoff_s = FIRST_BACKOFF_S
+                    if answer.WhichOneof("item") == "heartbeat":
+                        request.cursor = answer.heartbeat.cursor
+                    elif (item := item_of(answer)) is not None and item.number > last:
+                        last, request.cursor = item.number, item.cursor
+                        yield item
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error)
+                if isinstance(failure, CursorExpired):
+                    request.cursor = ""
+                    yield Gap(str(failure))
+                elif not isinstance(failure, Unavailable | Exhausted):
+                    raise failure from None
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+
+
+class Calls:
+    """Friendly methods of one area."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+
+class ConfigCalls(Calls):
+    """Configuration."""
+
+    async def apply(
+        self, resources: Iterable[config_pb2.ConfigResource], *, dry_run: bool = False, prune: bool = False, actor: str = ""
+    ) -> config_service_pb2.ApplyResponse:
+        """Store a bundle; with `dry_run` only check and compare it."""
+        request = config_service_pb2.ApplyRequest(resources=resources, validate_only=dry_run, prune=prune, actor=actor)
+        answer: config_service_pb2.ApplyResponse = await self._client.call(self._client.stubs.config.Apply, request)
+        return answer
+
+    async def apply_file(self, path: str | Path, *, dry_run: bool = False, prune: bool = False) -> config_service_pb2.ApplyResponse:
+        """Store the configuration and sellers of a YAML file."""
+        resources, sellers = read_bundle(Path(path))
+        answer = await self.apply(resources, dry_run=dry_run, prune=prune)
+        for start in range(0, len(sellers), BATCH):
+            request = seller_service_pb2.UpsertSellersRequest(sellers=sellers[start : start + BATCH], validate_only=dry_run)
+            await self._client.call(self._client.stubs.sellers.UpsertSellers, request)
+        return answer
+
+    async def export(self) -> list[config_pb2.ConfigResource]:
+        """Return the whole configuration."""
+        answer = await self._client.call(self._client.stubs.config.Export, config_service_pb2.ExportRequest())
+        return list(answer.resources)
+
+
+class RecordCalls(Calls):
+    """Records."""
+
+    async def upsert(self, records: Iterable[Record], *, quiet: bool = False) -> list[record_service_pb2.UpsertResult]:
+        """Store records in batches, and return one row for each."""
+        rows, results = [record.to_upsert() for record in records], []
+        for start in range(0, len(rows), BATCH):
+            request = record_service_pb2.UpsertRecordsRequest(records=rows[start : start + BATCH], quiet=quiet)
+            results.extend((await self._client.call(self._client.stubs.records.UpsertRecords, request)).results)
+        return results
+
+    async def get(self, record_id: str) -> record_pb2.Record:
+        """Return one record."""
+        request = record_service_pb2.GetRecordRequest(record_id=record_id)
+        answer: record_pb2.Record = await self._client.call(self._client.stubs.records.GetRecord, request)
+        return answer
+
+    async def list(self, **wanted: Any) -> list[record_pb2.Record]:
+        """Return all records of a filter; the names are those of ListRecordsRequest."""
+        request = record_service_pb2.ListRecordsRequest(**wanted)
+        return [r async for r in self._client.pages(self._client.stubs.records.ListRecords, request, "records")]
+
+    async def delete(self, record_ids: Iterable[str]) -> int:
+        """Delete records and return how many existed."""
+        request = record_service_pb2.DeleteRecordsRequest(record_ids=record_ids)
+        return int((await self._client.call(self._client.stubs.records.DeleteRecords, request)).deleted)
+
+
+class SellerCalls(Calls):
+    """Sellers."""
+
+    async def upsert(self, sellers: Iterable[Seller]) -> list[seller_service_pb2.SellerResult]:
+        """Store sellers in batches, and return one row for each."""
+        rows, results = [seller.to_upsert() for seller in sellers], []
+        for start in range(0, len(rows), BATCH):
+            request = seller_service_pb2.UpsertSellersRequest(sellers=rows[start : start + BATCH])
+            results.extend((await self._client.call(self._client.stubs.sellers.UpsertSellers, request)).results)
+        return results
+
+    async def get(self, seller_id: str) -> seller_pb2.Seller:
+        """Return one seller."""
+        request = seller_service_pb2.GetSellerRequest(seller_id=seller_id)
+        answer: seller_pb2.Seller = await self._client.call(self._client.stubs.sellers.GetSeller, request)
+        return answer
+
+    async def list(self) -> list[seller_pb2.Seller]:
+        """Return all sellers."""
+        request = seller_service_pb2.ListSellersRequest()
+        return [s async for s in self._client.pages(self._client.stubs.sellers.ListSellers, request, "sellers")]
+
+
+class RunCalls(Calls):
+    """Runs."""
+
+    async def start(self, selection: run_pb2.RunSelection | None = None, **more: Any) -> run_pb2.Run:
+        """Start a run; further names are those of StartRunRequest."""
+        request = assignment_service_pb2.StartRunRequest(selection=selection, **more)
+        answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.StartRun, request)
+        return answer
+
+    async def get(self, run_id: str) -> run_pb2.Run:
+        """Return one run."""
+        request = assignment_service_pb2.GetRunRequest(run_id=run_id)
+        answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.GetRun, request)
+        return answer
+
+    async def list(self, **wanted: Any) -> list[run_pb2.Run]:
+        """Return runs, newest first; the names are those of ListRunsRequest."""
+        request = assignment_service_pb2.ListRunsRequest(**wanted)
+        return [r async for r in self._client.pages(self._client.stubs.assignment.ListRuns, request, "runs")]
+
+    async def watch(self, run_id: str) -> AsyncIterator[assignment_service_pb2.WatchRunResponse]:
+        """Yield a run as it goes on, until it has ended; over lost connections."""
+        request = assignment_service_pb2.WatchRunRequest(workspace=self._client.workspace, run_id=run_id)
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            try:
+                async for answer in self._client.stubs.assignment.WatchRun(request):
+                    backoff_s = FIRST_BACKOFF_S
+                    yield answer
+                    if answer.run.state in ENDED:
+                        return
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error)
+                if not isinstance(failure, Unavailable):
+                    raise failure from None
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+
+    async def wait(self, run_id: str) -> run_pb2.Run:
+        """Return a run once it has ended."""
+        run = run_pb2.Run()
+        async for answer in self.watch(run_id):
+            run = answer.run
+        return run
+
+    async def cancel(self, run_id: str) -> run_pb2.Run:
+        """Ask a run to stop."""
+        request = assignment_service_pb2.CancelRunRequest(run_id=run_id)
+        answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.CancelRun, request)
+        return answer
+
+
+class EventCalls(Calls):
+    """Streams."""
+
+    def watch(self, *, cursor: str = "", **wanted: Any) -> AsyncIterator[event_pb2.Event | Gap]:
+        """Yield the workspace's events for ever; further names are those of EventFilter."""
+        request = event_service_pb2.WatchRequest(cursor=cursor, filter=event_service_pb2.EventFilter(**wanted))
+        return self._client.follow(self._client.stubs.events.Watch, request, lambda a: a.event if a.WhichOneof("item") == "event" else None)
+
+    def subscribe(self, seller_id: str, *, cursor: str = "", unread_first: bool = False) -> AsyncIterator[event_pb2.Notification | Gap]:
+        """Yield one seller's notifications for ever."""
+        request = event_service_pb2.SubscribeRequest(seller_id=seller_id, cursor=cursor, unread_first=unread_first)
+        return self._client.follow(
+            self._client.stubs.events.Subscribe, request, lambda a: a.notification if a.WhichOneof("item") == "notification" else None
+        )
+
+    async def acknowledge(self, seller_id: str, *, numbers: Iterable[int] = (), up_to: int = 0) -> int:
+        """Mark notifications as seen and return how many are still unread."""
+        request = event_service_pb2.AcknowledgeRequest(seller_id=seller_id, numbers=numbers, up_to=up_to)
+        return int((await self._client.call(self._client.stubs.events.Acknowledge, request)).unread_count)
+
+
+class Client:
+    """A client for synchronous programs: every method of AsyncClient, run on a loop of its own. Thread-safe."""
+
+    def __init__(self, address: str = "localhost:7350", *, workspace: str = "") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="reallot-client", daemon=True)
+        self._thread.start()
+        self._inner = self.run(_make(address, workspace))
+        self.config: Any = _Face(self, self._inner.config)
+        self.records: Any = _Face(self, self._inner.records)
+        self.sellers: Any = _Face(self, self._inner.sellers)
+        self.runs: Any = _Face(self, self._inner.runs)
+        self.events: Any = _Face(self, self._inner.events)
+
+    @property
+    def stubs(self) -> Mapping[str, Any] | Any:
+        """The stubs as synchronous areas: `client.stubs.records.GetRecord(request)`."""
+        return _StubFace(self, self._inner)
+
+    @property
+    def inner(self) -> AsyncClient:
+        """The asynchronous client, to be used on this client's loop with `run`."""
+        return self._inner
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the client's loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Yield the items of an asynchronous iterator; ending the iteration ends the stream."""
+        ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1_000)
+
+        async def pump() -> None:
+            try:
+                async for item in items:
+                    await asyncio.to_thread(ready.put, (item, None))
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                ready.put((None, error))
+            else:
+                ready.put((None, StopIteration()))
+
+        task = asyncio.run_coroutine_threadsafe(pump(), self._loop)
+        try:
+            while True:
+                item, error = ready.get()
+                if isinstance(error, StopIteration):
+                    return
+                if error is not None:
+                    raise error
+                yield item  # type: ignore[misc]
+        finally:
+            task.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self._loop.is_closed():
+            self.run(self._inner.close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+async def _make(address: str, workspace: str) -> AsyncClient:
+    return AsyncClient(address, workspace=workspace)
+
+
+class _Face:
+    """The methods of one area, made synchronous."""
+
+    def __init__(self, client: Client, calls: Calls) -> None:
+        self._client = client
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._calls, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            made = method(*arguments, **named)
+            return self._client.run(made) if asyncio.iscoroutine(made) else self._client.iterate(made)
+
+        return call
+
+
+class _StubFace:
+    def __init__(self, client: Client, inner: AsyncClient, area: str = "") -> None:
+        self._client, self._inner, self._area = client, inner, area
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._area:
+            return _StubFace(self._client, self._inner, name)
+        method = getattr(getattr(self._inner.stubs, self._area), name)
+        return lambda request: self._client.run(self._inner.call(method, request))
+
+
+__all__ = ["AsyncClient", "Client", "Gap", "ReallotError"]

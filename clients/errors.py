@@ -1,0 +1,104 @@
+"""What a call can end with, as exceptions.
+
+ReallotError
+├── InvalidArgument      the request is malformed; `violations` names all faulty fields
+├── NotFound             it does not exist
+├── Conflict             it was changed since it was read, or exists already
+├── FailedPrecondition   the state does not allow it
+├── Unavailable          the server cannot be reached or is stopping; safe calls were retried already
+├── Exhausted            too slow or too much
+├── CursorExpired        the events after the cursor are no longer kept
+├── Unimplemented        this version does not serve it
+└── ServerError          the server failed; `metadata["incident"]` is what its log has it under
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One faulty field."""
+
+    field: str
+    description: str
+
+
+class ReallotError(Exception):
+    """A call that failed. `reason` is stable, the text is for people."""
+
+    def __init__(
+        self, text: str, *, reason: str = "", metadata: dict[str, str] | None = None, violations: tuple[Violation, ...] = ()
+    ) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.metadata = metadata or {}
+        self.violations = violations
+
+
+class InvalidArgument(ReallotError):
+    """The request is malformed."""
+
+
+class NotFound(ReallotError):
+    """It does not exist."""
+
+
+class Conflict(ReallotError):
+    """It was changed since it was read, or exists already."""
+
+
+class FailedPrecondition(ReallotError):
+    """The state does not allow it."""
+
+
+class Unavailable(ReallotError):
+    """The server cannot be reached or is stopping."""
+
+
+class Exhausted(ReallotError):
+    """Too slow or too much."""
+
+
+class CursorExpired(ReallotError):
+    """The events after the cursor are no longer kept: list again."""
+
+
+class Unimplemented(ReallotError):
+    """This version does not serve it."""
+
+
+class ServerError(ReallotError):
+    """The server failed."""
+
+
+_BY_CODE: dict[grpc.StatusCode, type[ReallotError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
+    grpc.StatusCode.OUT_OF_RANGE: CursorExpired,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+}
+
+
+def from_rpc(error: Any) -> ReallotError:
+    """Return the exception for a failed call."""
+    kind = _BY_CODE.get(error.code(), ServerError)
+    reason, metadata, violations = "", {}, []
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad):
+            violations = [Violation(v.field, v.description) for v in bad.field_violations]
+    return kind(error.details() or error.code().name, reason=reason, metadata=metadata, violations=tuple(violations))
