@@ -1,0 +1,66 @@
+"""The `reallot` command: finds its sub-commands through the entry-point group `reallot.commands`, and starts fast.
+
+Only the sub-command that is called is imported, so that `reallot --help` needs neither solver nor database.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+
+GROUP = "reallot.commands"
+HELP = "Reallot decides which seller works which CRM record, and decides again when things change."
+SUMMARIES = {
+    "apply": "Show what a configuration file changes, and store it.",
+    "check-config": "Show the settings that a server would run with.",
+    "clock": "Move the clock of a server that runs with a manual one.",
+    "demo": "Show the whole job on a fresh database.",
+    "explain": "Explain where a record stands.",
+    "export": "Print the configuration as YAML.",
+    "import": "Load records or sellers from a CSV file.",
+    "migrate": "Bring the database to the schema of this version.",
+    "records": "Look at records, give them to sellers, release them.",
+    "rerun": "Try unassigned records again.",
+    "runs": "Look at runs.",
+    "sellers": "Look at sellers.",
+    "serve": "Run the server.",
+    "subscribe": "Follow one seller's notifications.",
+    "watch": "Follow the workspace's events.",
+}
+"""What the overview says of commands that are not loaded for it."""
+
+
+def application(called: str) -> typer.Typer:
+    """Return the command line with all sub-commands, of which only `called` is loaded."""
+    made = typer.Typer(help=HELP, add_completion=False, no_args_is_help=True)
+    made.callback()(_nothing)
+    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+        loaded: Any = point.load() if point.name == called else _placeholder(point.name)
+        if isinstance(loaded, typer.Typer):
+            made.add_typer(loaded, name=point.name)
+        else:
+            made.command(point.name)(loaded)
+    return made
+
+
+def _nothing() -> None:
+    """Hold the sub-commands together even when there is only one."""
+
+
+_nothing.__doc__ = HELP
+
+
+def _placeholder(name: str) -> Callable[[], None]:
+    def command() -> None:
+        raise AssertionError(f"{name} was called without being loaded")
+
+    command.__doc__ = SUMMARIES.get(name, "")
+    return command
+
+
+def main() -> None:
+    """Run the command line."""
+    called = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    application(called)()

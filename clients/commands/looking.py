@@ -1,0 +1,260 @@
+"""`reallot watch`, `subscribe`, `explain`, `records`, `sellers`, `clock`: seeing what is, and following what happens."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import grpc
+import typer
+
+from reallot.clients.client import Gap
+from reallot.clients.errors import from_rpc
+from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
+from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
+from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
+from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2, seller_service_pb2
+
+records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
+sellers = typer.Typer(add_completion=False, help="Look at sellers.", no_args_is_help=True)
+clock = typer.Typer(add_completion=False, help="Move the clock of a server that runs with a manual one.", no_args_is_help=True)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def watch(
+    cursor: Annotated[str, typer.Option(help="Go on after this cursor; empty = from now.")] = "",
+    owner_changed: Annotated[bool, typer.Option(help="Only events in which the owner changed.")] = False,
+    segment: Annotated[list[str] | None, typer.Option(help="Only this segment; may come often.")] = None,
+    record: Annotated[list[str] | None, typer.Option(help="Only this record; may come often.")] = None,
+    count: Annotated[int, typer.Option(help="End after this many; 0 = never.")] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Follow the workspace's events, over lost connections, until stopped."""
+    with connected(address, workspace) as client:
+        found = client.events.watch(cursor=cursor, owner_changed=owner_changed, segment_ids=segment or [], record_ids=record or [])
+        for event in islice(found, count or None):
+            _told(event, event, as_json=as_json)
+
+
+def subscribe(
+    seller: str,
+    cursor: Annotated[str, typer.Option(help="Go on after this cursor; empty = from now.")] = "",
+    unread: Annotated[bool, typer.Option(help="First what was not acknowledged.")] = False,
+    count: Annotated[int, typer.Option(help="End after this many; 0 = never.")] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Follow one seller's notifications, over lost connections, until stopped."""
+    with connected(address, workspace) as client:
+        for notice in islice(client.events.subscribe(seller, cursor=cursor, unread_first=unread), count or None):
+            content = notice if isinstance(notice, Gap) else getattr(notice, notice.WhichOneof("content"))
+            _told(notice, content, as_json=as_json)
+
+
+def _told(item: Any, content: Any, *, as_json: bool) -> None:
+    if isinstance(item, Gap):
+        say({"gap": item.reason}) if as_json else out.print(f"gap: {item.reason}")
+    elif as_json:
+        say(document(item))
+    else:
+        kind = short(event_pb2.EventKind.Name(content.kind), "EVENT_KIND_") if hasattr(content, "kind") else "digest"
+        out.print(
+            f"{item.number:>8} {moment(item.time):%Y-%m-%d %H:%M:%S} {kind:<13} {content.sentence.text}", markup=False, soft_wrap=True
+        )
+
+
+def explain(
+    record: str,
+    names: Annotated[int, typer.Option(help="Sellers to name for each verdict.")] = 5,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Explain where a record stands: its segment, what its rules make of it, and its log."""
+    with connected(address, workspace) as client:
+        request = insight_service_pb2.ExplainRecordRequest(record_id=record, sellers_per_verdict=names)
+        answer = client.stubs.insight.ExplainRecord(request)
+        if as_json:
+            say(document(answer))
+            return
+        out.print(answer.summary, markup=False)
+        mark = {True: "yes", False: ""}
+        rows = [(s.segment_id, mark[s.matches], mark[s.present], s.condition or "(default)") for s in answer.segments]
+        table("Segments, in order", ("segment", "matches", "in it", "condition"), rows)
+        verdicts = [
+            (rule.rule_id, _status(rule.status), short(event_pb2.Verdict.Name(v.verdict), "VERDICT_"), v.sellers, ", ".join(v.seller_ids))
+            for rule in answer.rules
+            for v in rule.verdicts
+        ]
+        table("What its rules make of it now", ("rule", "would be", "verdict", "sellers", "among them"), verdicts, numbers=("sellers",))
+        log = [(f"{moment(d.time):%Y-%m-%d %H:%M:%S}", _status(d.status), owner_text(d.after.owner), d.reason) for d in answer.decisions]
+        table("Its log, newest first", ("time (UTC)", "status", "owner", "reason"), log)
+
+
+def _status(number: int) -> str:
+    return short(record_pb2.AssignmentStatus.Name(number), "ASSIGNMENT_STATUS_")  # type: ignore[arg-type]
+
+
+@records.command("list")
+def list_records(
+    record_type: Annotated[str, typer.Option("--type", help="Only this type.")] = "",
+    segment: Annotated[list[str] | None, typer.Option(help="Only this segment; may come often.")] = None,
+    unassigned: Annotated[bool, typer.Option(help="Only records without an owner.")] = False,
+    owner: Annotated[str, typer.Option(help="Only this owner.")] = "",
+    where: Annotated[str, typer.Option("--filter", help="Only records for which this CEL condition holds; needs --type.")] = "",
+    count: Annotated[int, typer.Option(help="Rows to show; 0 = all.")] = 50,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """List records with segment, owner and status."""
+    with connected(address, workspace) as client:
+        request = record_service_pb2.ListRecordsRequest(
+            record_type=record_type,
+            segment_ids=segment or [],
+            unowned=unassigned,
+            filter=where,
+            owner=to_owner(owner) if owner else None,
+        )
+        found = client.iterate(client.inner.pages(client.inner.stubs.records.ListRecords, request, "records"))
+        rows = []
+        for record in islice(found, count or None):
+            if as_json:
+                say(document(record))
+            else:
+                rows.append(
+                    (
+                        record.record_id,
+                        record.segment_id,
+                        owner_text(record.owner),
+                        _status(record.assignment.status),
+                        record.assignment.reason,
+                    )
+                )
+        if not as_json:
+            table("", ("record", "segment", "owner", "status", "reason"), rows)
+
+
+@records.command("get")
+def get_record(record: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Show one record."""
+    with connected(address, workspace) as client:
+        found = client.records.get(record)
+        if as_json:
+            say(document(found))
+            return
+        table("", ("field", "value"), [(name, from_value(value)) for name, value in sorted(found.fields.items())])
+        out.print(
+            f"segment {found.segment_id or '(none)'}, owner {owner_text(found.owner) or '(none)'}: {_status(found.assignment.status)}"
+        )
+
+
+@records.command("assign")
+def assign(
+    owner: Annotated[str, typer.Argument(help="Seller, or team:ID, or queue:ID.")],
+    record: list[str],
+    force: Annotated[bool, typer.Option(help="Also above the owner's maximum.")] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give records to an owner by hand."""
+    with connected(address, workspace) as client:
+        request = assignment_service_pb2.AssignRecordsRequest(record_ids=record, owner=to_owner(owner), force=force, reason=reason)
+        results = client.stubs.assignment.AssignRecords(request).results
+        for result in results:
+            say(document(result)) if as_json else out.print(f"{result.record_id}: {result.text or 'assigned'}", markup=False)
+        if any(not r.assigned and r.outcome != assignment_service_pb2.MANUAL_OUTCOME_UNCHANGED for r in results):
+            raise typer.Exit(1)
+
+
+@records.command("release")
+def release(
+    record: list[str],
+    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take records from their owners."""
+    with connected(address, workspace) as client:
+        answer = client.stubs.assignment.ReleaseRecords(assignment_service_pb2.ReleaseRecordsRequest(record_ids=record, reason=reason))
+        say(document(answer)) if as_json else out.print(f"{answer.released:,} released")
+
+
+@sellers.command("list")
+def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """List sellers with their load."""
+    with connected(address, workspace) as client:
+        found = client.sellers.list()
+        if as_json:
+            for seller in found:
+                say(document(seller))
+            return
+        rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, "" if s.assignable else "off") for s in found]
+        table("", ("seller", "name", "load", "free", "switch"), rows, numbers=("load", "free"))
+
+
+@sellers.command("availability")
+def availability(seller: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Show a seller's week in the seller's own time zone."""
+    with connected(address, workspace) as client:
+        answer = client.stubs.sellers.GetAvailability(seller_service_pb2.GetAvailabilityRequest(seller_id=seller))
+        if as_json:
+            say(document(answer))
+            return
+        zone = ZoneInfo(answer.time_zone or "UTC")
+        rows = [
+            (f"{start:%a %Y-%m-%d}", f"{start:%H:%M}", f"{end:%H:%M}")
+            for start, end in ((moment(i.start_time).astimezone(zone), moment(i.end_time).astimezone(zone)) for i in answer.working)
+        ]
+        table(f"{seller}, {answer.time_zone or 'always available'}", ("day", "from", "to"), rows)
+        out.print("available now" if answer.available_now else "not available now")
+
+
+def _duration(text: str) -> timedelta:
+    unit = _UNITS.get(text[-1:])
+    if unit is None or not text[:-1].isdigit():
+        fail(f"{text!r} is no duration: write e.g. 90s, 15m, 8h, 3d or 1w", INVALID)
+    return timedelta(**{unit: int(text[:-1])})
+
+
+def _clock_call(client: Any, name: str, request: Any) -> datetime:
+    async def call() -> Any:
+        try:
+            return await getattr(clock_service_pb2_grpc.ClockServiceStub(client.inner.channel), name)(request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from None
+
+    return moment(client.run(call()).time)
+
+
+@clock.command("get")
+def clock_get(address: Address = DEFAULT_ADDRESS) -> None:
+    """Show the server's time."""
+    with connected(address, "") as client:
+        out.print(f"{_clock_call(client, 'Get', clock_service_pb2.GetRequest()):%Y-%m-%dT%H:%M:%SZ}")
+
+
+@clock.command("set")
+def clock_set(instant: Annotated[str, typer.Argument(help="e.g. 2026-03-06T06:00Z")], address: Address = DEFAULT_ADDRESS) -> None:
+    """Jump to an instant, as a stepped clock does."""
+    try:
+        wanted = timestamp(datetime.fromisoformat(instant))
+    except ValueError as error:
+        fail(error, INVALID)
+    with connected(address, "") as client:
+        out.print(f"{_clock_call(client, 'Set', clock_service_pb2.SetRequest(time=wanted)):%Y-%m-%dT%H:%M:%SZ}")
+
+
+@clock.command("advance")
+def clock_advance(duration: Annotated[str, typer.Argument(help="e.g. 90s, 15m, 8h, 3d")], address: Address = DEFAULT_ADDRESS) -> None:
+    """Live through some time: everything that falls due on the way is done."""
+    request = clock_service_pb2.AdvanceRequest()
+    request.duration.FromTimedelta(_duration(duration))
+    with connected(address, "") as client:
+        out.print(f"{_clock_call(client, 'Advance', request):%Y-%m-%dT%H:%M:%SZ}")

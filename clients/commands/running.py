@@ -1,0 +1,187 @@
+"""`reallot rerun` and `reallot runs`: starting passes and looking at them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from reallot.clients.terminal import (
+    CANCELLED,
+    DEFAULT_ADDRESS,
+    FAILED,
+    INVALID,
+    TIMED_OUT,
+    Address,
+    AsJson,
+    Workspace,
+    connected,
+    document,
+    err,
+    fail,
+    out,
+    say,
+    short,
+    table,
+)
+from reallot.clients.values import moment
+from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2, run_pb2
+
+runs = typer.Typer(add_completion=False, help="Look at runs.", no_args_is_help=True)
+
+
+def rerun(
+    segment: Annotated[list[str] | None, typer.Option(help="Only this segment; may come often.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only this status, e.g. no_capacity; may come often.")] = None,
+    record_type: Annotated[str, typer.Option("--type", help="Only this record type.")] = "",
+    where: Annotated[str, typer.Option("--filter", help="Only records for which this CEL condition holds; needs --type.")] = "",
+    owned_but_ineligible: Annotated[bool, typer.Option(help="Also records whose owner is no longer eligible.")] = False,
+    limit: Annotated[int, typer.Option(help="Assign at most this many; 0 = no limit.")] = 0,
+    wait: Annotated[bool, typer.Option(help="Wait until it has ended.")] = True,
+    max_duration: Annotated[float, typer.Option(help="Seconds to wait; the run goes on all the same. 0 = for ever.")] = 0,
+    request_id: Annotated[str, typer.Option(help="Makes the command safe to repeat: the same id starts no second run.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Try unassigned records again.
+
+    Exit codes: 0 succeeded, 1 failed, 2 malformed, 3 server unavailable, 8 still running after --max-duration, 9 cancelled.
+    """
+    selection = run_pb2.RunSelection(
+        segment_ids=segment or [],
+        statuses=[_status(name) for name in reason or ()],
+        record_type=record_type,
+        filter=where,
+        owned_but_ineligible=owned_but_ineligible,
+    )
+    with connected(address, workspace) as client:
+        run = client.runs.start(selection, limit=limit, request_id=request_id)
+        if wait:
+            run = client.run(_followed(client.inner.runs.watch(run.run_id), max_duration or None, as_json=as_json)) or run
+        _shown(run, as_json=as_json)
+        if wait:
+            raise typer.Exit(_exit_code(run))
+
+
+def _status(name: str) -> Any:
+    try:
+        return record_pb2.AssignmentStatus.Value(f"ASSIGNMENT_STATUS_{name.upper().replace('-', '_')}")
+    except ValueError:
+        known = ", ".join(short(n, "ASSIGNMENT_STATUS_") for n in record_pb2.AssignmentStatus.keys()[1:])
+        fail(f"--reason {name!r} is no status; statuses are {known}", INVALID)
+
+
+def _exit_code(run: run_pb2.Run) -> int:
+    codes = {run_pb2.RUN_STATE_SUCCEEDED: 0, run_pb2.RUN_STATE_CANCELLED: CANCELLED, run_pb2.RUN_STATE_FAILED: FAILED}
+    return codes.get(run.state, TIMED_OUT)
+
+
+async def _followed(answers: AsyncIterator[Any], limit_s: float | None, *, as_json: bool) -> run_pb2.Run | None:
+    """Show a run's progress until it ends or time is up; return it as last seen."""
+    last = None
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=as_json or not err.is_terminal, transient=True) as progress:
+        task = progress.add_task("waiting", total=None)
+        try:
+            async with asyncio.timeout(limit_s):
+                async for answer in answers:
+                    last = answer.run
+                    stage = short(run_pb2.RunStage.Name(last.stage), "RUN_STAGE_") or "waiting"
+                    progress.update(task, description=stage, completed=answer.done, total=answer.total or None)
+                    if as_json:
+                        say({"run_id": last.run_id, "stage": stage, "done": answer.done, "total": answer.total})
+        except TimeoutError:
+            return last
+    return last
+
+
+def _shown(run: run_pb2.Run, *, as_json: bool) -> None:
+    if as_json:
+        say(document(run))
+        return
+    state = short(run_pb2.RunState.Name(run.state), "RUN_STATE_")
+    counts = run.counts
+    out.print(f"{run.run_id}: {state}; {counts.considered:,} tried, {counts.assigned:,} assigned, {counts.failed:,} without an owner")
+    if run.failure:
+        out.print(f"  {run.failure}")
+    for row in counts.by_status:
+        out.print(f"  {short(record_pb2.AssignmentStatus.Name(row.status), 'ASSIGNMENT_STATUS_'):<24}{row.records:>9,}")
+
+
+@runs.command("list")
+def list_runs(
+    schedule: Annotated[str, typer.Option(help="Only of this schedule.")] = "",
+    intake: Annotated[bool, typer.Option(help="Also intakes of changed records.")] = False,
+    count: Annotated[int, typer.Option(help="Rows to show.")] = 20,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    kinds = [run_pb2.RunKind.Value(n) for n in run_pb2.RunKind.keys()[1:]] if intake else []
+    with connected(address, workspace) as client:
+        request = assignment_service_pb2.ListRunsRequest(kinds=kinds, schedule_id=schedule, page_size=count)
+        found = client.stubs.assignment.ListRuns(request).runs
+        if as_json:
+            for run in found:
+                say(document(run))
+            return
+        rows = [
+            (
+                run.run_id,
+                short(run_pb2.RunKind.Name(run.kind), "RUN_KIND_"),
+                short(run_pb2.RunState.Name(run.state), "RUN_STATE_"),
+                f"{moment(run.start_time):%Y-%m-%d %H:%M:%S}" if run.HasField("start_time") else "",
+                run.counts.considered,
+                run.counts.assigned,
+                run.counts.failed,
+                run.cause,
+            )
+            for run in found
+        ]
+        table(
+            "",
+            ("run", "kind", "state", "start (UTC)", "tried", "assigned", "failed", "cause"),
+            rows,
+            numbers=("tried", "assigned", "failed"),
+        )
+
+
+@runs.command("show")
+def show_run(
+    run_id: str,
+    records: Annotated[bool, typer.Option("--records", help="Also the outcome of every record.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show one run, its levels and, if wanted, what became of every record."""
+    with connected(address, workspace) as client:
+        run = client.runs.get(run_id)
+        _shown(run, as_json=as_json)
+        if not as_json and run.levels:
+            table("", ("level", "value", "bound"), [(lv.level_id, lv.value, lv.bound) for lv in run.levels], numbers=("value", "bound"))
+        if records:
+            _outcomes(client, run_id, as_json=as_json)
+
+
+def _outcomes(client: Any, run_id: str, *, as_json: bool) -> None:
+    request = record_service_pb2.ListDecisionsRequest(run_id=run_id, page_size=1_000)
+    rows = []
+    for decision in client.iterate(client.inner.pages(client.inner.stubs.records.ListDecisions, request, "decisions")):
+        if as_json:
+            say(document(decision))
+        else:
+            status = short(record_pb2.AssignmentStatus.Name(decision.status), "ASSIGNMENT_STATUS_")
+            rows.append((decision.record_id, status, decision.after.owner.seller_id, decision.reason))
+    if rows:
+        table("", ("record", "status", "owner", "reason"), rows)
+
+
+@runs.command("cancel")
+def cancel_run(run_id: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Ask a run to stop; what it has committed stays."""
+    with connected(address, workspace) as client:
+        _shown(client.runs.cancel(run_id), as_json=as_json)

@@ -1,0 +1,96 @@
+"""What commands share: connecting, printing for people or for programs, and exit codes."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+from google.protobuf import json_format
+from rich.console import Console
+from rich.table import Table
+
+from reallot.clients.client import Client
+from reallot.clients.errors import (
+    Conflict,
+    CursorExpired,
+    Exhausted,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ReallotError,
+    Unavailable,
+    Unimplemented,
+)
+
+Address = Annotated[str, typer.Option("--address", envvar="REALLOT_ADDRESS", help="Server, HOST:PORT.")]
+Workspace = Annotated[str, typer.Option("--workspace", envvar="REALLOT_WORKSPACE", help="Workspace; empty = default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+DEFAULT_ADDRESS = "localhost:7350"
+
+OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+_EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
+    (InvalidArgument, INVALID),
+    (Unavailable, UNAVAILABLE),
+    (Exhausted, UNAVAILABLE),
+    (NotFound, NOT_FOUND),
+    (FailedPrecondition, PRECONDITION),
+    (Conflict, CONFLICT),
+    (CursorExpired, CONFLICT),
+    (Unimplemented, UNIMPLEMENTED),
+)
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def connected(address: str, workspace: str) -> Iterator[Client]:
+    """Give a client; a call that fails ends the program with one readable line and its exit code."""
+    with Client(address, workspace=workspace) as client:
+        try:
+            yield client
+        except ReallotError as error:
+            fail(error)
+        except KeyboardInterrupt:
+            raise typer.Exit(OK) from None
+
+
+def fail(error: Exception | str, code: int | None = None) -> NoReturn:
+    """End the program: the text and, for malformed requests, every faulty field on standard error."""
+    err.print(f"[red]error:[/red] {error}" if err.is_terminal else f"error: {error}", soft_wrap=True, markup=err.is_terminal)
+    for violation in getattr(error, "violations", ())[:20]:
+        err.print(f"  {violation.field}: {violation.description}", soft_wrap=True, markup=False)
+    found = next((number for kind, number in _EXIT_CODES if isinstance(error, kind)), FAILED)
+    raise typer.Exit(code if code is not None else found)
+
+
+def document(message: Any) -> dict[str, Any]:
+    """Return a message as JSON with the contract's own names."""
+    made: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return made
+
+
+def say(value: Any) -> None:
+    """Print one JSON object on a line of its own, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; columns named in `numbers` are aligned to the right."""
+    made = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False)
+    for name in columns:
+        # What identifies a row is never broken.
+        fixed = name in numbers or name == columns[0]
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold", no_wrap=fixed)
+    for row in rows:
+        made.add_row(*(f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell) for cell in row))
+    out.print(made)
+
+
+def short(name: str, prefix: str) -> str:
+    """Return an enum's name without its prefix, in small letters; "" for the unspecified one."""
+    text = name.removeprefix(prefix).lower()
+    return "" if text == "unspecified" else text
