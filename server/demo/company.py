@@ -149,6 +149,8 @@ def configuration() -> dict[str, Any]:
     """Return the demonstration's configuration as a bundle in the shape of the YAML that `reallot apply` reads."""
     return {
         "settings": {
+            # The waiting leads are left to the schedule, so that it has something to show.
+            "rerun_on": {},
             "seller_fields": [
                 {"field_id": "country", "type": "FIELD_TYPE_TEXT"},
                 {"field_id": "industries", "type": "FIELD_TYPE_TEXT_LIST"},
