@@ -184,7 +184,8 @@ def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]
 
 def _check_priorities(config: WorkspaceConfig) -> None:
     seen: dict[tuple[str, bool, int], str] = {}
-    for message in config.all("segment"):
+    # Of two that clash, the fault stands on the one that the request brings.
+    for message in sorted(config.all("segment"), key=lambda m: ("segment", m.segment_id) in config.paths):
         if not is_active(message.state):
             continue
         key = (message.record_type, message.is_default, 0 if message.is_default else message.priority)

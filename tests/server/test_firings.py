@@ -62,9 +62,7 @@ def test_whole_days_keep_the_local_time() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"), [("2020-12-28T09:31", "2021-01-04T09:20"), ("2020-12-28T09:20", "2020-12-28T09:20")]
-)
+@pytest.mark.parametrize(("asked", "expected"), [("2020-12-28T09:31", "2021-01-04T09:20"), ("2020-12-28T09:20", "2020-12-28T09:20")])
 def test_a_firing_counts_at_its_very_minute(asked: str, expected: str) -> None:
     assert next_firing(Recurrence(Cron("20 9 * * 1")), us(asked)) == us(expected)
 
