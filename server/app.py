@@ -13,7 +13,8 @@ from grpc_reflection.v1alpha import reflection
 
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.interceptors import ErrorInterceptor
-from reallot.server.lanes import IntakeLane, ProgressBoard, RunLane
+from reallot.server.lanes import IntakeLane, RunLane
+from reallot.server.progress import ProgressBoard
 from reallot.server.runtime import Runtime
 from reallot.server.schedules import ScheduleLoop
 from reallot.server.services.assignment import AssignmentService
@@ -185,7 +186,8 @@ class Application:
                     return True
             return False
 
-        return await self.runtime.read(read)
+        # A lane may have emptied the tables and still be at its last commit.
+        return await self.runtime.read(read) or self._intake.busy or self._runs.busy
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Any, signals: frozenset[Signal]) -> None:

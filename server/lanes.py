@@ -6,275 +6,337 @@ a poll covers lost ones. Whatever a killed server leaves behind is found and fin
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
+from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Plan, Task
 from reallot.server.road.commit import Committer, Digests
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
-from reallot.server.workers import Worker, WorkerFailed, WorkerKilled
+from reallot.server.wake import Wake
+from reallot.server.workers import WorkerFailed, WorkerKilled
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import WriteTransaction
-from reallot.storage.entities import OwnerKind, Pending, Run
+from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
+from reallot.storage.entities import Pending, Run
+from reallot.storage.errors import StorageUnavailable
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
 
-INTAKE_POLL_S, INTAKE_PATIENCE = 0.02, 1_500
-"""How often, and how many times, a run looks whether intake has handled the changes from before it."""
 POLL_S = 1.0
 """A lane looks for work at least this often."""
+MOST_DEATHS = 3
+"""A run whose worker dies this often has failed."""
 RERUN_TEXTS = {
     "CAPACITY_FREED": "somebody has room again",
     "SELLER_AVAILABLE": "a seller is available again",
     "SELLER_JOINED": "a seller joined or changed",
     "CONFIGURATION_CHANGED": "the configuration changed",
 }
+ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
+"""States that a run does not leave."""
 
 
-class Wake:
-    """A signal that something may have to be done; several become one."""
+class Planning(Protocol):
+    """Where tasks are planned: a worker process."""
 
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
+    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
+        """Return the plan of a task; see `Worker.run`."""
+        ...
 
-    def set(self) -> None:
-        """Wake whoever waits, or the next who does."""
-        self._event.set()
 
-    async def wait(self, at_most_s: float) -> None:
-        """Return when woken, or after a while."""
+class Lane(ABC):
+    """A loop that works through what stands in the database, one piece of each workspace after the other."""
+
+    def __init__(self, runtime: Runtime, worker: Planning) -> None:
+        self._runtime = runtime
+        self._worker = worker
+        self.wake = Wake()
+        self.busy = False
+        """Something is at work, even if nothing waits any more."""
+
+    async def run_forever(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self.wake.wait(POLL_S)
+            await asyncio.sleep(self._runtime.settings.coalesce_ms / 1_000)
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Work until nothing is left that can be done now."""
+        self.busy = True
         try:
-            async with asyncio.timeout(at_most_s):
-                await self._event.wait()
-        except TimeoutError:
-            return
+            while await self._round():
+                pass
         finally:
-            self._event.clear()
+            self.busy = False
+
+    async def _round(self) -> bool:
+        """Do one piece of work in every workspace; return whether any got on. A fault is logged, so that a lane never dies."""
+        got_on = False
+        for workspace in await self._runtime.read(self._workspaces):
+            try:
+                config = await self._runtime.config(workspace)
+                got_on |= not config.settings.paused and await self._step(config)
+            except Exception:
+                log.exception("lane failed", lane=type(self).__name__, workspace=workspace)
+        return got_on
+
+    @abstractmethod
+    def _workspaces(self, tx: ReadTransaction) -> list[str]:
+        """Return the workspaces in which something may wait."""
+
+    @abstractmethod
+    async def _step(self, config: WorkspaceConfig) -> bool:
+        """Do one piece of work; return whether there was any and it got on."""
 
 
-@dataclass
-class Progress:
-    """How far a run is, for those who watch it."""
-
-    stage: str = ""
-    done: int = 0
-    total: int = 0
-
-
-class ProgressBoard:
-    """Progress of running runs; watchers wait for the next change."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, Progress] = {}
-        self._changed = asyncio.Event()
-
-    def of(self, run_id: str) -> Progress:
-        """Return the progress of a run as last told."""
-        return self._runs.get(run_id, Progress())
-
-    def tell(self, run_id: str, progress: Progress | None) -> None:
-        """Note the progress of a run (None = it has ended) and wake the watchers."""
-        if progress is None:
-            self._runs.pop(run_id, None)
-        else:
-            self._runs[run_id] = progress
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    async def changed(self, at_most_s: float) -> None:
-        """Return at the next change, or after a while."""
-        waited = self._changed
-        try:
-            async with asyncio.timeout(at_most_s):
-                await waited.wait()
-        except TimeoutError:
-            return
-
-
-class IntakeLane:
+class IntakeLane(Lane):
     """Works through pending records, batch by batch."""
 
-    def __init__(self, runtime: Runtime, worker: Worker) -> None:
-        self._runtime = runtime
-        self._worker = worker
-        self.wake = Wake()
+    def _workspaces(self, tx: ReadTransaction) -> list[str]:
+        return tx.pending.workspaces()
 
-    async def run_forever(self) -> None:
-        """Take batches until cancelled."""
-        while True:
-            await self.wake.wait(POLL_S)
-            await asyncio.sleep(self._runtime.settings.coalesce_ms / 1_000)
-            for workspace in await self._runtime.read(lambda tx: tx.pending.workspaces()):
-                await _guarded("intake", workspace, self._drain(workspace))
+    async def _step(self, config: WorkspaceConfig) -> bool:
+        most = self._runtime.settings.batch_records
+        marks = await self._runtime.read(lambda tx: tx.pending.oldest(config.workspace, most))
+        return await self._batch(config, marks) if marks else False
 
-    async def _drain(self, workspace: str) -> None:
-        while True:
-            config = await self._runtime.config(workspace)
-            marks = await self._runtime.read(lambda tx: tx.pending.oldest(workspace, self._runtime.settings.batch_records))
-            if not marks or config.settings.paused:
-                return
-            await self._batch(workspace, marks)
-
-    async def _batch(self, workspace: str, marks: list[Pending]) -> None:
-        run_id = f"intake-{secrets.token_hex(8)}"
-        now_us = self._runtime.clock.now_us()
-        task = Task(workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
+    async def _batch(self, config: WorkspaceConfig, marks: list[Pending]) -> bool:
+        """Carry out a batch; at a fault, look for the record that is to blame by halving."""
         try:
-            plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
-        except (WorkerFailed, WorkerKilled) as error:
-            await self._divide(workspace, marks, error)
-            return
-        run = Run(run_id, "INTAKE", "RUNNING", {"kind": "INTAKE"}, None, create_us=now_us, start_us=now_us)
-        seen = {mark.record_id: mark.generation for mark in marks}
-        for record_id in plan.record_id:
-            seen.pop(record_id, None)
-
-        def finish(tx: WriteTransaction, counts: Counter[str]) -> None:
-            # What is not in the plan is not active any more, or of a type that is gone.
-            tx.pending.clear(workspace, list(seen.items()))
-            tx.runs.create(workspace, ended(run, plan, counts, self._runtime.clock.now_us()))
-
-        await commit_plan(self._runtime, workspace, plan, run_id, finish)
-
-    async def _divide(self, workspace: str, marks: list[Pending], error: WorkerFailed | WorkerKilled) -> None:
-        """Find the record that a batch fails at by halving, and set it aside with a reason."""
-        if len(marks) > 1:
+            return await self._carry_out(config, marks)
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            if len(marks) == 1:
+                await self._set_aside(config, marks[0], error)
+                return True
             middle = len(marks) // 2
-            await self._batch(workspace, marks[:middle])
-            await self._batch(workspace, marks[middle:])
-            return
+            first = await self._batch(config, marks[:middle])
+            return await self._batch(config, marks[middle:]) or first
+
+    async def _carry_out(self, config: WorkspaceConfig, marks: list[Pending]) -> bool:
+        run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()
+        task = Task(config.workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
+        plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
+        run = Run(run_id, "INTAKE", "RUNNING", {"kind": "INTAKE"}, None, create_us=now_us, start_us=now_us)
+        planned = set(plan.record_id)
+        # What is not in the plan is not active any more, or of a type that is gone.
+        gone = [(mark.record_id, mark.generation) for mark in marks if mark.record_id not in planned]
+        commitment = Commitment(self._runtime, config, plan, run_id)
+
+        def finish(tx: WriteTransaction) -> None:
+            tx.pending.clear(config.workspace, gone)
+            tx.runs.create(config.workspace, ended(run, plan, commitment.counts, tx.now_us))
+
+        done = await commitment.carry_out(finish)
+        # Without progress it waits for the next wake: trying the same again at once would end the same.
+        return bool(gone) or not done or commitment.counts["lost"] < len(plan)
+
+    async def _set_aside(self, config: WorkspaceConfig, mark: Pending, error: Exception) -> None:
         incident = secrets.token_hex(6)
-        log.error("record failed", record=marks[0].record_id, incident=incident, error=str(error), trace=getattr(error, "trace", ""))
-        await self._runtime.write(lambda tx: rescue(tx, self._runtime.configs.of(tx, workspace), marks[0], incident))
+        trace = getattr(error, "trace", "")
+        log.error("record failed", record=mark.record_id, incident=incident, trace=trace, exc_info=error)
+        await self._runtime.write(lambda tx: rescue(tx, self._runtime.configs.of(tx, config.workspace), mark, incident))
 
 
-class RunLane:
+class RunLane(Lane):
     """Carries out runs in the order in which they were asked for."""
 
-    def __init__(self, runtime: Runtime, worker: Worker, board: ProgressBoard) -> None:
-        self._runtime = runtime
-        self._worker = worker
+    def __init__(self, runtime: Runtime, worker: Planning, board: ProgressBoard) -> None:
+        super().__init__(runtime, worker)
         self._board = board
-        self._at_work: tuple[str, str] | None = None
-        self.wake = Wake()
-
-    async def run_forever(self) -> None:
-        """Carry out runs until cancelled."""
-        while True:
-            await self.wake.wait(POLL_S)
-            await asyncio.sleep(self._runtime.settings.coalesce_ms / 1_000)
-            for workspace in await self._runtime.read(lambda tx: tx.config.workspaces()):
-                await _guarded("runs", workspace, self._drain(workspace))
+        self._planning: tuple[str, str, asyncio.Task[Plan]] | None = None
+        self._deaths: Counter[str] = Counter()
 
     def cancel(self, workspace: str, run_id: str) -> None:
-        """Stop the solve of a run that has been asked to stop, if it is at work."""
-        if self._at_work == (workspace, run_id):
-            self._worker.kill()
+        """Stop planning a run that has been asked to stop, if it is at work."""
+        if self._planning is not None and self._planning[:2] == (workspace, run_id):
+            self._planning[2].cancel()
 
-    async def _drain(self, workspace: str) -> None:
-        while True:
-            config = await self._runtime.config(workspace)
-            if config.settings.paused:
-                return
-            runs = await self._runtime.write(lambda tx: self._due(tx, config)) if await self._anything(workspace) else []
-            if not runs:
-                return
-            self._at_work = (workspace, runs[0].run_id)
-            try:
-                await self._execute(workspace, runs[0])
-            finally:
-                self._at_work = None
-                self._board.tell(runs[0].run_id, None)
+    def _workspaces(self, tx: ReadTransaction) -> list[str]:
+        return tx.config.workspaces()
 
-    async def _anything(self, workspace: str) -> bool:
-        return await self._runtime.read(lambda tx: bool(tx.runs.unfinished(workspace) or tx.reruns.waiting(workspace)))
+    async def _step(self, config: WorkspaceConfig) -> bool:
+        if not await self._runtime.read(lambda tx: tx.runs.unfinished(config.workspace) or tx.reruns.waiting(config.workspace)):
+            return False
+        run = await self._runtime.write(lambda tx: self._begin(tx, config))
+        if run is None:
+            return True
+        try:
+            await self._execute(config, run)
+        except StorageUnavailable:
+            raise
+        except Exception as error:
+            incident = secrets.token_hex(6)
+            log.error("run failed", run=run.run_id, incident=incident, trace=getattr(error, "trace", ""), exc_info=error)
+            told = str(error) if isinstance(error, WorkerFailed) else f"the server failed; its log has the cause under incident {incident}"
+            await self._end(config, run, "FAILED", told)
+        finally:
+            self._board.tell(run.run_id, None)
+        return True
 
-    def _due(self, tx: WriteTransaction, config: WorkspaceConfig) -> list[Run]:
-        """Turn requests for reruns into a run, and return the runs that wait."""
+    def _begin(self, tx: WriteTransaction, config: WorkspaceConfig) -> Run | None:
+        """Turn requests for reruns into a run, and return the first run that waits, begun; None if it is not to be carried out."""
         causes = tx.reruns.take(config.workspace)
-        if causes:
-            detail = " and ".join(RERUN_TEXTS[cause] for cause in causes)
-            cause = {"kind": "EVENT", "detail": detail}
+        if causes and tx.records.page(config.workspace, RecordFilter(owned=False, active=True), limit=1):
+            cause = {"kind": "EVENT", "detail": " and ".join(RERUN_TEXTS[cause] for cause in causes)}
             tx.runs.create(config.workspace, Run(new_run_id(), "EVENT", "PENDING", cause, None, create_us=tx.now_us))
-        return tx.runs.unfinished(config.workspace)
+        waiting = tx.runs.unfinished(config.workspace)
+        if not waiting:
+            return None
+        run = replace(waiting[0], state="RUNNING", stage="read", start_us=waiting[0].start_us or tx.now_us)
+        if run.limit and run.counts.get("assigned", 0) >= run.limit:
+            # It was cut off after its last record and before its end.
+            run = replace(run, state="SUCCEEDED", stage="done", end_us=tx.now_us)
+        elif run.cancel_requested:
+            run = replace(run, state="CANCELLED", stage="done", end_us=tx.now_us)
+        tx.runs.update(config.workspace, run)
+        tx.signal(config.workspace, "runs")
+        return run if run.state == "RUNNING" else None
 
-    async def _execute(self, workspace: str, run: Run) -> None:
-        started = replace(run, state="RUNNING", stage="read", start_us=run.start_us or self._runtime.clock.now_us())
-        if run.cancel_requested:
-            await self._end(workspace, replace(started, state="CANCELLED"))
+    async def _execute(self, config: WorkspaceConfig, run: Run) -> None:
+        try:
+            plan = await self._plan(config, run)
+        except WorkerKilled:
+            self._deaths[run.run_id] += 1
+            if self._deaths[run.run_id] >= MOST_DEATHS:
+                raise
+            # The run stays RUNNING and is taken up again.
             return
-        await self._save(workspace, started)
-        await self._let_intake_pass(workspace)
-        selection = run.selection or b""
+        if plan is None:
+            await self._end(config, run, "CANCELLED")
+        else:
+            await self._commit(config, run, plan)
+
+    async def _plan(self, config: WorkspaceConfig, run: Run) -> Plan | None:
+        """Return the plan of a run; None if it was asked to stop."""
         task = Task(
-            workspace,
+            config.workspace,
             self._runtime.clock.now_us(),
             run.kind,
             run.run_id,
-            selection=bytes.fromhex(selection) if isinstance(selection, str) else b"",
-            limit=max(run.limit - run.counts.get("assigned", 0), 1) if run.limit else 0,
+            selection=bytes.fromhex(run.selection or ""),
+            limit=run.limit - run.counts.get("assigned", 0) if run.limit else 0,
             cause=run.cause,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
+        planning = asyncio.ensure_future(plan_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s))
+        self._planning = (config.workspace, run.run_id, planning)
         try:
-            plan = await plan_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)
-        except WorkerFailed as error:
-            log.error("run failed", run=run.run_id, error=str(error), trace=error.trace)
-            await self._end(workspace, replace(started, state="FAILED", failure=str(error) or error.kind))
-            return
-        except WorkerKilled:
-            stopped = await self._runtime.read(lambda tx: tx.runs.get(workspace, run.run_id))
-            if stopped.cancel_requested:
-                await self._end(workspace, replace(started, state="CANCELLED"))
-            # Else it was killed from outside: the run stays RUNNING and is taken up again.
-            return
-        await self._commit(workspace, started, plan)
+            # Whoever asked for the stop before this point has found nothing to cancel.
+            stopped = await self._runtime.read(lambda tx: tx.runs.get(config.workspace, run.run_id).cancel_requested)
+            if stopped:
+                planning.cancel()
+            return await planning
+        except asyncio.CancelledError:
+            here = asyncio.current_task()
+            if here is not None and here.cancelling():
+                raise
+            return None
+        finally:
+            self._planning = None
+            planning.cancel()
 
-    async def _let_intake_pass(self, workspace: str) -> None:
-        """Wait, within reason, for changes from before the run: what was written first is segmented first."""
-        upto = await self._runtime.read(lambda tx: tx.pending.last_number(workspace))
-        for _ in range(INTAKE_PATIENCE):
-            oldest = await self._runtime.read(lambda tx: tx.pending.oldest(workspace, 1))
-            if not oldest or oldest[0].number > upto:
-                return
-            await asyncio.sleep(INTAKE_POLL_S)
+    async def _commit(self, config: WorkspaceConfig, run: Run, plan: Plan) -> None:
+        total, workspace, before = len(plan), config.workspace, Counter(run.counts)
+        commitment = Commitment(self._runtime, config, plan, run.run_id)
+        loop = asyncio.get_running_loop()
 
-    async def _commit(self, workspace: str, run: Run, plan: Plan) -> None:
-        total, board, clock = len(plan), self._board, self._runtime.clock
-        before = Counter(run.counts)
+        def may_go_on(tx: WriteTransaction) -> bool:
+            return not tx.runs.get(workspace, run.run_id).cancel_requested
 
-        def told(tx: WriteTransaction, counts: Counter[str], done: int) -> bool:
-            stored = tx.runs.get(workspace, run.run_id)
-            tx.runs.update(workspace, replace(run, stage="commit", counts=dict(before + counts)))
-            board_loop.call_soon_threadsafe(board.tell, run.run_id, Progress("commit", done, total))
-            return not stored.cancel_requested
+        def told(tx: WriteTransaction) -> None:
+            tx.runs.update(workspace, replace(run, stage="commit", counts=dict(before + commitment.counts)))
+            loop.call_soon_threadsafe(partial(self._board.tell, run.run_id, Progress("commit", commitment.done, total)))
 
-        def finish(tx: WriteTransaction, counts: Counter[str]) -> None:
-            stopped = tx.runs.get(workspace, run.run_id).cancel_requested and sum(counts.values()) < total
-            final = ended(run, plan, before + counts, clock.now_us())
-            tx.runs.update(workspace, replace(final, state="CANCELLED") if stopped else final)
+        def finish(tx: WriteTransaction) -> None:
+            final = ended(run, plan, before + commitment.counts, tx.now_us)
+            tx.runs.update(workspace, replace(final, state="CANCELLED") if commitment.stopped else final)
             tx.signal(workspace, "runs")
 
-        board_loop = asyncio.get_running_loop()
-        await commit_plan(self._runtime, workspace, plan, run.run_id, finish, told)
+        await commitment.carry_out(finish, may_go_on, told)
 
-    async def _save(self, workspace: str, run: Run) -> None:
-        await self._runtime.write(lambda tx: tx.runs.update(workspace, run))
-
-    async def _end(self, workspace: str, run: Run) -> None:
-        done = replace(run, stage="done", end_us=self._runtime.clock.now_us())
-
+    async def _end(self, config: WorkspaceConfig, run: Run, state: str, failure: str = "") -> None:
         def end(tx: WriteTransaction) -> None:
-            tx.runs.update(workspace, done)
-            tx.signal(workspace, "runs")
+            counts = tx.runs.get(config.workspace, run.run_id).counts
+            done = replace(run, state=state, failure=failure, stage="done", end_us=tx.now_us, counts=counts)
+            tx.runs.update(config.workspace, done)
+            tx.signal(config.workspace, "runs")
 
         await self._runtime.write(end)
+
+
+class Commitment:
+    """A plan on its way into the database, chunk by chunk.
+
+    Attributes:
+        counts: What became of its records, so far.
+        done: Rows of the plan that were dealt with.
+        stopped: It was asked to stop before the last chunk.
+    """
+
+    def __init__(self, runtime: Runtime, config: WorkspaceConfig, plan: Plan, run_id: str) -> None:
+        self._runtime = runtime
+        self._config = config
+        self._plan = plan
+        self._committer = Committer(config.workspace, config, plan, run_id, Digests.of(plan, config.digest_above))
+        self.counts: Counter[str] = Counter()
+        self.done = 0
+        self.stopped = False
+
+    async def carry_out(
+        self,
+        finish: Callable[[WriteTransaction], None],
+        may_go_on: Callable[[WriteTransaction], bool] | None = None,
+        told: Callable[[WriteTransaction], None] | None = None,
+    ) -> bool:
+        """Commit the chunks, as long as the configuration is the one that the plan was made for.
+
+        Args:
+            finish: Called in the transaction of the last chunk, or in that in which it stops.
+            may_go_on: Asked in the transaction of each chunk, before anything of it is done.
+            told: Called in the transaction of each chunk but the last, after it.
+
+        Returns:
+            Whether it came to its end. If not, what is left is to be planned again.
+        """
+        for rows in self._committer.chunks():
+            if not await self._runtime.write(partial(self._chunk, rows, finish, may_go_on, told)):
+                return False
+            if self.stopped:
+                break
+        return True
+
+    def _chunk(
+        self,
+        rows: range,
+        finish: Callable[[WriteTransaction], None],
+        may_go_on: Callable[[WriteTransaction], bool] | None,
+        told: Callable[[WriteTransaction], None] | None,
+        tx: WriteTransaction,
+    ) -> bool:
+        if tx.config.version(self._config.workspace) != self._plan.config_version:
+            self._committer.finish(tx)
+            return False
+        self.stopped = may_go_on is not None and not may_go_on(tx)
+        if not self.stopped:
+            self.counts.update(self._committer.commit(tx, rows))
+            self.done = rows.stop
+        if self.stopped or self.done == len(self._plan):
+            self._committer.finish(tx)
+            finish(tx)
+        elif told is not None:
+            told(tx)
+        return True
 
 
 def new_run_id() -> str:
@@ -282,7 +344,7 @@ def new_run_id() -> str:
     return f"run-{secrets.token_hex(8)}"
 
 
-async def plan_of(worker: Worker, task: Task, on_stage: Callable[[str], None], limit_s: float) -> Plan:
+async def plan_of(worker: Planning, task: Task, on_stage: Callable[[str], None], limit_s: float) -> Plan:
     """Return the plan of a task; at the time limit, that of the sequential rule.
 
     Raises:
@@ -294,41 +356,6 @@ async def plan_of(worker: Worker, task: Task, on_stage: Callable[[str], None], l
     except TimeoutError:
         log.warning("time limit reached", run=task.run_id, seconds=limit_s)
         return await worker.run(replace(task, sequential=True), on_stage)
-
-
-async def commit_plan(
-    runtime: Runtime,
-    workspace: str,
-    plan: Plan,
-    run_id: str,
-    finish: Callable[[WriteTransaction, Counter[str]], None],
-    told: Callable[[WriteTransaction, Counter[str], int], bool] | None = None,
-) -> None:
-    """Commit a plan in chunks; `told` hears after each chunk, in its transaction, and may stop; `finish` is in the last one."""
-    config = await runtime.config(workspace)
-    owners = await runtime.read(
-        lambda tx: {
-            record.record_id: record.owner.id
-            for record in tx.records.get(workspace, [r for r, t in zip(plan.record_id, plan.touches_owner, strict=True) if t]).values()
-            if record.owner and record.owner.kind is OwnerKind.SELLER
-        }
-    )
-    committer = Committer(workspace, config, plan, run_id, Digests.of(plan, owners, config.digest_above))
-    counts: Counter[str] = Counter()
-    for rows in committer.chunks():
-
-        def chunk(tx: WriteTransaction, rows: range = rows) -> bool:
-            counts.update(committer.commit(tx, rows))
-            return told(tx, counts, rows.stop) if told is not None else True
-
-        if not await runtime.write(chunk):
-            break
-
-    def last(tx: WriteTransaction) -> None:
-        committer.finish(tx)
-        finish(tx, counts)
-
-    await runtime.write(last)
 
 
 def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
@@ -347,13 +374,3 @@ def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
 def selection_text(selection: run_pb2.RunSelection) -> str:
     """Return a selection in the form that a run keeps."""
     return selection.SerializeToString(deterministic=True).hex()
-
-
-async def _guarded(lane: str, workspace: str, work: Awaitable[None]) -> None:
-    """Do some work; a fault is logged and tried again with the next wake, so that a lane never dies."""
-    try:
-        await work
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("lane failed", lane=lane, workspace=workspace)

@@ -1,14 +1,16 @@
 """The loop that turns due schedules into runs. A firing becomes one run, whoever looks and however often."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
 from reallot.server.clock import MICROSECONDS
 from reallot.server.convert.values import to_us
 from reallot.server.firings import Cron, DaysAndTimes, Every, Recurrence, RecurrenceError, firings, next_firing
-from reallot.server.lanes import Wake, new_run_id, selection_text
+from reallot.server.lanes import new_run_id, selection_text
 from reallot.server.runtime import Runtime
+from reallot.server.wake import Wake
 from reallot.server.workspace_config import WorkspaceConfig, is_active
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Run, ScheduleState
@@ -83,20 +85,19 @@ class ScheduleLoop:
                 wait.cancel()
 
     async def _fire_due(self) -> int | None:
-        """Fire everything that is due; return when the next is."""
-        while True:
-            states = await self._runtime.read(lambda tx: tx.schedules.next_due())
-            if not states:
-                return None
-            workspace, first = states[0]
-            if first.next_us is None or first.next_us > self._runtime.clock.now_us():
-                return first.next_us
-            config = await self._runtime.config(workspace)
-            if config.settings.paused:
-                # Looked at again when the workspace goes on: applying its settings wakes this loop.
-                return next((s.next_us for w, s in states if w != workspace), None)
-            now_us = self._runtime.clock.now_us()
-            await self._runtime.write(lambda tx, c=config, i=first.schedule_id, n=now_us: fire(tx, c, i, n))  # type: ignore[misc]
+        """Fire everything that is due, but in paused workspaces, which wake this loop when they go on; return when the next is."""
+        fired = True
+        while fired:
+            fired = False
+            for workspace, state in await self._runtime.read(lambda tx: tx.schedules.next_due()):
+                now_us = self._runtime.clock.now_us()
+                if state.next_us is None or state.next_us > now_us:
+                    return state.next_us
+                config = await self._runtime.config(workspace)
+                if not config.settings.paused:
+                    await self._runtime.write(partial(fire, config=config, schedule_id=state.schedule_id, now_us=now_us))
+                    fired = True
+        return None
 
 
 def fire(tx: WriteTransaction, config: WorkspaceConfig, schedule_id: str, now_us: int) -> None:

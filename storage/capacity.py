@@ -80,27 +80,48 @@ def open_account(connection: Connection, workspace: str, sellers: Iterable[str])
 def settle(account: LoadAccount, transitions: Sequence[Transition]) -> list[Outcome]:
     """Decide which transitions hold, moving the load of those that do.
 
-    They are tried in order. One that does not fit is tried again after the others, as long as some got through: records that
-    swap their full owners in one call all succeed whenever an order exists in which each fits.
+    They are tried in order, those that burden an owner without a claim after the others. One that does not fit is tried again, as
+    long as some get through; then all that are left at once, so that full owners can swap records.
     """
     outcomes = [Outcome.COMMITTED] * len(transitions)
-    waiting = list(range(len(transitions)))
+    waiting = sorted(range(len(transitions)), key=lambda index: _burdens_unasked(transitions[index]))
     while waiting:
         lost = [index for index in waiting if not _try(account, transitions[index])]
         if len(lost) == len(waiting):
             break
         waiting = lost
-    for index in waiting:
+    for index in _not_swapped(account, transitions, waiting):
         outcomes[index] = Outcome.CAPACITY_LOST
     return outcomes
 
 
+def _burdens_unasked(transition: Transition) -> bool:
+    after = place_of(transition.after)
+    return transition.claim is None and after is not None and after != place_of(transition.before)
+
+
+def _not_swapped(account: LoadAccount, transitions: Sequence[Transition], waiting: Sequence[int]) -> list[int]:
+    """Move all of `waiting` at once, and take back the last that does not fit until the others do; return those taken back."""
+    for index in waiting:
+        account.move(transitions[index].before, transitions[index].after)
+    held, lost = list(waiting), []
+    while (over := next((i for i in reversed(held) if not _fits(account, transitions[i])), None)) is not None:
+        account.move(transitions[over].after, transitions[over].before)
+        held.remove(over)
+        lost.append(over)
+    return lost
+
+
+def _fits(account: LoadAccount, transition: Transition) -> bool:
+    after, claim = transition.after, transition.claim
+    return claim is None or after is None or account.fits(after, claim.limits)
+
+
 def _try(account: LoadAccount, transition: Transition) -> bool:
-    before, after, claim = transition.before, transition.after, transition.claim
-    account.move(before, after)
-    if claim is None or after is None or account.fits(after, claim.limits):
+    account.move(transition.before, transition.after)
+    if _fits(account, transition):
         return True
-    account.move(after, before)
+    account.move(transition.after, transition.before)
     return False
 
 

@@ -51,6 +51,7 @@ class RecordColumns:
     group_key: list[str]
     segment_id: list[str]
     assignment: list[str]
+    rule_id: list[str]
     version: list[int]
     pending_generation: list[int]
     pending_cause: list[Json]

@@ -20,7 +20,7 @@ from reallot.storage.tables import decisions, enrollments, pending, records
 _PLAIN = [f.name for f in fields(Record) if f.name not in ("fields", "related", "owner", "previous_owner")]
 _SNAPSHOT = [
     *("record_id", "record_type", "fields", "active", "owner_kind", "owner_id", "priority", "effort", "created_us"),
-    *("waiting_since_us", "group_key", "segment_id", "assignment", "version"),
+    *("waiting_since_us", "group_key", "segment_id", "assignment", "rule_id", "version"),
 ]
 
 

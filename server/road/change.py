@@ -8,7 +8,7 @@ from reallot.server.convert.values import to_stored
 from reallot.server.road.enrol import leave
 from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, PendingMark, Record
+from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Transition
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,16 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
         run_id="",
         overdue_us=None if owner is not None else record.overdue_us,
     )
+
+
+def frees_capacity(transition: Transition) -> bool:
+    """Tell whether a transition may leave somebody with more room than before: in all, or in a record type or segment."""
+    before, after = transition.before, transition.after
+    if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
+        return False
+    if after is None or not after.active or after.effort < before.effort:
+        return True
+    return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:

@@ -12,8 +12,10 @@ from typing import Any
 from reallot.server.convert.records import state_document
 from reallot.server.convert.sellers import maximum_of
 from reallot.server.road.batch import Plan
+from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import event_of
+from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import (
@@ -56,12 +58,12 @@ class Digests:
     lost: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     @staticmethod
-    def of(plan: Plan, owners: Mapping[str, str], above: int) -> "Digests":
-        """Return the digests of a plan; `owners` are the present sellers of its records by record id."""
+    def of(plan: Plan, above: int) -> "Digests":
+        """Return the digests of a plan: a seller who would get more than `above` notices from it gets one."""
         told: Counter[str] = Counter()
         for row in range(len(plan)):
             if plan.touches_owner[row] and not plan.quiet[row]:
-                before, after = owners.get(plan.record_id[row], ""), plan.seller_id[row]
+                before, after = plan.former_seller_id[row], plan.seller_id[row]
                 told.update({seller for seller in (before, after) if seller and before != after})
         return Digests(above, frozenset(seller for seller, count in told.items() if count > above))
 
@@ -106,8 +108,8 @@ class Committer:
     digests: Digests
 
     def chunks(self) -> list[range]:
-        """Return the rows of the plan in pieces of one commit each."""
-        return [range(start, min(start + CHUNK, len(self.plan))) for start in range(0, len(self.plan), CHUNK)]
+        """Return the rows of the plan in pieces of one commit each; an empty plan is one empty piece."""
+        return [range(start, min(start + CHUNK, len(self.plan))) for start in range(0, max(len(self.plan), 1), CHUNK)]
 
     def commit(self, tx: WriteTransaction, rows: Sequence[int]) -> Counter[str]:
         """Commit some rows and return what became of them: counts by outcome and "status:NAME"."""
@@ -136,6 +138,8 @@ class Committer:
                 lost.append(row)
         counts["lost"] += len(lost)
         self._put_back(tx, lost)
+        if any(frees_capacity(t) for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED):
+            request_rerun(tx, self.config, "CAPACITY_FREED")
         return counts
 
     def finish(self, tx: WriteTransaction) -> None:
@@ -150,12 +154,12 @@ class Committer:
         return chosen | {r.owner.id for r in current.values() if r.owner and r.owner.kind is OwnerKind.SELLER}
 
     def _put_back(self, tx: WriteTransaction, rows: Sequence[int]) -> None:
-        """Mark records that lost a race, unless they are marked already."""
+        """Mark records that lost a race, unless they are marked already. They go on even where their segment waits for runs."""
         causes = [(self.plan.record_id[row], self.plan.cause[row]) for row in rows if not self.plan.generation[row]]
         if causes:
-            marks = [PendingMark(record_id, tx.now_us, {**(cause or {}), "resegment": False}) for record_id, cause in causes]
+            again = {"resegment": False, "goes_on": True}
+            marks = [PendingMark(record_id, tx.now_us, {**(cause or {}), **again}) for record_id, cause in causes]
             tx.pending.mark(self.workspace, marks)
-        if rows:
             tx.signal(self.workspace, "pending")
 
     def _transition(
@@ -212,7 +216,9 @@ class Committer:
             previous = before.owner if owner != before.owner and before.owner is not None else before.previous_owner
             after = replace(after, owner=owner, previous_owner=previous)
         if plan.tried[row]:
-            after = replace(after, attempts=before.attempts + 1, last_attempt_us=now_us, rule_id=plan.rule_id[row])
+            after = replace(after, attempts=before.attempts + 1, last_attempt_us=now_us)
+        if plan.touches_owner[row] or plan.rule_id[row]:
+            after = replace(after, rule_id=plan.rule_id[row])
         return replace(
             after,
             assignment=plan.assignment[row],

@@ -158,7 +158,9 @@ class Planner:
     def _options(
         self, segment: SegmentConfig, targets: Sequence[RuleTargets], chain: Ints
     ) -> tuple[npt.NDArray[np.int64], tuple[RuleConfig, ...], tuple[RuleTrace, ...]]:
-        parts, rules, traces = [], [], []
+        parts: list[npt.NDArray[np.int64]] = []
+        rules: list[RuleConfig] = []
+        traces: list[RuleTrace] = []
         leaves = self._leaf(segment)
         for target, combination in zip(targets, chain.tolist(), strict=True):
             if combination == NOT_REACHED:

@@ -41,6 +41,7 @@ def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
         keep=np.zeros(n, dtype=np.bool_),
         status=np.full(n, "", dtype=object),
         only_ineligible=np.zeros(n, dtype=np.bool_),
+        kept_by=np.full(n, "", dtype=object),
     )
 
 

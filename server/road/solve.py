@@ -5,18 +5,18 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Plan, Task
-from reallot.server.road.plan import Candidates, Planner
+from reallot.server.road.outcome import Solved, plan_of
+from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
-from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.segment import Segmented, segment_records
-from reallot.server.road.selection import select
+from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver import assignment
@@ -52,14 +52,15 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     _add_candidates(work, planner, frames)
     problem = planner.problem(_column(work.records.priority), _ages(work))
     clock.stage("solve")
-    solution = assignment.solve(problem, sequential=task.sequential)
-    rows = planner.rows()
-    beyond: frozenset[int] = frozenset()
-    if task.limit and int(solution.assigned.sum()) > task.limit:
-        problem, solution, rows, beyond = _limited(problem, solution, rows, task)
+    solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
+    if task.limit and int(solved.solution.assigned.sum()) > task.limit:
+        solved = _limited(solved, task)
     clock.stage("check")
-    assignment.check(problem, solution)
-    return _plan(work, planner, problem, solution, rows, beyond, clock)
+    assignment.check(solved.problem, solved.solution)
+    plan = plan_of(work, planner, solved)
+    clock.stage("commit")
+    plan.seconds = clock.seconds
+    return plan
 
 
 class _Stopwatch:
@@ -125,33 +126,32 @@ def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: 
 
 def _route(work: Work) -> None:
     """Decide for every record whether the rules run, and what it is called where they do not."""
-    records, config = work.records, work.config
-    intake = work.task.kind == "INTAKE"
+    records, intake = work.records, work.task.kind == "INTAKE"
     for row in range(len(records)):
-        segment = config.segments.get(work.segment[row])
-        owned = records.owner_kind[row] != ""
+        segment = work.config.segments.get(work.segment[row])
+        owned = records.owner_kind[row] != "" and not work.released[row]
         if segment is None:
-            if not owned and not work.released[row]:
-                work.status[row] = "" if work.segment[row] else "NO_RULE_IN_SEGMENT"
-            continue
-        quiet = bool((records.pending_cause[row] or {}).get("quiet")) if intake else False
-        if quiet:
+            # One whose segment is not active at present stays as it is, and so does one that intake will segment.
+            stays = owned or work.segment[row] or (not intake and records.pending_generation[row])
+            work.status[row] = "" if stays else "NO_RULE_IN_SEGMENT"
+        elif work.quiet(row):
             work.status[row] = "" if owned else "WAITING"
-        elif work.moved[row] and not segment.message.assign_on_move:
-            work.status[row] = "RULES_NOT_RUN_ON_MOVE"
-        elif work.moved[row] and owned:
-            work.assign[row] = True
-            work.keep[row] = segment.message.owner_policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
-        elif intake and not owned and segment.waits:
-            work.status[row] = "WAITING"
-        elif not intake and owned:
-            work.assign[row] = True
-            moved_before = records.assignment[row] == "RULES_NOT_RUN_ON_MOVE" and segment.message.assign_on_move
-            policy = segment.message.owner_policy
-            work.keep[row] = not moved_before or policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
-            work.only_ineligible[row] = not moved_before
+        elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
+            work.status[row] = NOT_RUN
         elif not owned:
-            work.assign[row] = True
+            waits = intake and segment.waits and (work.moved[row] or not work.goes_on(row))
+            work.assign[row] = not waits
+            work.status[row] = "WAITING" if waits else ""
+        elif work.moved[row] or not intake:
+            _route_owned(work, row, segment.message)
+
+
+def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
+    """Have the rules decide about a record that has an owner; where it has not moved, only if the owner is no longer eligible."""
+    moves = bool(work.moved[row]) or (work.records.assignment[row] == NOT_RUN and segment.assign_on_move)
+    work.assign[row] = True
+    work.keep[row] = not moves or segment.owner_policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
+    work.only_ineligible[row] = not moves
 
 
 def _pool(tx: ReadTransaction, work: Work) -> Pool:
@@ -180,25 +180,35 @@ def _by_segment(
 
 
 def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
-    """Leave records with their owners where the owner may stay and is eligible under the first rule that applies."""
-    place = planner.pool.place
-    able = planner.pool.assignable & planner.pool.roles_ok
+    """Leave records with their owners where the owner may stay and is eligible.
+
+    After a move any rule that is reached may keep the owner. Else it is the rule that gave the record, as long as it matches, or the
+    first that does; where none does, nothing says that the owner must go.
+    """
     for candidates in _by_segment(work, work.assign & work.keep, frames):
         targets = planner.targets_of(candidates)
         chain = planner.chains_of(candidates, targets)
         for row, own in zip(candidates.rows.tolist(), chain, strict=True):
-            owner = place.get(work.records.owner_id[row], -1) if work.records.owner_kind[row] == "SELLER" else -1
             applying = [(t, c) for t, c in zip(targets, own.tolist(), strict=True) if c >= 0]
-            allowed = applying if not work.only_ineligible[row] else applying[:1]
-            stays = owner >= 0 and bool(able[owner]) and any(owner in t.matches.sellers_of(c) for t, c in allowed)
-            if stays:
+            if work.only_ineligible[row]:
+                applying = [tc for tc in applying if tc[0].rule.key == work.records.rule_id[row]] or applying[:1]
+            keeper = next((t.rule.key for t, c in applying if _may_own(work, row, planner, t, c)), None)
+            if keeper is not None or (work.only_ineligible[row] and not applying):
                 work.assign[row] = False
-                work.status[row] = "" if work.only_ineligible[row] else "ASSIGNED"
+                if not work.only_ineligible[row]:
+                    work.status[row], work.kept_by[row] = "ASSIGNED", keeper
+
+
+def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets, combination: int) -> bool:
+    pool, owner = planner.pool, work.records.owner_id[row]
+    place = pool.place.get(owner, -1) if work.records.owner_kind[row] == "SELLER" else -1
+    return place >= 0 and bool(pool.assignable[place] & pool.roles_ok[place]) and place in target.matches.sellers_of(combination)
 
 
 def _given_back(work: Work, pool: Pool) -> list[Load]:
     """Return the loads without the records whose owner is being decided anew, and with moved records where they will be."""
-    records, changes = work.records, {}
+    records = work.records
+    changes: dict[tuple[str, str, str], int] = {}
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
         if records.owner_kind[row] != "SELLER":
             continue
@@ -228,92 +238,15 @@ def _ages(work: Work) -> Ints:
     return np.array([w if w is not None else c for w, c in zip(work.records.waiting_since_us, created, strict=True)], dtype=np.int64)
 
 
-def _limited(
-    problem: assignment.Problem, solution: assignment.Solution, rows: npt.NDArray[np.int64], task: Task
-) -> tuple[assignment.Problem, assignment.Solution, npt.NDArray[np.int64], frozenset[int]]:
+def _limited(solved: Solved, task: Task) -> Solved:
     """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
 
-    Any part of a coverable set is coverable, so all that are kept get an owner. Returns also the rows that must wait for the next
-    run; records that cannot be covered are neither.
+    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run.
     """
+    problem, rows = solved.problem, solved.rows
     urgency = problem.urgency()
-    covered = urgency[solution.assigned[urgency]]
+    covered = urgency[solved.solution.assigned[urgency]]
     kept = np.sort(covered[: task.limit])
     only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
-    return only, assignment.solve(only, sequential=task.sequential), rows[kept], frozenset(rows[covered[task.limit :]].tolist())
-
-
-def _plan(
-    work: Work,
-    planner: Planner,
-    problem: assignment.Problem,
-    solution: assignment.Solution,
-    rows: npt.NDArray[np.int64],
-    beyond: frozenset[int],
-    clock: _Stopwatch,
-) -> Plan:
-    """Put the decisions into columns: first the assigned records in the order of their turns, then the others."""
-    plan = Plan(work.config.version)
-    all_rows, chains = planner.rows(), planner.chain_numbers()
-    chain_of = dict(zip(all_rows.tolist(), chains.tolist(), strict=True))
-    option_of = dict(zip(rows.tolist(), solution.option_of.tolist(), strict=True))
-    ordered = [*rows[solution.turn_order].tolist()]
-    taken = set(ordered)
-    ordered += [row for row in range(len(work.records)) if row not in taken and row not in beyond]
-    plan.traces = [[trace.document() for trace in traces] for traces in planner.draft.traces]
-    for row in ordered:
-        _add_row(plan, work, planner, problem, row, option_of.get(row, -1), chain_of.get(row))
-    plan.levels = [(level.level_id, level.value, level.bound) for level in solution.levels]
-    plan.termination = (str(solution.termination.reason), str(solution.termination.limit))
-    plan.solver = {"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options}
-    clock.stage("commit")
-    plan.seconds = clock.seconds
-    return plan
-
-
-def _add_row(plan: Plan, work: Work, planner: Planner, problem: assignment.Problem, row: int, option: int, chain: int | None) -> None:
-    records = work.records
-    segment = work.config.segments.get(work.segment[row])
-    name = segment.name if segment else "none"
-    seller, rule, binding = "", "", False
-    if work.assign[row] and chain is not None:
-        traces = planner.draft.traces[chain]
-        if option >= 0:
-            seller = planner.pool.sellers[int(problem.option_seller[option])].seller_id
-            chosen = planner.draft.chains[chain][int(problem.option_rank[option])]
-            rule, binding, status = chosen.key, chosen.use_capacity, "ASSIGNED"
-            reason = f"rule {chosen.message.display_name or chosen.key} chose {seller}"
-        else:
-            status = shown_status(traces)
-            reason = sentence(status, name, traces)
-            rule = next((t.rule_id for t in traces if t.status == status), "")
-    else:
-        status = str(work.status[row])
-        reason = sentence(status, name, ()) if status in ("WAITING", "RULES_NOT_RUN_ON_MOVE", "NO_RULE_IN_SEGMENT") else ""
-        if status == "NO_RULE_IN_SEGMENT" and segment is None:
-            reason = "the record is in no segment"
-    tried = bool(work.assign[row])
-    cause = (records.pending_cause[row] or {}) if work.task.kind == "INTAKE" else work.task.cause
-    row_values = {
-        "record_id": records.record_id[row],
-        "version": records.version[row],
-        "generation": records.pending_generation[row],
-        "segment_id": str(work.segment[row]),
-        "segmentation": str(work.segmentation[row]),
-        "assignment": status,
-        "touches_owner": tried or bool(work.released[row]),
-        "seller_id": seller,
-        "rule_id": rule,
-        "reason": reason,
-        "binding": binding,
-        "tried": tried,
-        "overdue": status in ("NO_AVAILABILITY", "RECORD_TOO_OLD"),
-        "quiet": bool((cause or {}).get("quiet")),
-        "trace": chain if tried and chain is not None else -1,
-        "cause": cause,
-    }
-    for column in _ROW_COLUMNS:
-        getattr(plan, column).append(row_values[column])
-
-
-_ROW_COLUMNS = [f.name for f in fields(Plan) if f.name not in ("config_version", "traces", "levels", "termination", "solver", "seconds")]
+    solution = assignment.solve(only, sequential=task.sequential)
+    return Solved(only, solution, rows[kept], frozenset(rows[covered[task.limit :]].tolist()))

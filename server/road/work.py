@@ -8,6 +8,7 @@ import numpy.typing as npt
 from reallot.server.road.batch import Task
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import RecordColumns
+from reallot.storage.entities import Json
 
 
 @dataclass
@@ -30,3 +31,17 @@ class Work:
     """Status without an attempt, "" = as it is."""
     only_ineligible: npt.NDArray[np.bool_]
     """Owned record that a run takes only if its owner is no longer eligible."""
+    kept_by: npt.NDArray[np.object_]
+    """Rule that lets a moved record keep its owner, "" = none."""
+
+    def cause(self, row: int) -> Json:
+        """Return why a record is on its way."""
+        return (self.records.pending_cause[row] or {}) if self.task.kind == "INTAKE" else self.task.cause
+
+    def quiet(self, row: int) -> bool:
+        """Tell whether a record is only taken in: nobody gets it, joins it or hears of it."""
+        return self.task.kind == "INTAKE" and bool(self.cause(row).get("quiet"))
+
+    def goes_on(self, row: int) -> bool:
+        """Tell whether a run had begun with a record that has lost a race since."""
+        return bool(self.cause(row).get("goes_on"))

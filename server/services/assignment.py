@@ -12,7 +12,8 @@ from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
 from reallot.server.explanation import candidates_of
 from reallot.server.idempotency import once
-from reallot.server.lanes import ProgressBoard, RunLane, new_run_id, selection_text
+from reallot.server.lanes import ENDED, RunLane, new_run_id, selection_text
+from reallot.server.progress import ProgressBoard
 from reallot.server.road.change import give_by_hand
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
@@ -26,7 +27,6 @@ from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import assignment_service_pb2_grpc, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
-ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 WATCH_POLL_S = 1.0
 _SHOWN_KINDS = ("SCHEDULED", "MANUAL", "EVENT", "WHAT_IF")
 
@@ -113,8 +113,11 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
                 text = f"run {run.run_id} has ended: {run.state}"
                 raise failed_precondition("RUN_NOT_CANCELLABLE", text, run=run.run_id, state=run.state)
             tx.runs.request_cancel(workspace, run.run_id)
+            if run.state == "PENDING":
+                # It has not begun, and in a paused workspace nobody would look at it for long.
+                tx.runs.update(workspace, replace(run, state="CANCELLED", stage="done", end_us=tx.now_us))
             tx.signal(workspace, "runs")
-            return run_message(replace(run, cancel_requested=True))
+            return run_message(tx.runs.get(workspace, run.run_id))
 
         answer = await self._runtime.write(once(request, workspace, run_pb2.Run, work))
         self._lane.cancel(workspace, request.run_id)

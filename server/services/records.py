@@ -14,7 +14,7 @@ from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner, to_owner, to_us
 from reallot.server.errors import Violation, invalid_field, not_found, not_implemented
 from reallot.server.idempotency import once
-from reallot.server.road.change import Change, Upsert, change_of
+from reallot.server.road.change import Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.enrol import leave
 from reallot.server.road.events import event_of
@@ -127,7 +127,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             found = tx.records.get(workspace, request.record_ids)
             made = [_deletion(record, config, tx.now_us) for record in found.values()]
             tx.commit_records(workspace, made)
-            if any(_frees_capacity(t) for t in made):
+            if any(frees_capacity(t) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))
 
@@ -228,7 +228,7 @@ def _commit(
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
-    if any(_frees_capacity(t) for t in made):
+    if any(frees_capacity(t) for t in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
 
@@ -301,13 +301,6 @@ def _merged_mark(marks: Sequence[PendingMark]) -> PendingMark | None:
     for mark in marks:
         merged = mark if merged is None else replace(merged, cause=merge_causes(merged.cause, mark.cause))
     return merged
-
-
-def _frees_capacity(change: Transition) -> bool:
-    before, after = change.before, change.after
-    if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
-        return False
-    return after is None or not after.active or after.owner != before.owner or after.effort < before.effort
 
 
 _CONFLICTS = {
