@@ -80,7 +80,7 @@ def say(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
     """Print a table; columns named in `numbers` are aligned to the right."""
-    made = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False)
+    made = Table(title=title or None, title_justify="left", header_style="bold")
     for name in columns:
         # What identifies a row is never broken.
         fixed = name in numbers or name == columns[0]

@@ -164,6 +164,7 @@ def configuration() -> dict[str, Any]:
             {
                 "record_type": "lead",
                 "display_name": "Lead",
+                "title_field": "company",
                 "fields": [
                     {"field_id": name, "type": f"FIELD_TYPE_{kind}"}
                     for name, kind in {

@@ -65,7 +65,7 @@ class Stage:
         """Show a table to people."""
         if self.as_json:
             return
-        made = Table(pad_edge=False, header_style="bold")
+        made = Table(header_style="bold")
         for name in columns:
             made.add_column(name, justify="right" if name in numbers else "left")
         for row in rows:
