@@ -117,7 +117,8 @@ def _frame(work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.Data
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:
     named = np.array([*names, ""], dtype=object)
-    stays = (found.segment < 0) & ~found.released & (found.status == "UNCHANGED")
+    # A present segment that is not active has no position: who may not move stays in it all the same.
+    stays = (found.segment < 0) & ~found.released & (found.status != "NO_SEGMENT")
     work.segment[rows] = np.where(stays, work.segment[rows], named[found.segment])
     work.segmentation[rows] = found.status
     work.moved[rows] = found.moved
