@@ -32,6 +32,8 @@ log = structlog.get_logger("reallot.lanes")
 
 POLL_S = 1.0
 """A lane looks for work at least this often."""
+INTAKE_POLL_S, INTAKE_LOOKS = 0.02, 1_500
+"""How often, and how many times, a run looks whether intake has dealt with the changes from before it."""
 MOST_DEATHS = 3
 """A run whose worker dies this often has failed."""
 RERUN_TEXTS = {
@@ -203,7 +205,17 @@ class RunLane(Lane):
         tx.signal(config.workspace, "runs")
         return run if run.state == "RUNNING" else None
 
+    async def _let_intake_pass(self, workspace: str) -> None:
+        """Wait, within reason, for changes from before the run: what was written first is segmented first."""
+        upto = await self._runtime.read(lambda tx: tx.pending.last_number(workspace))
+        for _ in range(INTAKE_LOOKS):
+            oldest = await self._runtime.read(lambda tx: tx.pending.oldest(workspace, 1))
+            if not oldest or oldest[0].number > upto:
+                return
+            await asyncio.sleep(INTAKE_POLL_S)
+
     async def _execute(self, config: WorkspaceConfig, run: Run) -> None:
+        await self._let_intake_pass(config.workspace)
         try:
             plan = await self._plan(config, run)
         except WorkerKilled:

@@ -1,0 +1,75 @@
+"""Real server processes on a database of their own: started, killed, started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = [sys.executable, "-c", "from reallot.clients.cli import main; main()"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process at a time, always on the same port and file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.url = f"sqlite:///{folder / 'e2e.sqlite'}"
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [*COMMAND, "serve", "--port", str(self.port), "--database-url", self.url, "--log-level", "error", *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        assert line.startswith("listening on"), line
+
+    def kill(self) -> None:
+        """kill -9, workers and all: they notice the end of their pipe by themselves."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._close()
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(30)
+        self._close()
+        return code
+
+    def _close(self) -> None:
+        if self._process is not None:
+            self._process.wait(30)
+            if self._process.stdout:
+                self._process.stdout.close()
+            self._process = None
+
+    def end(self) -> None:
+        if self._process is not None:
+            self.kill()
+
+
+@contextmanager
+def server(folder: Path, *options: str) -> Iterator[Server]:
+    made = Server(folder, *options)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def reallot(*arguments: str, address: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the command line and return how it ended."""
+    environment = os.environ | ({"REALLOT_ADDRESS": address} if address else {})
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=timeout, env=environment, check=False)
