@@ -70,7 +70,7 @@ def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, no
         changed.append("owner")
     fired = fired_triggers(before, after, changed_fields, config, now_us)
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
-    cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)}
+    cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
     return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, enrollment, mark, cause)
 
@@ -167,11 +167,13 @@ def _mark(
 ) -> PendingMark | None:
     if not after.active:
         return None
+    quiet = {"quiet": True} if cause.get("quiet") else {}
     if not before.active:
-        return PendingMark(after.record_id, now_us, {"kind": "REOPENED", "resegment": True})
+        return PendingMark(after.record_id, now_us, {"kind": "REOPENED", "resegment": True} | quiet)
     if fired:
         return PendingMark(after.record_id, now_us, {**cause, "resegment": True})
     segment = config.segments.get(after.segment_id)
-    if after.owner is None and segment is not None and segment.rule_fields.intersection(changed):
+    # A quiet write has no rules run, so what they read does not matter.
+    if not quiet and after.owner is None and segment is not None and segment.rule_fields.intersection(changed):
         return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": list(changed), "resegment": False})
     return None
