@@ -18,7 +18,7 @@ from reallot.server.services.insight import InsightService
 from reallot.server.services.records import RecordService
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import Database, ReadTransaction, WriteTransaction
+from reallot.storage import Database, ReadTransaction, Signal, WriteTransaction
 from reallot.storage.entities import Enrollment, EventDraft, Load, Notice, Record, Run, Seller, Turn
 from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2, run_pb2
 from support.api import a_row, fields_of, resource
@@ -134,6 +134,26 @@ class Office:
         run_id = self.start(**parts)
         self.work()
         return self.stored_run(run_id)
+
+    def while_planning(self, act: Callable[[], Any]) -> None:
+        """Have something happen once, between the next plan and its commit."""
+
+        def once(_task: Task) -> None:
+            self.worker.after = lambda _task: None
+            act()
+
+        self.worker.after = once
+
+    def after_next_commit(self, act: Callable[[], Any], *, when: Callable[[], bool]) -> None:
+        """Have something happen once, right after the next commit that `when` holds after, before anybody hears of it."""
+        done: list[bool] = []
+
+        def listen(_signals: frozenset[Signal]) -> None:
+            if not done and when():
+                done.append(True)
+                act()
+
+        self.db.on_commit(listen)
 
     # What has become of it
 
