@@ -90,6 +90,11 @@ class Worker:
         async with self._busy:
             await asyncio.to_thread(self._ensure)
 
+    @property
+    def process_id(self) -> int | None:
+        """Number of the process; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
     async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
         """Run a task and return its plan.
 
