@@ -187,7 +187,7 @@ class Application:
             return False
 
         # A lane may have emptied the tables and still be at its last commit.
-        return await self.runtime.read(read) or self._intake.busy or self._runs.busy
+        return await self.runtime.read(read) or self._intake.busy or self._runs.busy or self._schedules.busy
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Any, signals: frozenset[Signal]) -> None:

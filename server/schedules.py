@@ -62,10 +62,18 @@ class ScheduleLoop:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.wake = Wake()
+        self._resting = False
+        self._answered = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work, or has been woken and will be: not yet waiting for the instant of the next firing."""
+        return not self._resting or self._answered != self.wake.asked
 
     async def run_forever(self) -> None:
         """Fire until cancelled."""
         while True:
+            self._answered = self.wake.asked
             try:
                 due_us = await self._fire_due()
             except Exception:
@@ -79,8 +87,12 @@ class ScheduleLoop:
         if due_us is not None:
             waits.append(asyncio.ensure_future(self._runtime.clock.sleep_until(due_us)))
         try:
+            # Both have begun to wait after this: the clock knows of the instant.
+            await asyncio.sleep(0)
+            self._resting = True
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._resting = False
             for wait in waits:
                 wait.cancel()
 

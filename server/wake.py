@@ -8,9 +8,12 @@ class Wake:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.asked = 0
+        """How often it was set."""
 
     def set(self) -> None:
         """Wake whoever waits, or the next who does."""
+        self.asked += 1
         self._event.set()
 
     async def wait(self, at_most_s: float) -> None:
