@@ -32,6 +32,7 @@ def once(
     method, payload_hash = request.DESCRIPTOR.full_name, _payload_hash(request)
 
     def work(tx: WriteTransaction) -> Answer:
+        tx.requests.purge(tx.now_us - KEPT_US)
         stored = tx.requests.find(workspace, request_id)
         if stored is not None:
             if (stored.method, stored.payload_hash) != (method, payload_hash):

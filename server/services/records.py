@@ -143,8 +143,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
 
         def read(tx: ReadTransaction) -> record_service_pb2.ListDecisionsResponse:
             if request.record_id:
-                found = tx.decisions.of_record(workspace, request.record_id, key, size + 1)
-                found = [d for d in found if not request.run_id or d.run_id == request.run_id]
+                found = _log(tx, workspace, request, key, size + 1)
             else:
                 found = tx.decisions.of_run(workspace, request.run_id, key or 0, size + 1)
             token = page_token(request, found[size - 1].decision_id) if len(found) > size else ""
@@ -354,6 +353,19 @@ def _wanted(request: record_service_pb2.ListRecordsRequest) -> RecordFilter:
         active=request.active if request.HasField("active") else None,
         waiting_before_us=to_us(request.waiting_since_before) if request.HasField("waiting_since_before") else None,
     )
+
+
+def _log(
+    tx: ReadTransaction, workspace: str, request: record_service_pb2.ListDecisionsRequest, before_id: int | None, size: int
+) -> list[Decision]:
+    """Return up to `size` lines of a record's log, newest first; with a run, only that run's."""
+    found: list[Decision] = []
+    while True:
+        lines = tx.decisions.of_record(workspace, request.record_id, before_id, PART)
+        found.extend(line for line in lines if not request.run_id or line.run_id == request.run_id)
+        if len(lines) < PART or len(found) >= size:
+            return found[:size]
+        before_id = lines[-1].decision_id
 
 
 def compile_filter(text: str, record_type: str, config: WorkspaceConfig, field: str) -> Condition | None:

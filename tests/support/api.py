@@ -158,3 +158,16 @@ def office_hours(
     """Return a calendar with the same hours on some days (1 = Monday), in minutes."""
     hours = [seller_pb2.WeeklyHours(day=day, start_minute=start, end_minute=end) for day in days]  # type: ignore[arg-type]
     return seller_pb2.Calendar(time_zone=zone, weekly=hours)
+
+
+EVERY_KIND = {
+    "country": "DE",
+    "revenue": 1.5,
+    "employees": -(2**63),
+    "hot": False,
+    "seen": value_pb2.Value(timestamp=instant("2026-03-01T12:00")),
+    "due": value_pb2.Value(date={"year": 1969, "month": 12, "day": 31}),
+    "tags": ["b", "a", "b", ""],
+    "note": "x" * 32_768,
+}
+"""A value of every kind that a lead of `sales` has, some of them as far as they go."""

@@ -2,20 +2,9 @@
 
 import pytest
 
-from reallot.v1 import record_pb2, record_service_pb2, value_pb2
-from support.api import a_row, a_segment, instant, resource, value
+from reallot.v1 import record_pb2, record_service_pb2
+from support.api import EVERY_KIND, a_row, a_segment, instant, resource, value
 from support.services import Api
-
-EVERY_KIND = {
-    "country": "DE",
-    "revenue": 1.5,
-    "employees": -(2**63),
-    "hot": False,
-    "seen": value_pb2.Value(timestamp=instant("2026-03-01T12:00")),
-    "due": value_pb2.Value(date={"year": 1969, "month": 12, "day": 31}),
-    "tags": ["b", "a", "b", ""],
-    "note": "x" * 32_768,
-}
 
 
 async def get(api: Api, record_id: str = "r1") -> record_pb2.Record:
