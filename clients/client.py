@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -340,7 +340,7 @@ class Client:
         self.events: Any = _Face(self, self._inner.events)
 
     @property
-    def stubs(self) -> Mapping[str, Any] | Any:
+    def stubs(self) -> Any:
         """The stubs as synchronous areas: `client.stubs.records.GetRecord(request)`."""
         return _StubFace(self, self._inner)
 

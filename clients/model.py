@@ -31,7 +31,7 @@ def parse_hours(text: str) -> list[seller_pb2.WeeklyHours]:
         days = range(first, last + 1) if first <= last else [*range(first, 7), *range(last + 1)]
         start, end = (int(match[3]) * 60 + int(match[4]), int(match[5]) * 60 + int(match[6]))
         for day in days:
-            name = dayofweek_pb2.DayOfWeek.Name(day + dayofweek_pb2.MONDAY)  # type: ignore[arg-type]
+            name = dayofweek_pb2.DayOfWeek.Name(day + dayofweek_pb2.MONDAY)
             found.append(seller_pb2.WeeklyHours(day=dayofweek_pb2.DayOfWeek.Value(name), start_minute=start, end_minute=end))
     return found
 

@@ -107,7 +107,7 @@ def working_intervals(calendar: Calendar, start_us: int, end_us: int) -> Interva
 def _expand(zone: str, weekly: tuple[WeeklyHours, ...], exceptions: tuple[Exceptional, ...], first: date, last: date) -> Intervals:
     place = zone_of(zone)
     special = {item.date: item.hours for item in exceptions}
-    rows = []
+    rows: list[tuple[int, int]] = []
     day = first
     while day <= last:
         hours = special[day] if day in special else [h for h in weekly if h.day == day.weekday()]

@@ -57,8 +57,8 @@ class PendingRepository:
             rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, pending.c.record_id.in_(part)))
             stored.update((row.record_id, row) for row in rows)
         first = draw(self._connection, workspace, "pending_number", len(marks))
-        rows = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(marks, first)]
-        upsert(self._connection, pending, rows)
+        fresh = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(marks, first)]
+        upsert(self._connection, pending, fresh)
 
     @staticmethod
     def _row(workspace: str, mark: PendingMark, number: int, stored: Any) -> dict[str, Any]:

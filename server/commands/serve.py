@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,6 +18,7 @@ from reallot.storage.errors import StorageError
 from reallot.storage.schema import migrate as migrate_database
 from reallot.storage.schema import revision_of
 
+SWITCH_INTERVAL_S = 0.0005
 CANNOT_START = 2
 """Exit code when settings, database or address cannot be used."""
 
@@ -45,6 +47,8 @@ def serve(
 
 
 async def _run(settings: Settings) -> None:
+    # The writer thread works in Python, too: the loop must not wait a full interval for every turn while a run is committed.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -88,7 +88,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
         return await self._runtime.read(read)
 
-    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:  # type: ignore[override]  # noqa: N802
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:  # noqa: N802
         """Follow a run until it has ended."""
         workspace = workspace_of(request)
         while True:

@@ -43,7 +43,8 @@ def _most_urgent(problem: Problem, urgency: Ints, wanted: Ints) -> Ints:
     by_class = urgency[np.argsort(problem.class_of[urgency], kind="stable")]
     start = np.concatenate([[0], np.cumsum(np.bincount(problem.class_of, minlength=problem.classes))])
     place = np.arange(problem.records) - start[problem.class_of[by_class]]
-    return by_class[place < wanted[problem.class_of[by_class]]]
+    taken: Ints = by_class[place < wanted[problem.class_of[by_class]]]
+    return taken
 
 
 def unit_positions(problem: Problem, network: Network, option: Ints, first: Ints) -> Ints:

@@ -178,4 +178,5 @@ def flow_of_units(parts: Expanded, units: Ints) -> Ints:
     running = np.cumsum(parts.capacity)
     fresh = np.concatenate([[True], parts.arc[1:] != parts.arc[:-1]])
     base = np.repeat((running - parts.capacity)[fresh], np.diff(np.concatenate([np.flatnonzero(fresh), [len(fresh)]])))
-    return np.clip(units[parts.arc] - (running - parts.capacity - base), 0, parts.capacity)
+    spread: Ints = np.clip(units[parts.arc] - (running - parts.capacity - base), 0, parts.capacity)
+    return spread

@@ -51,7 +51,8 @@ class LoadBalancingOrder:
         last = np.minimum(at, self.began.shape[1] - 1)
         above = np.cumsum(self.began, axis=0) - self.began
         came_first = self.began[group, last] - self.began[group, self.depth[seller]]
-        return at * len(self.depth) + above[group, last] + self.place[seller] + came_first
+        position: Ints = at * len(self.depth) + above[group, last] + self.place[seller] + came_first
+        return position
 
 
 Order = RoundRobinOrder | LoadBalancingOrder

@@ -14,8 +14,8 @@ def _message_class() -> Any:
     files = descriptor_pb2.FileDescriptorSet.FromString((Path(__file__).parent / "checked.binpb").read_bytes())
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
-        pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("cel.expr.CheckedExpr"))
+        pool.Add(file)  # type: ignore[no-untyped-call]
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("cel.expr.CheckedExpr"))  # type: ignore[no-untyped-call]
 
 
 CheckedExpr: Any = _message_class()
