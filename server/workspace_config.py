@@ -6,7 +6,7 @@ collected with their paths; a stored configuration has none.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from google.protobuf import json_format
@@ -74,6 +74,12 @@ def field_of(message: value_pb2.FieldSchema) -> Field:
     """Return a field's declaration for conditions."""
     name = value_pb2.FieldType.Name(message.type).removeprefix("FIELD_TYPE_")
     return Field(message.field_id, FieldType(name if name != "UNSPECIFIED" else "TEXT"), message.fold_case)
+
+
+@lru_cache(maxsize=20_000)
+def _condition(text: str, record: Schema, seller: Schema | None) -> Condition:
+    """Compile a condition once for all versions of a configuration in which it stands over the same schemas."""
+    return compile_condition(text, {"record": record} if seller is None else {"record": record, "seller": seller})
 
 
 @dataclass(frozen=True)
@@ -274,7 +280,7 @@ class WorkspaceConfig:
         if not text:
             return None
         try:
-            return compile_condition(text, roots)
+            return _condition(text, roots["record"], roots.get("seller"))
         except ConditionError as error:
             self.fault(kind, name, path, str(error), "CONDITION_INVALID")
             return None

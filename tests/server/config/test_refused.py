@@ -1,9 +1,11 @@
 """What a configuration is refused for: every fault is named with its place, and nothing is stored."""
 
+import re
 from typing import Any
 
 import pytest
 
+from reallot.server.config_unserved import UNSERVED as TABLE
 from reallot.v1 import config_pb2, config_service_pb2
 from support.api import a_segment, fields_of, refusal, resource
 from support.services import Api
@@ -176,6 +178,7 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
     assert not any(r.team.team_id == "key" for r in left.resources)
 
 
+STEP = {"step_id": "a", "call": {}}
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "best fit": (with_rule(policy="POLICY_BEST_FIT"), "segment.rules[0].policy"),
     "team target": (with_rule(target={"team": {"team_ids": ["field"]}}), "segment.rules[0].target.team"),
@@ -192,6 +195,17 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "cool-down": (a_trigger(cool_down="60s"), "trigger.cool_down"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
     "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
+    "working time": (
+        a_sequence({"step_id": "a", "wait": {"duration": "60s", "working_time": True}}),
+        "sequence.steps[0].wait.working_time",
+    ),
+    "exit conditions": ({"sequence": a_sequence(STEP)["sequence"] | {"exit_when": [CEL]}}, "sequence.exit_when"),
+    "exit outcomes": ({"sequence": a_sequence(STEP)["sequence"] | {"exit_on_outcomes": ["replied"]}}, "sequence.exit_on_outcomes"),
+    "steps on a move": ({"sequence": a_sequence(STEP)["sequence"] | {"on_move": "OPEN_STEP_POLICY_KEEP"}}, "sequence.on_move"),
+    "steps on a new owner": (
+        {"sequence": a_sequence(STEP)["sequence"] | {"on_owner_change": "OPEN_STEP_POLICY_CANCEL"}},
+        "sequence.on_owner_change",
+    ),
     "field update": (a_sequence({"step_id": "a", "update_field": {"field_id": "hot"}}), "sequence.steps[0].update_field"),
 }
 
@@ -203,6 +217,11 @@ async def test_what_would_decide_nothing_is_refused_by_name(api: Api, name: str)
     assert (found.code, found.reason, found.fields) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED", (f"resources[0].{field}",))
     assert found.metadata["feature"] in found.text
     assert (await api.config.Export(config_service_pb2.ExportRequest())).config_version == 1
+
+
+def test_every_row_of_the_table_of_what_is_not_served_is_shown() -> None:
+    shown = {re.sub(r"\[\d+\]", "[]", field) for _, field in UNSERVED.values()}
+    assert shown == {f"{row.kind}.{row.path}" for row in TABLE}
 
 
 async def test_all_faults_of_a_bundle_are_named_in_its_order(api: Api) -> None:
