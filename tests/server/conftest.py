@@ -1,7 +1,9 @@
 """A server's services without its loops: what a call stores and answers, on a real SQLite file, at a time that stands still."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -18,6 +20,7 @@ from reallot.server.settings import Settings
 from reallot.storage import Database
 from reallot.storage.schema import migrate
 from reallot.v1 import (
+    config_service_pb2,
     config_service_pb2_grpc,
     record_service_pb2_grpc,
     seller_service_pb2_grpc,
@@ -37,13 +40,27 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest_asyncio.fixture
-async def bare_api(tmp_path: Path, empty_database: Path) -> AsyncIterator[Api]:
-    """The services over an empty database."""
-    url = f"sqlite:///{shutil.copy(empty_database, tmp_path / 'reallot.sqlite')}"
+@pytest.fixture(scope="session")
+def sales_database(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A database with a small sales organisation, to be copied."""
+    path = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("sales") / "reallot.sqlite"))
+    runtime = open_runtime(path)
+    asyncio.run(ConfigService(runtime).Apply(config_service_pb2.ApplyRequest(resources=sales()), None))  # type: ignore[arg-type]
+    runtime.db.close()
+    return path
+
+
+def open_runtime(path: Path) -> Runtime:
+    """Open a database at a time that stands still."""
     clock = ManualClock(MONDAY_US)
-    db = Database(url, clock_us=clock.now_us)
-    runtime = Runtime(db, clock, Settings(database_url=url))
+    url = f"sqlite:///{path}"
+    return Runtime(Database(url, clock_us=clock.now_us), clock, Settings(database_url=url))
+
+
+@asynccontextmanager
+async def served(path: Path) -> AsyncIterator[Api]:
+    """Serve a database."""
+    runtime = open_runtime(path)
     server = grpc.aio.server(interceptors=[ErrorInterceptor()])
     config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
     record_service_pb2_grpc.add_RecordServiceServicer_to_server(RecordService(runtime), server)
@@ -51,19 +68,25 @@ async def bare_api(tmp_path: Path, empty_database: Path) -> AsyncIterator[Api]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Api(
-            runtime,
-            clock,
+        stubs = (
             config_service_pb2_grpc.ConfigServiceStub(channel),
             record_service_pb2_grpc.RecordServiceStub(channel),
             seller_service_pb2_grpc.SellerServiceStub(channel),
         )
+        yield Api(runtime, runtime.clock, *stubs)  # type: ignore[arg-type]
     await server.stop(None)
-    db.close()
+    runtime.db.close()
 
 
 @pytest_asyncio.fixture
-async def api(bare_api: Api) -> Api:
+async def bare_api(tmp_path: Path, empty_database: Path) -> AsyncIterator[Api]:
+    """The services over an empty database."""
+    async with served(Path(shutil.copy(empty_database, tmp_path / "reallot.sqlite"))) as services:
+        yield services
+
+
+@pytest_asyncio.fixture
+async def api(tmp_path: Path, sales_database: Path) -> AsyncIterator[Api]:
     """The services with a small sales organisation."""
-    await bare_api.apply(*sales())
-    return bare_api
+    async with served(Path(shutil.copy(sales_database, tmp_path / "reallot.sqlite"))) as services:
+        yield services
