@@ -1,11 +1,12 @@
 """Scenarios of the original system: round robin, capacity, load balancing, scheduled reruns, moves between segments."""
 
 import pytest
-from conftest import Make
-from world import World, a_lead, a_rule, a_segment, at, kinds, lead_type, quiet_settings, served
 
 from reallot.clients import Record, Seller
 from reallot.v1 import record_pb2, run_pb2, sequence_service_pb2
+
+from conftest import Make
+from world import World, a_lead, a_rule, a_segment, at, kinds, lead_type, quiet_settings, served
 
 
 def three_rules(world: World, *more_types: str) -> None:
