@@ -54,8 +54,8 @@ def _documents(traces: Sequence[RuleTrace]) -> list[Any]:
 
 
 def _says_something(work: Work, row: int) -> bool:
-    """Tell whether anything is decided about a record, or its mark is to be cleared."""
-    if work.assign[row] or work.segmentation[row] or work.records.pending_generation[row]:
+    """Tell whether anything is decided about a record; what came in has a mark that is to be cleared in any case."""
+    if work.task.kind == "INTAKE" or work.assign[row] or work.segment[row] != work.records.segment_id[row]:
         return True
     return bool(work.status[row]) and work.status[row] != work.records.assignment[row]
 
@@ -67,7 +67,7 @@ def _row(work: Work, planner: Planner, problem: assignment.Problem, row: int, op
     return {
         "record_id": records.record_id[row],
         "version": records.version[row],
-        "generation": records.pending_generation[row] if work.task.kind == "INTAKE" else 0,
+        "generation": records.pending_generation[row],
         "segment_id": str(work.segment[row]),
         "segmentation": str(work.segmentation[row]),
         "touches_owner": tried or bool(work.released[row]),

@@ -68,8 +68,8 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> RecordC
     if selection.owned_but_ineligible:
         parts.append(tx.records.snapshot(task.workspace, replace(base, owned_by_seller=True)))
     records = _joined(parts)
-    # Records in no segment are for a run that segments; pending ones are on their way through intake.
-    ready = [row for row in range(len(records)) if (records.segment_id[row] or selection.resegment) and not records.pending_generation[row]]
+    # Pending records are on their way through intake.
+    ready = [row for row in range(len(records)) if not records.pending_generation[row]]
     return _filtered(_only(records, ready), config, selection, task.now_us)
 
 

@@ -102,10 +102,10 @@ def _segment(work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]
 
 
 def _resegments(work: Work, row: int) -> bool:
-    cause = work.records.pending_cause[row]
-    if work.task.kind != "INTAKE":
-        return bool((work.task.cause or {}).get("resegment"))
-    return bool(cause and cause.get("resegment"))
+    """Tell whether a record is segmented: when its cause says so, and by runs also while it is in no segment and has no owner."""
+    if (work.cause(row) or {}).get("resegment"):
+        return True
+    return work.task.kind != "INTAKE" and not work.records.segment_id[row] and not work.records.owner_kind[row]
 
 
 def _frame(work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
@@ -132,19 +132,25 @@ def _route(work: Work) -> None:
         segment = work.config.segments.get(work.segment[row])
         owned = records.owner_kind[row] != "" and not work.released[row]
         if segment is None:
-            # One whose segment is not active at present stays as it is, and so does one that intake will segment.
-            stays = owned or work.segment[row] or (not intake and records.pending_generation[row])
-            work.status[row] = "" if stays else "NO_RULE_IN_SEGMENT"
+            # One whose segment is not active at present stays as it is.
+            work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
             work.status[row] = "" if owned else "WAITING"
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
         elif not owned:
-            waits = intake and segment.waits and (work.moved[row] or not work.goes_on(row))
+            waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
             work.status[row] = "WAITING" if waits else ""
         elif work.moved[row] or not intake:
             _route_owned(work, row, segment.message)
+
+
+def _has_just_come(work: Work, row: int) -> bool:
+    """Tell whether a record is on its way without having been asked for: it came, changed, or something else happened."""
+    if work.task.kind == "INTAKE":
+        return bool(work.moved[row]) or not work.goes_on(row)
+    return work.task.kind == "EVENT" and work.segmentation[row] == "SEGMENTED"
 
 
 def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from reallot.server.configuration import selection_faults
+from reallot.server.convert.records import state_document
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
@@ -14,7 +15,7 @@ from reallot.server.explanation import candidates_of
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, RunLane, new_run_id, selection_text
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.change import give_by_hand
+from reallot.server.road.change import frees_capacity, give_by_hand
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
 from reallot.server.runtime import Runtime, request_rerun
@@ -162,7 +163,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         claim = Claim(limits_of(seller, config)) if seller is not None and not request.force else None
         made = [_by_hand(tx, config, record, owner, request.reason, claim) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
-        if any(t.before and t.before.owner for t in made):
+        if any(frees_capacity(t) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
             request_rerun(tx, config, "CAPACITY_FREED")
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
         return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
@@ -188,7 +189,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             found = tx.records.get(workspace, request.record_ids)
             made = [_by_hand(tx, config, r, None, request.reason, None) for _, r in sorted(found.items()) if r.owner is not None]
             tx.commit_records(workspace, made)
-            if made:
+            if any(frees_capacity(t) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
             return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)
@@ -232,7 +233,15 @@ def _by_hand(
         claim=claim,
         counts_turn=owner is not None and after.record_type in config.counted_types,
         event=event,
-        decision=Decision(before.record_id, tx.now_us, cause, after.assignment, reason or after.reason),
+        decision=Decision(
+            before.record_id,
+            tx.now_us,
+            cause,
+            after.assignment,
+            reason or after.reason or "the owner was set by hand",
+            state_document(before, {}),
+            state_document(after, {}),
+        ),
     )
 
 

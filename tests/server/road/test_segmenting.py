@@ -218,3 +218,36 @@ def test_a_field_that_nothing_reads_leaves_the_record_alone(office: Office) -> N
     office.work()
     assert office.record("L1").attempts == before.attempts
     assert office.read(lambda tx: tx.decisions.of_record(office.workspace, "L1", None, 10))[0].cause["kind"] == "CREATED"
+
+
+def test_a_run_segments_what_is_in_no_segment_and_tells_nothing_where_that_stays_so(office: Office) -> None:
+    office.apply(*leads(scored("high", 1, "> 5", rules=TO_ANN)))
+    staff(office)
+    office.upsert(a_row("L1", {"score": 1}), a_row("L2", {"country": "DE"}))
+    office.work()
+    unmatched = office.record("L2")
+    office.apply(*leads(scored("high", 1, "> 5"), scored("low", 2, "<= 5", rules=TO_BOB)))
+    office.run()
+    assert placed(office) == ("low", "SEGMENTED", "bob", "ASSIGNED")
+    assert office.record("L2") == unmatched
+
+
+def test_an_event_does_not_assign_what_comes_into_a_segment_that_waits(office: Office) -> None:
+    office.apply(*leads(scored("high", 1, "> 5"), settings={}))
+    staff(office)
+    arrive(office, 1)
+    office.apply(*leads(scored("low", 2, "<= 5", rules=TO_BOB, on_arrival="ON_ARRIVAL_WAIT"), settings={}))
+    office.work()
+    assert placed(office) == ("low", "SEGMENTED", "", "WAITING")
+
+
+def test_a_run_that_segments_again_moves_what_may_move_and_leaves_the_rest_untouched(office: Office) -> None:
+    office.apply(*leads(scored("old", 2, "> 0", rules=TO_ANN)))
+    staff(office)
+    office.upsert(a_row("L1", {"score": 1}), a_row("L9", {"score": 9}))
+    office.work()
+    stays = office.record("L1")
+    office.apply(*leads(scored("high", 1, "> 5", accepts_moves=True, assign_on_move=True, rules=TO_BOB)))
+    office.run(owned_but_ineligible=True, resegment=True)
+    assert placed(office, "L9") == ("high", "SEGMENTED", "bob", "ASSIGNED")
+    assert office.record("L1") == stays
