@@ -33,7 +33,8 @@ def apply(
         _show(compared, len(sellers), as_json=as_json)
         changes = any(c.action != _ACTION.CHANGE_ACTION_UNCHANGED for c in compared.changes)
         if dry_run or not (changes or sellers):
-            if sellers:
+            # Sellers are held to the stored configuration: before it is stored, they cannot be checked.
+            if sellers and not changes:
                 _store_sellers(client, sellers, dry_run=True)
             return
         if not yes and sys.stdin.isatty() and not typer.confirm("Apply?"):

@@ -23,7 +23,7 @@ FORBIDDEN = {
     "server": ("reallot.clients",),
 }
 # The demonstration is a program of its own that drives a server process from outside, as any caller would.
-ALLOWED = {("server/commands", "reallot.clients")}
+ALLOWED = {("server/demo", "reallot.clients")}
 
 
 def imported_names(path: pathlib.Path) -> Iterator[str]:

@@ -1,0 +1,103 @@
+"""The command line against a real server, as an administrator would use it."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from servers import reallot, server
+
+Run = Callable[..., str]
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "sales.yaml"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server(tmp_path_factory.mktemp("cli"), "--clock", "manual:2026-03-05T09:00Z") as process:
+        yield process.address
+
+
+@pytest.fixture
+def run(address: str) -> Run:
+    def call(*arguments: str, code: int = 0) -> str:
+        ended = reallot(*arguments, address=address)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    return call
+
+
+def test_the_first_hour(run: Run, tmp_path: Path) -> None:
+    assert "created" in run("apply", "-f", str(EXAMPLE), "--dry-run")
+    assert "segment_id: smb" not in run("export")
+    run("apply", "-f", str(EXAMPLE), "--yes")
+    assert "created" not in run("apply", "-f", str(EXAMPLE), "--dry-run")
+    assert "segment_id: smb" in run("export")
+    leads = tmp_path / "leads.csv"
+    leads.write_text("record_id,country,revenue,Lead Source\na1,DE,2000000,web\na2,DE,100,Select\na3,FR,10,web\n")
+    assert "3 created" in run(
+        "import", "records", str(leads), "--type", "lead", "--map", "Lead Source=source", "--null", "Select", "--live"
+    )
+    run("clock", "advance", "1h")
+    assert "ana" in run("records", "get", "a1")
+    told = json.loads(run("records", "get", "a2", "--json"))
+    assert "source" not in told["fields"] or told["fields"]["source"] == {}
+    assert "no_seller_matched" in run("explain", "a3")
+    assert "succeeded" in run("rerun", "--segment", "smb")
+    assert "manual" in run("runs", "list")
+    assert "Thu 2026-03-05" in run("sellers", "availability", "ana")
+
+
+def test_bad_rows_are_named_by_line(run: Run, tmp_path: Path) -> None:
+    run("apply", "-f", str(EXAMPLE), "--yes")
+    leads = tmp_path / "leads.csv"
+    leads.write_text("record_id,revenue\nok,1\nbad,lots\n")
+    told = run("import", "records", str(leads), "--type", "lead", code=1)
+    assert "line 3: revenue: 'lots' is no decimal" in told
+    assert "1 created" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("records", "get", "nowhere"), 4, "does not exist"),
+        (("rerun", "--reason", "no_such"), 2, "is no status"),
+        (("rerun", "--segment", "nowhere"), 2, "selection.segment_ids"),
+        (("clock", "advance", "soon"), 2, "is no duration"),
+        (("runs", "show", "nothing"), 4, "does not exist"),
+        (("records", "list", "--address", "127.0.0.1:1"), 3, "error"),
+    ],
+)
+def test_failures_have_an_exit_code_and_a_readable_line(run: Run, arguments: tuple[str, ...], code: int, text: str) -> None:
+    assert text in run(*arguments, code=code)
+
+
+def test_rerun_is_safe_to_repeat(run: Run) -> None:
+    run("apply", "-f", str(EXAMPLE), "--yes")
+    first = [json.loads(line) for line in run("rerun", "--request-id", "nightly", "--json").splitlines()]
+    again = [json.loads(line) for line in run("rerun", "--request-id", "nightly", "--json").splitlines()]
+    assert first[-1]["run_id"] == again[-1]["run_id"]
+
+
+def test_a_manual_clock_is_refused_beyond_this_machine(tmp_path: Path) -> None:
+    ended = reallot(
+        *("serve", "--host", "0.0.0.0", "--clock", "manual:2026-03-05T09:00Z", "--allow-remote-without-authentication"),
+        *("--database-url", f"sqlite:///{tmp_path / 'x.sqlite'}"),
+    )
+    assert ended.returncode == 2
+    assert "loopback" in ended.stderr
+
+
+def test_listening_beyond_this_machine_needs_to_be_said(tmp_path: Path) -> None:
+    ended = reallot("serve", "--host", "0.0.0.0", "--database-url", f"sqlite:///{tmp_path / 'x.sqlite'}")
+    assert ended.returncode == 2
+    assert "authentication" in ended.stderr
+
+
+def test_migrating_is_safe_to_repeat(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'm.sqlite'}"
+    assert "empty →" in reallot("migrate", "--database-url", url).stdout
+    assert "up to date" in reallot("migrate", "--database-url", url).stdout
