@@ -41,7 +41,8 @@ _EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
     (Unimplemented, UNIMPLEMENTED),
 )
 
-out = Console(highlight=False)
+# Where nobody looks at it, a table need not be squeezed.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
