@@ -117,9 +117,7 @@ def solve_stage(network: Network, face: Face, parts: Expanded) -> Ints:
     np.subtract.at(supply, network.tail, face.lower)
     np.add.at(supply, network.head, face.lower)
     solver = min_cost_flow.SimpleMinCostFlow()
-    handles = solver.add_arcs_with_capacity_and_unit_cost(
-        network.tail[parts.arc], network.head[parts.arc], parts.capacity, parts.cost
-    )
+    handles = solver.add_arcs_with_capacity_and_unit_cost(network.tail[parts.arc], network.head[parts.arc], parts.capacity, parts.cost)
     solver.set_nodes_supplies(np.arange(network.nodes, dtype=np.int32), supply)
     status = solver.solve()
     if status != solver.OPTIMAL:

@@ -43,9 +43,7 @@ def _functions() -> list[Any]:
     kinds = {"text": _T.STRING, "integer": _T.INT, "decimal": _T.DOUBLE, "boolean": _T.BOOL, "instant": _T.TIMESTAMP}
     kinds["list"] = _T.List(_T.STRING)
     presence = [
-        cel.FunctionDecl(
-            name, [cel.Overload(id=f"{name}_{kind}", return_type=_T.BOOL, parameters=[t]) for kind, t in kinds.items()]
-        )
+        cel.FunctionDecl(name, [cel.Overload(id=f"{name}_{kind}", return_type=_T.BOOL, parameters=[t]) for kind, t in kinds.items()])
         for name in ("empty", "present")
     ]
     date = cel.FunctionDecl("date", [cel.Overload(id="date_text", return_type=_T.TIMESTAMP, parameters=[_T.STRING])])

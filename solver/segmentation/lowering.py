@@ -87,9 +87,7 @@ class Lowering:
         value = getattr(node.const_expr, kind)
         names = {"string_value": "text", "int64_value": "integer", "double_value": "decimal", "bool_value": "boolean"}
         if kind not in names:
-            self._refuse(
-                node, "null is not available: use empty(…) or present(…)" if kind == "null_value" else f"{kind} is not available"
-            )
+            self._refuse(node, "null is not available: use empty(…) or present(…)" if kind == "null_value" else f"{kind} is not available")
         return Lowered(pl.lit(value), names[kind], literal=value)
 
     def _name(self, node: Any) -> Lowered:

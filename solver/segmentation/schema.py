@@ -9,9 +9,7 @@ import polars as pl
 
 FIELD_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 CEL_KEYWORDS = frozenset(
-    "as break const continue else false for function if import in let loop namespace null package return true var void while".split(
-        " "
-    )
+    "as break const continue else false for function if import in let loop namespace null package return true var void while".split(" ")
 )
 
 

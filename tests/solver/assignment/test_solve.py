@@ -180,9 +180,7 @@ def test_plans_are_told_as_they_get_better() -> None:
 
 
 def a_solved_problem() -> tuple[Problem, Solution]:
-    problem = a_problem(
-        [[Option(0, bucket=1), Option(1)], [Option(1, rank=1), Option(2)]], [0, 0, 1, 1], [1, 1, 1], [a_scope([3, 2, 1])]
-    )
+    problem = a_problem([[Option(0, bucket=1), Option(1)], [Option(1, rank=1), Option(2)]], [0, 0, 1, 1], [1, 1, 1], [a_scope([3, 2, 1])])
     return problem, solve(problem)
 
 
@@ -222,9 +220,7 @@ def test_a_limit_goes_with_feasible_only() -> None:
 def test_twenty_thousand_records_are_solved_and_proven() -> None:
     chance = np.random.default_rng(7)
     kinds, sellers = 400, 300
-    classes = [
-        [Option(int(s), int(s) % 3, int(s) % 2) for s in np.sort(chance.choice(sellers, 30, replace=False))] for _ in range(kinds)
-    ]
+    classes = [[Option(int(s), int(s) % 3, int(s) % 2) for s in np.sort(chance.choice(sellers, 30, replace=False))] for _ in range(kinds)]
     problem = a_problem(
         classes,
         chance.integers(0, kinds, 20_000).tolist(),

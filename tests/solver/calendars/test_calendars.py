@@ -61,9 +61,7 @@ def test_working_time_is_what_the_wall_clock_says(
         assert inside == works(calendar, instant) or twice
 
 
-@pytest.mark.parametrize(
-    ("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-03-28", 24)], ids=["spring", "autumn", "plain"]
-)
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-03-28", 24)], ids=["spring", "autumn", "plain"])
 def test_a_whole_day_has_its_real_length(day: str, hours: int) -> None:
     calendar = Calendar("Europe/Berlin", tuple(WeeklyHours(d, 0, 1440) for d in range(7)))
     start = int(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1e6)
