@@ -211,16 +211,19 @@ class Committer:
 
     def _owned(self, row: int, after: Record, before: Record, now_us: int) -> Record:
         plan = self.plan
+        owner, previous = before.owner, before.previous_owner
         if plan.touches_owner[row]:
             owner = Owner(OwnerKind.SELLER, plan.seller_id[row]) if plan.seller_id[row] else None
-            previous = before.owner if owner != before.owner and before.owner is not None else before.previous_owner
-            after = replace(after, owner=owner, previous_owner=previous)
-        if plan.tried[row]:
-            after = replace(after, attempts=before.attempts + 1, last_attempt_us=now_us)
-        if plan.touches_owner[row] or plan.rule_id[row]:
-            after = replace(after, rule_id=plan.rule_id[row])
+            previous = before.owner if before.owner not in (None, owner) else previous
+        tried = plan.tried[row]
+        # One replacement of the whole row: it is what a large commit spends most of its time with.
         return replace(
             after,
+            owner=owner,
+            previous_owner=previous,
+            attempts=before.attempts + tried,
+            last_attempt_us=now_us if tried else before.last_attempt_us,
+            rule_id=plan.rule_id[row] if plan.touches_owner[row] or plan.rule_id[row] else before.rule_id,
             assignment=plan.assignment[row],
             reason=plan.reason[row],
             run_id=self.run_id,
