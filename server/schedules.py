@@ -122,25 +122,28 @@ def fire(tx: WriteTransaction, config: WorkspaceConfig, schedule_id: str, now_us
         tx.schedules.put(config.workspace, ScheduleState(schedule_id, None, state.last_us))
         return
     recurrence = recurrence_of(schedule)
-    latest, passed = state.next_us, 0
-    for instant in firings(recurrence, state.next_us + 1):
+    made_up_us = max(_made_up_within(schedule), LATE_US)
+    latest, following = state.next_us, None
+    # Firings too long ago to be made up for are passed over: after a year there may be very many.
+    for instant in firings(recurrence, max(state.next_us + 1, now_us - made_up_us)):
         if instant > now_us:
+            following = instant
             break
-        latest, passed = instant, passed + 1
-    following = next_firing(recurrence, latest + 1)
+        latest = instant
     tx.schedules.put(config.workspace, ScheduleState(schedule_id, following, latest))
-    if _is_made_up_for(schedule, now_us - latest, passed) and _may_overlap(tx, config, schedule):
+    late_us = now_us - latest
+    if late_us > LATE_US:
+        log.warning("firings were missed", schedule=schedule_id, made_up_for=late_us <= made_up_us, late_s=late_us // MICROSECONDS)
+    if late_us <= made_up_us and _may_overlap(tx, config, schedule):
         tx.runs.create(config.workspace, _run_of(schedule, latest, tx.now_us))
         tx.signal(config.workspace, "runs")
 
 
-def _is_made_up_for(schedule: config_pb2.Schedule, late_us: int, passed: int) -> bool:
-    if late_us <= LATE_US:
-        return True
-    within_us = schedule.missed_within.ToMicroseconds() if schedule.HasField("missed_within") else DEFAULT_MISSED_WITHIN_US
-    catches_up = schedule.missed != config_pb2.MISSED_POLICY_NONE and late_us <= within_us
-    log.warning("firings were missed", schedule=schedule.schedule_id, firings=passed + 1, catch_up=catches_up)
-    return catches_up
+def _made_up_within(schedule: config_pb2.Schedule) -> int:
+    """Return how late a missed firing may still be made up for, in microseconds."""
+    if schedule.missed == config_pb2.MISSED_POLICY_NONE:
+        return 0
+    return schedule.missed_within.ToMicroseconds() if schedule.HasField("missed_within") else DEFAULT_MISSED_WITHIN_US
 
 
 def _may_overlap(tx: WriteTransaction, config: WorkspaceConfig, schedule: config_pb2.Schedule) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select
 from reallot.storage.dialect import upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import ConfigChange, ConfigRow, ScheduleState
+from reallot.storage.errors import NotFound
 from reallot.storage.numbering import current, draw
 from reallot.storage.tables import config, config_changes, schedules, workspaces
 
@@ -38,7 +39,11 @@ class ConfigRepository:
         actor: str,
         time_us: int,
     ) -> int:
-        """Store and remove resources, write the history, and return the configuration's new version."""
+        """Store and remove resources, write the history, and return the configuration's new version.
+
+        Raises:
+            NotFound: a resource to be removed does not exist; nothing is changed.
+        """
         stored = {(row.kind, row.id): row for row in self.resources(workspace)}
         history: list[dict[str, Any]] = []
         rows = []
@@ -47,6 +52,8 @@ class ConfigRepository:
             rows.append(_to_row(workspace, put, old, time_us))
             history.append(_history(workspace, put.kind, put.id, time_us, actor, old, put))
         for kind, resource_id in deletes:
+            if (kind, resource_id) not in stored:
+                raise NotFound(kind, resource_id)
             self._connection.execute(
                 delete(config).where(config.c.workspace == workspace, config.c.kind == kind, config.c.id == resource_id)
             )

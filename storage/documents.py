@@ -6,8 +6,12 @@ from reallot.storage.entities import Json, Owner, OwnerKind
 
 
 def dump(document: Json) -> str:
-    """Return the text of a document; equal documents give equal texts."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the text of a document; equal documents give equal texts.
+
+    Raises:
+        ValueError: a number in it is not finite, which JSON cannot say.
+    """
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 load = json.loads

@@ -31,8 +31,12 @@ class EventRepository:
 
     def first_retained(self, workspace: str) -> int:
         """Return the smallest number that is still kept; one more than the last if none is."""
-        found = self._connection.execute(select(func.min(events.c.number)).where(events.c.workspace == workspace)).scalar()
-        return int(found) if found is not None else self.last(workspace) + 1
+        kept = [
+            self._connection.execute(select(func.min(table.c.number)).where(table.c.workspace == workspace)).scalar()
+            for table in (events, notices)
+        ]
+        numbers = [int(number) for number in kept if number is not None]
+        return min(numbers) if numbers else self.last(workspace) + 1
 
     def after(self, workspace: str, number: int, limit: int) -> list[Event]:
         """Return up to `limit` events with greater numbers, in order."""

@@ -25,6 +25,11 @@ def merge_causes(earlier: Json, later: Json) -> Json:
     return merged
 
 
+def _united(earlier: PendingMark, later: PendingMark) -> PendingMark:
+    since_us = min(earlier.since_us, later.since_us)
+    return PendingMark(earlier.record_id, since_us, merge_causes(earlier.cause, later.cause))
+
+
 class PendingRepository:
     """Pending marks, within one transaction. Not thread-safe."""
 
@@ -49,26 +54,33 @@ class PendingRepository:
         return sorted(self._connection.execute(select(pending.c.workspace).distinct()).scalars())
 
     def mark(self, workspace: str, marks: Sequence[PendingMark]) -> None:
-        """Add marks; a record that has one keeps its place, with a further generation and the causes merged."""
-        if not marks:
+        """Add marks; a record that has one keeps its place and the earliest instant, with a fresh generation and the causes merged."""
+        united: dict[str, PendingMark] = {}
+        for mark in marks:
+            earlier = united.get(mark.record_id)
+            united[mark.record_id] = mark if earlier is None else _united(earlier, mark)
+        if not united:
             return
         stored: dict[str, Any] = {}
-        for part in chunks([mark.record_id for mark in marks]):
+        for part in chunks(list(united)):
             rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, pending.c.record_id.in_(part)))
             stored.update((row.record_id, row) for row in rows)
-        first = draw(self._connection, workspace, "pending_number", len(marks))
-        fresh = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(marks, first)]
+        first = draw(self._connection, workspace, "pending_number", len(united))
+        fresh = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(united.values(), first)]
         upsert(self._connection, pending, fresh)
 
     @staticmethod
     def _row(workspace: str, mark: PendingMark, number: int, stored: Any) -> dict[str, Any]:
+        if stored is not None:
+            mark = _united(PendingMark(stored.record_id, stored.since_us, load(stored.cause)), mark)
         return {
             "workspace": workspace,
             "record_id": mark.record_id,
             "number": stored.number if stored else number,
-            "since_us": stored.since_us if stored else mark.since_us,
-            "generation": stored.generation + 1 if stored else 1,
-            "cause": dump(merge_causes(load(stored.cause), mark.cause) if stored else mark.cause),
+            "since_us": mark.since_us,
+            # Drawn from the workspace's counter, so that no later mark has the generation of one that was cleared.
+            "generation": number,
+            "cause": dump(mark.cause),
         }
 
     def add_new(self, workspace: str, record_ids: Sequence[str], since_us: int, cause: Json) -> None:
@@ -78,7 +90,7 @@ class PendingRepository:
         first = draw(self._connection, workspace, "pending_number", len(record_ids))
         text = dump(cause)
         rows = [
-            {"workspace": workspace, "record_id": i, "number": n, "since_us": since_us, "generation": 1, "cause": text}
+            {"workspace": workspace, "record_id": i, "number": n, "since_us": since_us, "generation": n, "cause": text}
             for n, i in enumerate(record_ids, first)
         ]
         self._connection.execute(insert(pending), rows)

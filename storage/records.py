@@ -1,6 +1,6 @@
 """Records: reading them, and the one path through which every change of a record goes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from reallot.storage.errors import VersionConflict
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
-from reallot.storage.tables import decisions, enrollments, pending, records
+from reallot.storage.tables import decisions, enrollments, graves, pending, records
 
 _PLAIN = [f.name for f in fields(Record) if f.name not in ("fields", "related", "owner", "previous_owner")]
 _SNAPSHOT = [
@@ -159,7 +159,8 @@ class RecordRepository:
         account = capacity.open_account(self._connection, workspace, owners)
         outcomes = capacity.settle(account, transitions)
         capacity.store(self._connection, workspace, account)
-        made = [_made(t, now_us) for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
+        last = self.last_versions(workspace, [t.after.record_id for t in transitions if t.before is None and t.after is not None])
+        made = [_made(t, now_us, last) for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self._store_rows(workspace, made)
         self._store_enrollments(workspace, made, now_us)
         self._store_turns(workspace, made, now_us)
@@ -167,7 +168,16 @@ class RecordRepository:
         self._store_log(workspace, made)
         return outcomes
 
+    def last_versions(self, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
+        """Return the last versions of records that were deleted, by id."""
+        found: dict[str, int] = {}
+        for part in chunks(sorted(set(record_ids))):
+            statement = select(graves.c.record_id, graves.c.version).where(graves.c.workspace == workspace, graves.c.record_id.in_(part))
+            found.update({row[0]: row[1] for row in self._connection.execute(statement)})
+        return found
+
     def _check_versions(self, workspace: str, transitions: Sequence[Transition]) -> None:
+        _check_form(transitions)
         expected = {(t.before or t.after).record_id: (t.before.version if t.before else None) for t in transitions if t.before or t.after}  # type: ignore[union-attr]
         if len(expected) != len(transitions):
             raise ValueError("a record may stand in only one transition of a commit")
@@ -188,6 +198,12 @@ class RecordRepository:
         if created:
             self._connection.execute(insert(records), created)
         upsert(self._connection, records, changed)
+        buried = [
+            {"workspace": workspace, "record_id": t.before.record_id, "version": t.before.version}
+            for t in made
+            if t.before is not None and t.after is None
+        ]
+        upsert(self._connection, graves, buried)
         for part in chunks(deleted):
             self._connection.execute(delete(records).where(records.c.workspace == workspace, records.c.record_id.in_(part)))
             self._connection.execute(delete(pending).where(pending.c.workspace == workspace, pending.c.record_id.in_(part)))
@@ -210,7 +226,7 @@ class RecordRepository:
     def _store_marks(self, workspace: str, made: Sequence[Transition]) -> None:
         cleared = [(t.after.record_id, t.clear_generation) for t in made if t.after and t.clear_generation is not None]
         self._marks.clear(workspace, cleared)
-        self._marks.mark(workspace, [t.mark for t in made if t.mark is not None])
+        self._marks.mark(workspace, [t.mark for t in made if t.mark is not None and t.after is not None])
 
     def _store_log(self, workspace: str, made: Sequence[Transition]) -> None:
         rows = [_decision_row(workspace, t.decision) for t in made if t.decision is not None]
@@ -219,22 +235,44 @@ class RecordRepository:
         self._buffer.add(workspace, [t.event for t in made if t.event is not None])
 
 
-def _made(transition: Transition, now_us: int) -> Transition:
+def _check_form(transitions: Sequence[Transition]) -> None:
+    """Refuse transitions that no caller may ask for.
+
+    Raises:
+        ValueError: one changes nothing at all, another record, or an enrollment that is not there or in the way.
+    """
+    for t in transitions:
+        if t.before is None and t.after is None:
+            raise ValueError("a transition has neither a record before nor one after")
+        if t.before is not None and t.after is not None and t.before.record_id != t.after.record_id:
+            raise ValueError(f"a transition of {t.before.record_id!r} ends in another record, {t.after.record_id!r}")
+        change, is_open = t.enrollment, t.before is not None and bool(t.before.enrollment_id)
+        if change is not None and (change.end_reason or change.move_to_step) and not is_open:
+            raise ValueError("there is no open enrollment to end or to move")
+        if change is not None and change.start_sequence_id and is_open and not change.end_reason:
+            raise ValueError("end the open enrollment before another starts")
+
+
+def _made(transition: Transition, now_us: int, last: Mapping[str, int]) -> Transition:
     """Return the transition with what storage itself keeps on the row: version, times, enrollment, waiting."""
     before, after, change = transition.before, transition.after, transition.enrollment
     if after is None:
-        return transition
-    version = before.version + 1 if before else 1
-    waits = after.active and after.owner is None
+        left = before is not None and bool(before.enrollment_id) and change is None
+        return replace(transition, enrollment=EnrollmentChange("RECORD_DELETED")) if left else transition
+    version = (before.version if before else last.get(after.record_id, 0)) + 1
+    kept = before or Record(after.record_id, after.record_type)
     after = replace(
         after,
         version=version,
         create_us=before.create_us if before else now_us,
         update_us=now_us,
-        waiting_since_us=(after.waiting_since_us or now_us) if waits else None,
+        waiting_since_us=(after.waiting_since_us or now_us) if after.active and after.owner is None else None,
+        enrollment_id=kept.enrollment_id,
+        sequence_id=kept.sequence_id,
+        sequence_version=kept.sequence_version,
+        step=kept.step,
     )
-    after = with_enrollment(after, change, version)
-    return replace(transition, after=after)
+    return replace(transition, after=with_enrollment(after, change, version))
 
 
 def with_enrollment(after: Record, change: EnrollmentChange | None, version: int) -> Record:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
-from reallot.storage.errors import NotFound
+from reallot.storage.errors import AlreadyExists, NotFound
 from reallot.storage.tables import decisions, enrollments, requests, runs
 
 _DOCUMENTS = ("cause", "selection", "counts", "body")
@@ -43,11 +43,17 @@ class RunRepository:
         self._connection = connection
 
     def create(self, workspace: str, run: Run) -> bool:
-        """Store a new run. False if the run of this schedule and firing exists already; nothing is stored then."""
+        """Store a new run. False if the run of this schedule and firing exists already; nothing is stored then.
+
+        Raises:
+            AlreadyExists: another run has its id.
+        """
         try:
             with self._connection.begin_nested():
                 self._connection.execute(insert(runs), [_to_row(workspace, run)])
         except IntegrityError:
+            if self._connection.execute(select(runs.c.run_id).where(runs.c.workspace == workspace, runs.c.run_id == run.run_id)).first():
+                raise AlreadyExists(f"run {run.run_id!r} exists already") from None
             return False
         return True
 
@@ -92,11 +98,16 @@ class RunRepository:
         """Store a run as given, but for `cancel_requested`, which only `request_cancel` sets."""
         row = _to_row(workspace, run)
         del row["cancel_requested"]
-        self._connection.execute(update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run.run_id).values(row))
+        self._change(workspace, run.run_id, row)
 
     def request_cancel(self, workspace: str, run_id: str) -> None:
         """Ask a run to stop."""
-        self._connection.execute(update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id).values(cancel_requested=True))
+        self._change(workspace, run_id, {"cancel_requested": True})
+
+    def _change(self, workspace: str, run_id: str, values: dict[str, Any]) -> None:
+        statement = update(runs).where(runs.c.workspace == workspace, runs.c.run_id == run_id).values(values)
+        if not self._connection.execute(statement).rowcount:
+            raise NotFound("run", run_id)
 
 
 class DecisionRepository:
@@ -171,7 +182,12 @@ class RequestRepository:
     def keep(self, workspace: str, answer: StoredAnswer) -> None:
         """Store the answer to a request."""
         names = [f.name for f in fields(StoredAnswer)]
-        self._connection.execute(insert(requests), [{"workspace": workspace} | {name: getattr(answer, name) for name in names}])
+        row = {"workspace": workspace} | {name: getattr(answer, name) for name in names}
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(insert(requests), [row])
+        except IntegrityError:
+            raise AlreadyExists(f"request {answer.request_id!r} was answered already") from None
 
     def purge(self, before_us: int) -> int:
         """Forget answers older than `before_us`; return how many."""

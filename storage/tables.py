@@ -118,6 +118,15 @@ records = Table(
     Index(None, "workspace", "owner_id"),
 )
 
+graves = Table(
+    "graves",
+    metadata,
+    _key("workspace"),
+    _key("record_id"),
+    _number("version"),
+)
+"""Last versions of deleted records: one that comes back goes on from there and is not taken for the old one."""
+
 pending = Table(
     "pending",
     metadata,

@@ -176,12 +176,14 @@ def upsert_records(
         if not change.conflict:
             present[row.record_id] = change.after
     outcomes = {} if validate_only else _commit(tx, config, upserts, changes, stored, quiet=quiet)
+    last = tx.records.last_versions(config.workspace, [row.record_id for row in upserts if row.record_id not in stored])
     created: set[str] = set()
     results = []
     for row, change in zip(upserts, changes, strict=True):
         first = row.record_id not in stored and row.record_id not in created and not change.conflict
         created.update([row.record_id] if first else [])
-        results.append(_result(change, stored.get(row.record_id), outcomes.get(row.record_id), created=first))
+        version = stored[row.record_id].version if row.record_id in stored else last.get(row.record_id, 0)
+        results.append(_result(change, stored.get(row.record_id), outcomes.get(row.record_id), version, created=first))
     return results
 
 
@@ -309,9 +311,11 @@ _CONFLICTS = {
 }
 
 
-def _result(change: Change, before: Record | None, outcome: Outcome | None, *, created: bool) -> record_service_pb2.UpsertResult:
+def _result(
+    change: Change, before: Record | None, outcome: Outcome | None, version: int, *, created: bool
+) -> record_service_pb2.UpsertResult:
     conflict = "NO_CAPACITY" if outcome is Outcome.CAPACITY_LOST else change.conflict
-    version = (before.version if before else 0) + (outcome is Outcome.COMMITTED)
+    version += outcome is Outcome.COMMITTED
     if conflict:
         return record_service_pb2.UpsertResult(
             record_id=change.after.record_id,

@@ -98,6 +98,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace", "number", name=op.f("pk_events")),
     )
     op.create_table(
+        "graves",
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("record_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("workspace", "record_id", name=op.f("pk_graves")),
+    )
+    op.create_table(
         "loads",
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column("seller_id", sa.Text(), nullable=False),

@@ -97,7 +97,7 @@ def take(office: Office, step: tuple[Any, ...]) -> None:
             office.work()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segments=SEGMENTS, staff=STAFF, steps=STEPS)
 def test_the_promises_hold_after_any_history(
     shared_office: Office, segments: tuple[dict[str, Any] | None, ...], staff: dict[str, int], steps: list[tuple[Any, ...]]

@@ -156,14 +156,14 @@ def test_an_owner_whom_a_later_rule_chose_is_eligible_under_that_rule(office: Of
 
 
 def test_what_a_run_has_handled_is_not_handled_again_when_it_is_taken_up(office: Office) -> None:
-    waiting(office, 2_500)
+    waiting(office, 2_100)
     run_id = office.start()
     office.runner.run(interrupted_after_first_commit(office))
     assert (office.stored_run(run_id).state, sum(r.owner is not None for r in office.records())) == ("RUNNING", 2_000)
     office.restart()
     office.work()
     (turn,) = office.read(lambda tx: tx.sellers.turns(office.workspace))
-    assert (office.stored_run(run_id).counts["assigned"], turn.order) == (2_500, 2_500)
+    assert (office.stored_run(run_id).counts["assigned"], turn.order) == (2_100, 2_100)
 
 
 async def interrupted_after_first_commit(office: Office) -> None:
@@ -201,7 +201,7 @@ def test_a_run_that_is_cancelled_while_it_is_planned_changes_nothing(office: Off
 
 
 def test_a_run_that_is_cancelled_between_two_commits_keeps_what_it_has_committed(office: Office) -> None:
-    waiting(office, 2_500)
+    waiting(office, 2_100)
     run_id = office.start()
     ask = partial(office.db.submit_write, lambda tx: tx.runs.request_cancel(office.workspace, run_id))
     office.after_next_commit(ask, when=lambda: any(office.loads()))

@@ -106,6 +106,21 @@ def test_of_missed_firings_at_most_the_last_is_made_up_for(
     assert firings(office) == fired
 
 
+def test_a_schedule_that_was_missed_for_long_goes_on_from_now(office: Office) -> None:
+    schedule(office, cron="* * * * *")
+    pass_time(office, 24 * 365 + 0.5 / 60)
+    assert firings(office) == [8 + 24 * 365]
+    (state,) = office.read(lambda tx: tx.schedules.all(office.workspace)).values()
+    assert state.next_us == office.clock.now_us() + 30_000_000
+
+
+def test_a_schedule_whose_last_firing_was_missed_has_no_next(office: Office) -> None:
+    schedule(office, end_time="2026-03-03T00:00:00Z", missed="MISSED_POLICY_NONE")
+    pass_time(office, 100)
+    (state,) = office.read(lambda tx: tx.schedules.all(office.workspace)).values()
+    assert (firings(office), state.next_us) == ([], None)
+
+
 @pytest.mark.parametrize(
     ("policy", "states"),
     [
