@@ -1,0 +1,72 @@
+"""Migrations make exactly the tables that the program uses, and a database of another schema is refused."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from reallot.storage import Database, migrate
+from reallot.storage.errors import DatabaseLocked, SchemaMismatch
+from reallot.storage.tables import metadata
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'schema.sqlite'}"
+
+
+def clock() -> int:
+    return 1
+
+
+def test_the_migrations_make_the_tables(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing_and_keeps_the_database_id(url: str) -> None:
+    before, after = migrate(url)
+    assert before is None
+    first = Database(url, clock_us=clock)
+    found = first.database_id
+    first.close()
+    assert migrate(url) == (after, after)
+    second = Database(url, clock_us=clock)
+    assert second.database_id == found
+    second.close()
+
+
+def test_an_empty_database_is_refused_with_the_command(url: str) -> None:
+    with pytest.raises(SchemaMismatch, match="run `reallot migrate`"):
+        Database(url, clock_us=clock)
+
+
+def test_a_database_of_a_newer_program_is_refused(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SchemaMismatch, match="newer reallot"):
+        migrate(url)
+    with pytest.raises(SchemaMismatch):
+        Database(url, clock_us=clock)
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(url: str) -> None:
+    migrate(url)
+    first = Database(url, clock_us=clock)
+    with pytest.raises(DatabaseLocked, match="in use by another server"):
+        Database(url, clock_us=clock)
+    reader = Database(url, clock_us=clock, read_only=True)
+    assert reader.read(lambda tx: tx.config.workspaces()) == []
+    with pytest.raises(TypeError, match="reading only"):
+        reader.write(lambda tx: None)
+    reader.close()
+    first.close()
+    Database(url, clock_us=clock).close()
