@@ -160,7 +160,9 @@ class Lowering:
             if a.literal is not None:
                 return Lowered(pl.lit(a.literal in values), "boolean")
             column = a.column.str.to_lowercase() if a.folded else a.column
-            return Lowered(column.is_in(values) if values else column.is_not_null() & pl.lit(value=False), "boolean")
+            # In an empty list is nothing, but whether a missing value would be is not known.
+            nowhere = pl.when(column.is_not_null()).then(pl.lit(value=False)).otherwise(None)
+            return Lowered(column.is_in(values) if values else nowhere, "boolean")
         if b.field is None:
             self._refuse(node, "`in` needs a list of literals or a list field")
         folded = b.folded or a.folded
