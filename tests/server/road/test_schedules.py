@@ -1,6 +1,7 @@
 """Schedules: a firing becomes one run, and what becomes of firings that were missed, overlap, or come while all is paused."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,10 +46,13 @@ def finish(office: Office) -> None:
 
 
 @pytest.fixture
-def office(office: Office) -> Office:
+def office(office: Office) -> Iterator[Office]:
+    """A workspace whose schedules end with the test: the loop fires those of all."""
     office.runner.run(office.clock.set(1_772_438_400_000_000))
     office.apply(*leads(everybody()))
-    return office
+    yield office
+    for workspace, state in office.read(lambda tx: tx.schedules.next_due()):
+        office.write(lambda tx, w=workspace, s=state: tx.schedules.delete(w, s.schedule_id))
 
 
 @pytest.mark.parametrize(("hours", "fired"), [(0.99, []), (1, [9.0])])
