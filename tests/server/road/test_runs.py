@@ -1,14 +1,17 @@
 """Runs: what they take, what they leave alone, and what happens when something comes between."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
-from reallot.server.lanes import MOST_DEATHS
-from reallot.server.road.batch import Task
+from reallot.server.lanes import MOST_DEATHS, RunLane
+from reallot.server.progress import ProgressBoard
+from reallot.server.road.batch import Plan, Task
+from reallot.server.services.assignment import AssignmentService
 from reallot.server.services.records import RecordService
 from reallot.server.workers import WorkerFailed, WorkerKilled
 from reallot.server.workspace_config import to_body
@@ -198,6 +201,36 @@ def test_a_run_that_is_cancelled_while_it_is_planned_changes_nothing(office: Off
     office.work()
     assert office.stored_run(run_id).state == "CANCELLED"
     assert office.owners(*ids) == ["", "", ""]
+
+
+class NeverDone:
+    """A worker that plans for ever."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
+        on_stage("solve")
+        self.begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nothing wakes it")
+
+
+def test_cancelling_ends_a_solve_that_would_go_on_for_ever(office: Office) -> None:
+    ids = waiting(office, 2)
+    run_id = office.start()
+
+    async def cancelled() -> None:
+        worker, board = NeverDone(), ProgressBoard()
+        lane = RunLane(office.runtime, worker, board)
+        working = asyncio.ensure_future(lane.drain())
+        await worker.begun.wait()
+        request = assignment_service_pb2.CancelRunRequest(workspace=office.workspace, run_id=run_id)
+        await AssignmentService(office.runtime, lane, board).CancelRun(request, None)  # type: ignore[arg-type]
+        await working
+
+    office.runner.run(cancelled())
+    assert (office.stored_run(run_id).state, office.owners(*ids)) == ("CANCELLED", ["", ""])
 
 
 def test_a_run_that_is_cancelled_between_two_commits_keeps_what_it_has_committed(office: Office) -> None:
