@@ -4,6 +4,9 @@ import json
 
 from reallot.storage.entities import Json, Owner, OwnerKind
 
+# One encoder for all: a call of json.dumps with options of its own would make one each time.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def dump(document: Json) -> str:
     """Return the text of a document; equal documents give equal texts.
@@ -11,7 +14,7 @@ def dump(document: Json) -> str:
     Raises:
         ValueError: a number in it is not finite, which JSON cannot say.
     """
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(document)
 
 
 load = json.loads
