@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 
 from reallot.clients import AsyncClient, ReallotError, Record, Seller
 from reallot.v1 import config_pb2, config_service_pb2, event_pb2, event_service_pb2, run_pb2
@@ -251,18 +252,18 @@ def test_s5_a_firing_becomes_one_run_however_often_the_clock_passes_it(world: Ma
     assert [run.firing_time.ToDatetime().hour for run in here.runs()] == [6]
 
 
-def next_time(world: World) -> str:
-    request = config_service_pb2.GetConfigRequest(kind=config_pb2.CONFIG_KIND_SCHEDULE, id="daily")
-    return str(world.client.stubs.config.GetConfig(request).schedule.next_time.ToJsonString())
+def next_time(world: World, **recurrence: Any) -> str:
+    """When a schedule that is saved now would fire first."""
+    schedule = json_format.ParseDict({"schedule_id": "daily", **recurrence}, config_pb2.Schedule())
+    answer = world.client.stubs.config.PreviewSchedule(config_service_pb2.PreviewScheduleRequest(schedule=schedule, count=1))
+    return str(answer.firings[0].ToJsonString())
 
 
-def test_o12_an_interval_counts_from_when_it_was_saved(world: Make) -> None:
-    here = world("2020-11-02T10:00")
-    schedules(here, cron=None, every={"duration": "68400s"})
-    assert next_time(here) == "2020-11-03T05:00:00Z"
+@pytest.mark.parametrize(("seconds", "first"), [("68400s", "2020-11-03T05:00:00Z"), ("172800s", "2020-11-04T10:00:00Z")])
+def test_o12_an_interval_counts_from_when_it_was_saved(world: Make, seconds: str, first: str) -> None:
+    assert next_time(world("2020-11-02T10:00"), every={"duration": seconds}) == first
 
 
-def test_s13_a_cron_fires_next_at_its_minute(world: Make) -> None:
-    here = world("2020-12-28T09:20")
-    schedules(here, cron="20 9 * * 1")
-    assert next_time(here) == "2020-12-28T09:20:00Z"
+@pytest.mark.parametrize(("asked", "first"), [("09:31", "2021-01-04T09:20:00Z"), ("09:20", "2020-12-28T09:20:00Z")])
+def test_s13_a_cron_fires_next_at_its_minute(world: Make, asked: str, first: str) -> None:
+    assert next_time(world(f"2020-12-28T{asked}"), cron="20 9 * * 1") == first
