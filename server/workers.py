@@ -6,6 +6,7 @@ kills the process; the next task starts a fresh one. A plan comes in pieces. A w
 
 import asyncio
 import multiprocessing
+import os
 import signal
 import threading
 import traceback
@@ -172,3 +173,5 @@ async def _readable(pipe: Connection) -> None:
         await ready
     finally:
         loop.remove_reader(descriptor)
+        # uvloop leaves a descriptor that it watched non-blocking; a long message would then be read only in part.
+        os.set_blocking(descriptor, True)

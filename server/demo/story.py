@@ -17,6 +17,8 @@ from reallot.server.demo.stage import Stage
 from reallot.v1 import record_pb2, run_pb2
 
 STREAM_PATIENCE_S = 20.0
+ARRIVING = 1_000
+"""Leads that arrive at once."""
 TOLD = 3
 """Notices of a stream that are shown."""
 
@@ -106,16 +108,17 @@ def _configure(stage: Stage, company: Company) -> None:
 
 def _arrive(stage: Stage, company: Company) -> None:
     stage.act(2, f"{len(company.leads):,} leads arrive")
-    stage.client.records.upsert(
-        Record(lead.record_id, "lead", lead.fields, priority=lead.priority, created_time=lead.created) for lead in company.leads
-    )
-    stage.settle()
+    rows = [Record(lead.record_id, "lead", lead.fields, priority=lead.priority, created_time=lead.created) for lead in company.leads]
+    for start in range(0, len(rows), ARRIVING):
+        stage.client.records.upsert(rows[start : start + ARRIVING])
+        # At rest after each part, so that the same seed makes the same batches.
+        stage.settle()
     records = stage.client.records.list(record_type="lead")
     by_segment = Counter((r.segment_id, r.HasField("owner")) for r in records)
     names = {s["segment_id"]: s["display_name"] for s in company.config["segments"]}
-    rows = [(names[s], by_segment[s, True], by_segment[s, False]) for s in names]
-    stage.table(("segment", "assigned", "waiting"), rows, ("assigned", "waiting"))
-    assigned = sum(row[1] for row in rows)
+    shown = [(names[s], by_segment[s, True], by_segment[s, False]) for s in names]
+    stage.table(("segment", "assigned", "waiting"), shown, ("assigned", "waiting"))
+    assigned = sum(row[1] for row in shown)
     stage.say(f"{assigned:,} of {len(records):,} leads have an owner; each is enrolled in its segment's outreach.")
     stage.tell(
         {
