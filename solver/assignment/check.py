@@ -1,4 +1,4 @@
-"""The independent check of a plan, without the solver: is it allowed, are its values true, is it proven?
+"""The independent check of a plan, without the flow solver: is it allowed, are its values true, is it proven?
 
 Raises for every plan that breaks a rule, whoever made it. The proof is complementary slackness, stage by stage: with the stage's
 potentials, no unit of positive reduced cost is used and none of negative is left out.
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reallot.solver.assignment.levels import Face, expand, flow_of_units, narrow, slack
-from reallot.solver.assignment.network import Network, build_network
-from reallot.solver.assignment.problem import Ints, Problem
-from reallot.solver.assignment.result import Reason, Solution
+from reallot.solver.assignment import levels as lv
+from reallot.solver.assignment.network import Network, arc_units, build_network
+from reallot.solver.assignment.problem import Problem
+from reallot.solver.assignment.result import Reason, Solution, Stage
 from reallot.solver.assignment.values import level_values
 
 
@@ -66,42 +66,48 @@ def _value_violations(problem: Problem, network: Network, solution: Solution) ->
     for claimed, counted in zip(solution.levels, true, strict=False):
         if (claimed.level_id, claimed.value) != (counted.level_id, counted.value):
             yield f"level {claimed.level_id} is given as {claimed.value}, counted {counted.level_id} {counted.value}"
-        if claimed.bound is not None and counted.bound is None:
-            yield f"level {claimed.level_id} claims a bound without proof"
+        if claimed.bound is not None and (counted.bound is None or claimed.bound > counted.bound):
+            yield f"level {claimed.level_id} claims the bound {claimed.bound}, proven is {counted.bound}"
     if len(true) != len(solution.levels):
         yield f"{len(solution.levels)} levels are given, there are {len(true)}"
 
 
 def _proof_violations(problem: Problem, network: Network, solution: Solution) -> Iterator[str]:
-    units = arc_units(problem, network, solution.option_of) if solution.proof else None
-    face = Face(np.zeros_like(network.upper), network.upper)
-    for stage in solution.proof:
-        if units is None or len(stage.potential) != network.nodes:
-            yield "a stage's potentials do not fit the network"
-            return
-        if ((units < face.lower) | (units > face.upper)).any():
-            yield f"the plan leaves the optimal face before level {network.levels[stage.levels[0]].level_id}"
-            return
-        parts = expand(network, face, stage.levels, stage.factors)
-        if slack(network, parts, flow_of_units(parts, units - face.lower), stage.potential).any():
-            names = ", ".join(network.levels[level].level_id for level in stage.levels)
-            yield f"the plan is not optimal for its potentials at {names}"
-            return
-        face = narrow(network, face, parts, stage.potential)
     proven = [level for stage in solution.proof for level in stage.levels]
-    if proven != list(range(len(proven))):
+    if proven != list(range(len(proven))) or len(proven) > len(network.levels):
         yield "the stages do not follow the levels"
+        return
     if solution.termination.reason is Reason.OPTIMAL and (len(proven) != len(network.levels) or not network.exact):
         yield "the plan is called optimal without a proof of every level"
+    if proven and (left := _left_out_too_early(problem, solution)) is not None:
+        yield f"record {left} is left out for a less urgent one of its class"
+        return
+    units, face = arc_units(problem, network, solution.option_of), lv.whole(network)
+    for stage in solution.proof:
+        names = ", ".join(network.levels[level].level_id for level in stage.levels)
+        if (fault := _stage_fault(network, stage)) is not None:
+            yield f"{fault} at {names}"
+            return
+        costs = lv.costs_of_stage(network, stage.levels, stage.factors)
+        if lv.breaks_slackness(network, costs, face, units, stage.potential):
+            yield f"the plan is not optimal for its potentials at {names}"
+            return
+        face = lv.narrow(network, costs, face, stage.potential)
 
 
-def arc_units(problem: Problem, network: Network, option_of: Ints) -> Ints:
-    """Return how many units of a plan pass each arc of the network: int64, shape (arcs,)."""
-    chosen = option_of[option_of >= 0]
-    left_out = np.bincount(problem.class_of[option_of < 0], minlength=problem.classes)
-    tree = np.zeros(len(network.tree_next), dtype=np.int64)
-    at = network.option_tree[chosen]
-    while (inside := at >= 0).any():
-        np.add.at(tree, at[inside], 1)
-        at = np.where(inside, network.tree_next[at], -1) if len(network.tree_next) else np.full_like(at, -1)
-    return np.concatenate([np.bincount(chosen, minlength=problem.options), left_out, tree])
+def _left_out_too_early(problem: Problem, solution: Solution) -> int | None:
+    """Return a record that is left out though a less urgent one of its class is not: the flow sees only how many are left out."""
+    weights, covered = problem.weights(), solution.assigned
+    least = np.full(problem.classes, np.iinfo(np.int64).max)
+    np.minimum.at(least, problem.class_of[covered], weights[covered])
+    early = np.flatnonzero(~covered & (weights > least[problem.class_of]))
+    return int(early[0]) if len(early) else None
+
+
+def _stage_fault(network: Network, stage: Stage) -> str | None:
+    if stage.factors != lv.factors_of(network, stage.levels) or not lv.fits(network, stage.levels):
+        return "the factors do not keep the levels apart"
+    # A node is at most as far from any other as a path through all nodes costs; more might overflow below.
+    if len(stage.potential) != network.nodes or (abs(stage.potential) > lv.LARGEST).any():
+        return "the potentials do not fit the network"
+    return None

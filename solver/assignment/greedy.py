@@ -3,15 +3,18 @@
 Serves as the first plan before the flow is solved, and as the method where records take different efforts.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from reallot.solver.assignment.positions import order_of
+from reallot.solver.assignment.positions import Order, order_of
 from reallot.solver.assignment.problem import Ints, Policy, Problem
 
 
 def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
     """Return the option of each record (-1 = unassigned) and the assigned records in the order of their turns."""
-    free = problem.cap_free.copy()
+    # A last node, never full, stands for units that pass all maxima.
+    free = np.append(problem.cap_free, np.iinfo(np.int64).max)
     paths = _cap_paths(problem)
     orders = [order_of(scope, problem.records) for scope in problem.scopes]
     places = problem.places()
@@ -22,8 +25,7 @@ def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
         kind = int(problem.class_of[record])
         options = np.arange(problem.option_start[kind], problem.option_start[kind + 1])
         effort = int(problem.effort[kind])
-        room = np.where(problem.option_cap[options] < 0, effort, free[paths[problem.option_cap[options]]].min(axis=1))
-        options = options[room >= effort] if effort else options[room >= 0]
+        options = options[free[paths[problem.option_cap[options]]].min(axis=1) >= effort]
         if not len(options):
             continue
         chosen = int(options[_best(problem, orders, places, given, options)])
@@ -40,16 +42,17 @@ def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
 
 
 def _cap_paths(problem: Problem) -> Ints:
-    """Return the nodes around each capacity node, itself first, the last repeated: int64, shape (c, depth)."""
-    rows = [np.arange(len(problem.cap_free), dtype=np.int64)]
-    while len(rows[-1]) and (problem.cap_parent[rows[-1]] >= 0).any():
-        parent = problem.cap_parent[rows[-1]]
-        rows.append(np.where(parent >= 0, parent, rows[-1]))
-    # A last row, never chosen, lets an index of -1 be looked up.
-    return np.column_stack(rows) if len(rows[0]) else np.zeros((1, 1), dtype=np.int64)
+    """Return the nodes around each capacity node, itself first, the last repeated: int64, shape (c + 1, depth); row -1 is for -1."""
+    outside = len(problem.cap_free)
+    parent = np.append(problem.cap_parent, -1).astype(np.int64)
+    rows = [np.arange(outside + 1, dtype=np.int64)]
+    while (parent[rows[-1]] >= 0).any():
+        around = parent[rows[-1]]
+        rows.append(np.where(around >= 0, around, rows[-1]))
+    return np.column_stack(rows)
 
 
-def _best(problem: Problem, orders: list, places: Ints, given: Ints, options: Ints) -> int:  # type: ignore[type-arg]
+def _best(problem: Problem, orders: Sequence[Order], places: Ints, given: Ints, options: Ints) -> int:
     scope, seller = problem.option_scope[options], problem.option_seller[options]
     position = np.zeros(len(options), dtype=np.int64)
     for index in np.unique(scope[scope >= 0]):

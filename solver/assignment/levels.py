@@ -5,176 +5,127 @@ provably stay clear of overflow. After a stage, node potentials tell for every u
 flows, in none, or in some; the next stage may choose among the last only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from ortools.graph.python import min_cost_flow
 
-from reallot.solver.assignment.network import LevelCosts, Network
+from reallot.solver.assignment.costs import StageCosts, stage_costs
+from reallot.solver.assignment.network import Network
 from reallot.solver.assignment.problem import Ints
 
 LARGEST = 2**61
-"""Bound for every product of a cost with a number of nodes or units; the solver scales costs by the nodes."""
+"""Bound for every product of a cost with a number of nodes or units; the flow solver scales costs by the nodes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Face:
-    """What a stage may still choose: between `lower` and `upper` units on each arc."""
+    """What a stage may still choose: between `lower` and `upper` units on each arc: int64, shape (arcs,)."""
 
     lower: Ints
     upper: Ints
 
 
-@dataclass(frozen=True)
-class Expanded:
-    """The free units of a face as arcs of constant cost.
-
-    Attributes:
-        arc: The network's arc of each: int64, ascending.
-        capacity: Units: int64.
-        cost: Cost of a unit: int64.
-    """
-
-    arc: npt.NDArray[np.int64]
-    capacity: Ints
-    cost: Ints
+def whole(network: Network) -> Face:
+    """Return the face before any level: everything that the network allows."""
+    return Face(np.zeros_like(network.upper), network.upper)
 
 
-def stages(network: Network) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield the levels that are solved together, with their factors, in order."""
-    units = max(int(network.supply[:-1].sum()), 1)
-    spreads = [high - low for low, high in (level.extremes() for level in network.levels)]
-    heights = [max(high, -low) for low, high in (level.extremes() for level in network.levels)]
-    first = 0
-    while first < len(spreads):
-        last = first + 1
-        # Levels that the network does not model exactly must not spoil the proof of those before.
-        while (
-            last < len(spreads)
-            and (network.exact or last != network.first_policy)
-            and _fits(spreads[first : last + 1], heights[first : last + 1], units, network.nodes)
-        ):
-            last += 1
-        yield tuple(range(first, last)), _factors(spreads[first:last], units)
-        first = last
+def stage_from(network: Network, first: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the levels from `first` on that are solved together, and their factors; none if even the first is too large."""
+    levels, last = network.levels, first
+    # Levels that the network does not model exactly must not spoil the proof of those before.
+    while last < len(levels) and (network.exact or last != network.first_policy or last == first):
+        if not fits(network, range(first, last + 1)):
+            break
+        last += 1
+    chosen = range(first, last)
+    return tuple(chosen), factors_of(network, chosen)
 
 
-def _factors(spreads: Sequence[int], units: int) -> tuple[int, ...]:
+def factors_of(network: Network, levels: Sequence[int]) -> tuple[int, ...]:
+    """Return what the costs of each level are multiplied with where these are solved together."""
     factors = [1]
-    for spread in reversed(spreads[1:]):
-        # No two feasible flows differ by more than this below the level.
-        factors.append(factors[-1] * (units * spread + 1))
+    for level in reversed(levels[1:]):
+        # No two feasible flows differ by as much at the levels from this one on.
+        factors.append(factors[-1] * (_units(network) * (network.levels[level].highest - network.levels[level].lowest) + 1))
     return tuple(reversed(factors))
 
 
-def _fits(spreads: Sequence[int], heights: Sequence[int], units: int, nodes: int) -> bool:
-    factors = _factors(spreads, units)
-    return sum(f * h for f, h in zip(factors, heights, strict=True)) * (max(nodes, units) + 2) < LARGEST
+def _units(network: Network) -> int:
+    return max(int(-network.supply[-1]), 1)
 
 
-def expand(network: Network, face: Face, levels: Sequence[int], factors: Sequence[int]) -> Expanded:
-    """Return the free units of a face with the costs of a stage; equal neighbouring units become one arc."""
-    arcs = len(network.upper)
-    linear = np.zeros(arcs, dtype=np.int64)
-    bent: list[tuple[LevelCosts, int]] = []
-    for index, factor in zip(levels, factors, strict=True):
-        level = network.levels[index]
-        if len(level.linear):
-            linear += level.linear * factor
-        if len(level.convex):
-            bent.append((level, factor))
-    is_bent = np.zeros(arcs, dtype=np.bool_)
-    for level, _ in bent:
-        is_bent[level.convex] = True
-    plain = np.flatnonzero((face.lower < face.upper) & ~is_bent)
-    parts = [Expanded(plain, (face.upper - face.lower)[plain], linear[plain])]
-    parts += [_expand_convex(level, factor, face, linear) for level, factor in bent]
-    arc = np.concatenate([p.arc for p in parts])
-    order = np.argsort(arc, kind="stable")
-    return Expanded(arc[order], np.concatenate([p.capacity for p in parts])[order], np.concatenate([p.cost for p in parts])[order])
+def fits(network: Network, levels: Sequence[int]) -> bool:
+    """Tell whether levels can be solved together without any overflow."""
+    factors = factors_of(network, levels)
+    heights = (max(network.levels[level].highest, -network.levels[level].lowest) for level in levels)
+    return sum(f * h for f, h in zip(factors, heights, strict=True)) * (max(network.nodes, _units(network)) + 2) < LARGEST
 
 
-def _expand_convex(level: LevelCosts, factor: int, face: Face, linear: Ints) -> Expanded:
-    low, high = face.lower[level.convex], face.upper[level.convex]
-    lengths = high - low
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    unit = np.arange(total) - np.repeat(ends - lengths, lengths) + np.repeat(level.unit_start[:-1] + low, lengths)
-    arc = np.repeat(level.convex, lengths)
-    cost = level.unit_cost[unit] * factor + linear[arc]
-    if not total:
-        return Expanded(arc, np.zeros(0, dtype=np.int64), cost)
-    fresh = np.flatnonzero(np.concatenate([[True], (arc[1:] != arc[:-1]) | (cost[1:] != cost[:-1])]))
-    capacity = np.diff(np.concatenate([fresh, [total]]))
-    return Expanded(arc[fresh], capacity, cost[fresh])
+def costs_of_stage(network: Network, levels: Sequence[int], factors: Sequence[int]) -> StageCosts:
+    """Return the costs of the levels of a stage together."""
+    return stage_costs([network.levels[level] for level in levels], factors, network.arcs)
 
 
-def solve_stage(network: Network, face: Face, parts: Expanded) -> Ints:
-    """Return an optimal flow of a stage: units on each part: int64, shape (parts,)."""
-    supply = network.supply.copy()
-    np.subtract.at(supply, network.tail, face.lower)
-    np.add.at(supply, network.head, face.lower)
-    solver = min_cost_flow.SimpleMinCostFlow()
-    handles = solver.add_arcs_with_capacity_and_unit_cost(network.tail[parts.arc], network.head[parts.arc], parts.capacity, parts.cost)
-    solver.set_nodes_supplies(np.arange(network.nodes, dtype=np.int32), supply)
-    status = solver.solve()
-    if status != solver.OPTIMAL:
-        raise ArithmeticError(f"the flow solver ended with {status} on a problem that has a solution")
-    return np.asarray(solver.flows(handles), dtype=np.int64)
+def potentials(network: Network, costs: StageCosts, face: Face, units: Ints) -> Ints:
+    """Return shortest distances in the residual network from a node that reaches all others at no cost: int64, shape (nodes,).
 
+    `units` is a flow on the face: int64, shape (arcs,). For an optimal one the distances satisfy complementary slackness. Bellman and
+    Ford's method, each round over the arcs out of the nodes that changed in the one before.
 
-def potentials(network: Network, parts: Expanded, flow: Ints) -> Ints:
-    """Return shortest distances in the residual network from a node that reaches all others at no cost.
-
-    For an optimal flow they satisfy complementary slackness. Bellman and Ford's method, each round over the arcs out of the nodes
-    that changed in the one before.
+    Raises:
+        ArithmeticError: the flow is not optimal on the face.
     """
-    forward, backward = flow < parts.capacity, flow > 0
-    tail = np.concatenate([network.tail[parts.arc[forward]], network.head[parts.arc[backward]]])
-    head = np.concatenate([network.head[parts.arc[forward]], network.tail[parts.arc[backward]]])
-    cost = np.concatenate([parts.cost[forward], -parts.cost[backward]])
-    order = np.argsort(tail, kind="stable")
-    head, cost = head[order], cost[order]
+    tail, head, cost = _residual(network, costs, face, units)
     start = np.concatenate([[0], np.cumsum(np.bincount(tail, minlength=network.nodes))])
     distance = np.zeros(network.nodes, dtype=np.int64)
-    changed = np.arange(network.nodes)
+    changed = np.flatnonzero(np.diff(start))
     for _ in range(network.nodes + 1):
         lengths = start[changed + 1] - start[changed]
-        total = int(lengths.sum())
-        if not total:
-            return distance
         ends = np.cumsum(lengths)
-        arcs = np.arange(total) - np.repeat(ends - lengths, lengths) + np.repeat(start[changed], lengths)
-        reached = np.repeat(distance[changed], lengths) + cost[arcs]
-        before = distance.copy()
-        np.minimum.at(distance, head[arcs], reached)
-        changed = np.flatnonzero(distance < before)
+        arcs = np.arange(int(lengths.sum())) + np.repeat(start[changed] - ends + lengths, lengths)
+        reached, target = np.repeat(distance[changed], lengths) + cost[arcs], head[arcs]
+        nearer = np.flatnonzero(reached < distance[target])
+        if not len(nearer):
+            return distance
+        target = target[nearer]
+        np.minimum.at(distance, target, reached[nearer])
+        changed = np.unique(target)
     raise ArithmeticError("the flow is not optimal: its residual network has a cycle of negative cost")
 
 
-def narrow(network: Network, face: Face, parts: Expanded, potential: Ints) -> Face:
+def _residual(network: Network, costs: StageCosts, face: Face, units: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return tails, heads and costs of the residual arcs, by tail."""
+    more, fewer = np.flatnonzero(units < face.upper), np.flatnonzero(units > face.lower)
+    tail = np.concatenate([network.tail[more], network.head[fewer]])
+    order = np.argsort(tail, kind="stable")
+    head = np.concatenate([network.head[more], network.tail[fewer]])[order]
+    cost = np.concatenate([costs.of_unit(more, units[more]), -costs.of_unit(fewer, units[fewer] - 1)])[order]
+    return tail[order], head, cost
+
+
+def narrow(network: Network, costs: StageCosts, face: Face, potential: Ints) -> Face:
     """Return the optimal face: units of negative reduced cost are used in every optimal flow, of positive in none."""
-    reduced = parts.cost + potential[network.tail[parts.arc]] - potential[network.head[parts.arc]]
-    lower, upper = face.lower.copy(), face.lower.copy()
-    np.add.at(lower, parts.arc[reduced < 0], parts.capacity[reduced < 0])
-    np.add.at(upper, parts.arc[reduced <= 0], parts.capacity[reduced <= 0])
+    limit = potential[network.head] - potential[network.tail]
+    lower, upper = face.lower.copy(), face.upper.copy()
+    constant = costs.family < 0
+    used, unused = constant & (costs.linear < limit), constant & (costs.linear > limit)
+    lower[used], upper[unused] = face.upper[used], face.lower[unused]
+    growing = np.flatnonzero(~constant & (face.lower < face.upper))
+    low, high = face.lower[growing], face.upper[growing]
+    lower[growing] = costs.first_from(growing, low, high, limit[growing])
+    upper[growing] = costs.first_from(growing, lower[growing], high, limit[growing] + 1)
     return Face(lower, upper)
 
 
-def slack(network: Network, parts: Expanded, flow: Ints, potential: Ints) -> npt.NDArray[np.bool_]:
-    """Return the parts at which a flow breaks complementary slackness with the potentials: bool, shape (parts,)."""
-    reduced = parts.cost + potential[network.tail[parts.arc]] - potential[network.head[parts.arc]]
-    return ((reduced > 0) & (flow > 0)) | ((reduced < 0) & (flow < parts.capacity))
+def breaks_slackness(network: Network, costs: StageCosts, face: Face, units: Ints, potential: Ints) -> bool:
+    """Tell whether a flow breaks complementary slackness: an arc's last unit costs too much, or its next one too little.
 
-
-def flow_of_units(parts: Expanded, units: Ints) -> Ints:
-    """Spread units above the lower bounds of each network arc over its parts, the cheapest first: int64, shape (parts,)."""
-    if not len(parts.arc):
-        return np.zeros(0, dtype=np.int64)
-    running = np.cumsum(parts.capacity)
-    fresh = np.concatenate([[True], parts.arc[1:] != parts.arc[:-1]])
-    base = np.repeat((running - parts.capacity)[fresh], np.diff(np.concatenate([np.flatnonzero(fresh), [len(fresh)]])))
-    spread: Ints = np.clip(units[parts.arc] - (running - parts.capacity - base), 0, parts.capacity)
-    return spread
+    Because an arc's units never cost less than those before, these two stand for all others.
+    """
+    limit = potential[network.head] - potential[network.tail]
+    more, fewer = np.flatnonzero(units < face.upper), np.flatnonzero(units > face.lower)
+    too_little = costs.of_unit(more, units[more]) < limit[more]
+    too_much = costs.of_unit(fewer, units[fewer] - 1) > limit[fewer]
+    return bool(too_little.any() or too_much.any())

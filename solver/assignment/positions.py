@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from reallot.solver.assignment.problem import Ints, Policy, Scope
 
+LARGEST_POSITION = 2**36
+"""Positions up to here can be added up over any network that fits into memory."""
+
 
 @dataclass(frozen=True)
 class RoundRobinOrder:
@@ -37,21 +40,25 @@ class LoadBalancingOrder:
         depth: Depth at which each seller begins: int64, shape (m,).
         group: Rank of the seller's priority, 0 = highest: int64, shape (m,).
         place: Place among those of the priority who begin at the same depth: int64, shape (m,).
-        began: Sellers of each priority who begin at a depth or above: int64, shape (priorities, depths).
+        began: For each priority, the depths at which its sellers begin, ascending.
     """
 
     depth: Ints
     group: Ints
     place: Ints
-    began: Ints
+    began: tuple[Ints, ...]
 
     def costs(self, seller: Ints, unit: Ints) -> Ints:
         """Return the positions of units: `seller` are places in the scope, `unit` counts from 0; both of one shape."""
-        group, at = self.group[seller], self.depth[seller] + unit
-        last = np.minimum(at, self.began.shape[1] - 1)
-        above = np.cumsum(self.began, axis=0) - self.began
-        came_first = self.began[group, last] - self.began[group, self.depth[seller]]
-        position: Ints = at * len(self.depth) + above[group, last] + self.place[seller] + came_first
+        own, depth = self.group[seller], self.depth[seller]
+        at = depth + unit
+        position: Ints = at * len(self.depth) + self.place[seller]
+        for group, began in enumerate(self.began):
+            same = np.flatnonzero(own == group)
+            # Those of the priority who began between the seller's own beginning and here came down less far.
+            position[same] += np.searchsorted(began, at[same], side="right") - np.searchsorted(began, depth[same], side="right")
+            lower = np.flatnonzero(own > group)
+            position[lower] += np.searchsorted(began, at[lower], side="right")
         return position
 
 
@@ -65,10 +72,24 @@ def order_of(scope: Scope, units: int) -> Order:
     group = np.searchsorted(priorities, -scope.priority)
     if scope.policy is Policy.ROUND_ROBIN:
         return _round_robin(group, ranked, units)
-    depth = int(scope.free.max(initial=0)) - scope.free
-    counts = np.zeros((max(len(priorities), 1), int(depth.max(initial=0)) + 1), dtype=np.int64)
-    np.add.at(counts, (group, depth), 1)
-    return LoadBalancingOrder(depth, group, _places(ranked, group * counts.shape[1] + depth), np.cumsum(counts, axis=1))
+    depth = _depths(scope.free, units)
+    began = tuple(np.sort(depth[group == index]) for index in range(len(priorities)))
+    width = int(depth.max(initial=0)) + 1
+    return LoadBalancingOrder(depth, group, _places(ranked, group * width + depth), began)
+
+
+def _depths(free: Ints, units: int) -> Ints:
+    """Return how far below the highest each seller stands.
+
+    Where these numbers are so large that sums of positions might overflow, stretches that `units` cannot bridge are shortened to
+    what they cannot quite bridge: all units keep their order, only the distances shrink.
+    """
+    depth: Ints = free.max(initial=0) - free if len(free) else free
+    levels, level = np.unique(depth, return_inverse=True)
+    if not len(levels) or (int(levels[-1]) + units) * len(free) < LARGEST_POSITION:
+        return depth
+    shortened = np.concatenate([[0], np.cumsum(np.minimum(np.diff(levels), units))])
+    return shortened[level].astype(np.int64)
 
 
 def _round_robin(group: npt.NDArray[np.int64], ranked: Ints, units: int) -> RoundRobinOrder:

@@ -8,6 +8,13 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
+LARGEST_COST = 2**40
+"""Most that an option may cost at one level: sums over any number of records that fit into memory stay clear of overflow."""
+
+
+class InvalidProblem(ValueError):
+    """Columns that contradict each other or lie outside their range; the text names the column."""
+
 
 class Policy(enum.StrEnum):
     """How a scope hands out units, one after the other."""
@@ -51,14 +58,17 @@ class Problem:
         effort: Capacity units that a record of the class takes: int64, shape (k,).
         option_start: First option of each class: int64, shape (k + 1,).
         option_seller: Seller: int32, shape (j,).
-        option_rank: Rank of the rule among the record's own matching rules, 0 first: int64, shape (j,).
-        option_bucket: Availability, 0 = now: int64, shape (j,).
-        option_fit: Cost of the fit, ≥ 0: int64, shape (j,).
+        option_rank: Rank of the rule among the record's own matching rules, 0 first: int64, shape (j,), 0 … LARGEST_COST.
+        option_bucket: Availability, 0 = now: int64, shape (j,), 0 … LARGEST_COST.
+        option_fit: Cost of the fit: int64, shape (j,), 0 … LARGEST_COST.
         option_scope: Position in `scopes`, -1 = none: int32, shape (j,).
         option_cap: Capacity node at which a unit counts first, -1 = it passes all maxima: int32, shape (j,).
-        cap_free: What is free at each capacity node; below 0 counts as 0: int64, shape (c,).
+        cap_free: What is free at each capacity node; below 0 counts as 0: int64, shape (c,). A node belongs to one seller.
         cap_parent: The node around it, -1 = none: int32, shape (c,).
         scopes: In the order of their levels.
+
+    Raises:
+        InvalidProblem: the columns contradict each other.
     """
 
     class_of: npt.NDArray[np.int32]
@@ -76,6 +86,45 @@ class Problem:
     cap_free: Ints
     cap_parent: npt.NDArray[np.int32]
     scopes: tuple[Scope, ...] = ()
+
+    def __post_init__(self) -> None:
+        records, classes, options = len(self.class_of), len(self.effort), len(self.option_seller)
+        for name, length in (
+            *((name, records) for name in ("priority", "age_us", "key")),
+            *((f"option_{name}", options) for name in ("rank", "bucket", "fit", "scope", "cap")),
+            ("option_start", classes + 1),
+            ("cap_parent", len(self.cap_free)),
+        ):
+            if len(getattr(self, name)) != length:
+                raise InvalidProblem(f"{name} has {len(getattr(self, name))} rows, expected {length}")
+        for name, least, most in (
+            ("class_of", 0, classes - 1),
+            ("effort", 0, LARGEST_COST),
+            ("option_seller", 0, np.iinfo(np.int32).max),
+            *((f"option_{name}", 0, LARGEST_COST) for name in ("rank", "bucket", "fit")),
+            ("option_scope", -1, len(self.scopes) - 1),
+            ("option_cap", -1, len(self.cap_free) - 1),
+            ("cap_parent", -1, len(self.cap_free) - 1),
+        ):
+            column = getattr(self, name)
+            if len(column) and (int(column.min()) < least or int(column.max()) > most):
+                raise InvalidProblem(f"{name} must lie in {least} … {most}, found {column.min()} … {column.max()}")
+        if self.option_start[0] != 0 or self.option_start[-1] != options or (np.diff(self.option_start) < 0).any():
+            raise InvalidProblem("option_start must ascend from 0 to the number of options")
+        self._check_references()
+
+    def _check_references(self) -> None:
+        scoped = np.flatnonzero(self.option_scope >= 0)
+        if (self.places()[self.option_scope[scoped], self.option_seller[scoped]] < 0).any():
+            raise InvalidProblem("option_scope names a scope that does not serve the option's seller")
+        inside = np.flatnonzero(self.cap_parent >= 0)
+        for _ in range(len(self.cap_parent)):
+            if not len(inside):
+                return
+            inside = np.unique(self.cap_parent[inside])
+            inside = inside[self.cap_parent[inside] >= 0]
+        if len(inside):
+            raise InvalidProblem("cap_parent goes round in a circle")
 
     @property
     def records(self) -> int:
@@ -112,13 +161,17 @@ class Problem:
         weights[order] = step[-1] - step + 1
         return weights
 
+    def class_sizes(self) -> Ints:
+        """Return the number of records of each class: int64, shape (k,)."""
+        return np.bincount(self.class_of, minlength=self.classes).astype(np.int64)
+
     def class_of_option(self) -> npt.NDArray[np.int32]:
         """Return the class of each option: int32, shape (j,)."""
         return np.repeat(np.arange(self.classes, dtype=np.int32), np.diff(self.option_start))
 
     def places(self) -> Ints:
         """Return the place of each seller in each scope, -1 = not in it: int64, shape (scopes, sellers)."""
-        highest = max([int(a.max(initial=-1)) for a in (self.option_seller, *(scope.seller for scope in self.scopes))])
+        highest = max(int(column.max(initial=-1)) for column in (self.option_seller, *(scope.seller for scope in self.scopes)))
         found = np.full((len(self.scopes), highest + 1), -1, dtype=np.int64)
         for index, scope in enumerate(self.scopes):
             found[index, scope.seller] = np.arange(len(scope.seller))

@@ -10,10 +10,10 @@ from importlib.metadata import version
 import numpy as np
 
 from reallot.solver.assignment import levels as lv
-from reallot.solver.assignment.check import arc_units
 from reallot.solver.assignment.expansion import expand_records
+from reallot.solver.assignment.flow import CostsTooLarge, NoFlow, optimal_flow
 from reallot.solver.assignment.greedy import greedy_plan
-from reallot.solver.assignment.network import Network, build_network
+from reallot.solver.assignment.network import Network, arc_units, build_network
 from reallot.solver.assignment.problem import Ints, Problem
 from reallot.solver.assignment.result import Limit, Reason, Solution, Stage, Termination
 from reallot.solver.assignment.values import level_values
@@ -25,54 +25,104 @@ Incumbent = Callable[[Solution], None]
 def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential: bool = False) -> Solution:
     """Return the best plan.
 
-    Where a scope crosses a maximum, or records take other efforts than 1, the plan is feasible but not proven at every level, and
-    the termination says so. Runs until done: limits are kept by whoever runs it in a process of its own, with the plans that
-    `on_incumbent` was told so far: a first one before any level, then one after each stage. With `sequential`, only the first plan
-    is made, for callers who have run out of time. The same problem gives the same plan.
+    Where a scope crosses a maximum, records take other efforts than 1, or costs are too large to be added up safely, the plan is
+    feasible but not proven at every level, and the termination says so. Runs until done: limits are kept by whoever runs it in a
+    process of its own, with the plans that `on_incumbent` was told so far: a first one before any level, then one after each stage.
+    With `sequential`, only the first plan is made, for callers who have run out of time. The same problem gives the same plan.
+
+    Raises:
+        InvalidProblem: a capacity node is used by two sellers.
     """
     started = time.perf_counter()
     network = build_network(problem)
-    if not (problem.effort == 1).all():
-        return _sequential(problem, network, started, Limit.METHOD)
-    if sequential:
-        return _sequential(problem, network, started, Limit.TIME)
-    if on_incumbent is not None:
-        on_incumbent(_sequential(problem, network, started, Limit.TIME))
     seconds = {"build": time.perf_counter() - started}
-    face = lv.Face(np.zeros_like(network.upper), network.upper.copy())
-    units = arc_units(problem, network, np.full(problem.records, -1, dtype=np.int64))
-    proof: list[Stage] = []
-    for indices, factors in lv.stages(network):
-        parts = lv.expand(network, face, indices, factors)
-        if parts.cost.any():
-            before = time.perf_counter()
-            flow = lv.solve_stage(network, face, parts)
-            units = face.lower.copy()
-            np.add.at(units, parts.arc, flow)
-            seconds[f"flow {len(proof) + 1}"] = time.perf_counter() - before
-        else:
-            flow = lv.flow_of_units(parts, units - face.lower)
-        potential = lv.potentials(network, parts, flow)
-        proof.append(Stage(indices, factors, potential))
-        face = lv.narrow(network, face, parts, potential)
-        if on_incumbent is not None and indices[-1] + 1 < len(network.levels):
-            on_incumbent(_solution(problem, network, units, proof, Termination(Reason.FEASIBLE, Limit.TIME), seconds))
-    termination = Termination(Reason.OPTIMAL) if network.exact else Termination(Reason.FEASIBLE, Limit.METHOD)
-    seconds["total"] = time.perf_counter() - started
-    return _solution(problem, network, units, proof, termination, seconds)
+    if not (problem.effort == 1).all():
+        return _sequential(problem, network, seconds, Limit.METHOD)
+    if sequential:
+        return _sequential(problem, network, seconds, Limit.TIME)
+    if on_incumbent is not None:
+        on_incumbent(_sequential(problem, network, {}, Limit.TIME))
+    descent = _Descent(problem, network, seconds)
+    while descent.step():
+        if on_incumbent is not None and descent.level < len(network.levels):
+            on_incumbent(descent.solution(Termination(Reason.FEASIBLE, Limit.TIME)))
+    proven = network.exact and descent.level == len(network.levels)
+    return descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
 
 
-def _solution(
-    problem: Problem, network: Network, units: Ints, proof: list[Stage], termination: Termination, seconds: dict[str, float]
-) -> Solution:
-    option_of, turns = expand_records(problem, network, units[: problem.options])
-    # Where a scope was taken apart, the flow's own positions are not the scope's: what they prove holds up to the policies.
-    kept = tuple(s for s in proof if network.exact or s.levels[-1] < network.first_policy)
-    proven = frozenset(level for stage in kept for level in stage.levels)
-    return Solution(option_of, turns, level_values(problem, network, option_of, proven=proven), termination, kept, dict(seconds))
+class _Descent:
+    """Goes down the levels, stage by stage. Used once."""
+
+    def __init__(self, problem: Problem, network: Network, seconds: dict[str, float]) -> None:
+        self.problem, self.network, self.seconds = problem, network, seconds
+        self.face, self.level = lv.whole(network), 0
+        self.units = arc_units(problem, network, np.full(problem.records, -1, dtype=np.int64))
+        self.proof: list[Stage] = []
+
+    def step(self) -> bool:
+        """Do the next stage; False if there is none, or its costs are too large."""
+        if self.level == 0 and self._covers_all():
+            return True
+        levels, factors = lv.stage_from(self.network, self.level)
+        while levels:
+            try:
+                self._solve(levels, factors, self.face, self.units)
+                return True
+            except CostsTooLarge:
+                levels, factors = levels[:-1], factors[:-1]
+                factors = tuple(f // factors[-1] for f in factors) if factors else ()
+        return False
+
+    def _covers_all(self) -> bool:
+        """Try to cover everybody, which settles the first level without a solve of its own; False if that cannot be."""
+        network, problem = self.network, self.problem
+        levels, factors = lv.stage_from(network, 1)
+        sizes = problem.class_sizes()
+        out = slice(problem.options, problem.options + problem.classes)
+        roots = network.trees.next < 0
+        if (
+            not levels
+            or len(lv.stage_from(network, 0)[0]) > len(levels)
+            or bool((sizes[np.diff(problem.option_start) == 0] > 0).any())
+            or int(network.trees.bound[roots].sum()) < problem.records
+        ):
+            return False
+        coverage = Stage((0,), (1,), np.zeros(network.nodes, dtype=np.int64))
+        upper = network.upper.copy()
+        upper[out] = 0
+        try:
+            self._solve(levels, factors, lv.Face(self.face.lower, upper), None, before=coverage)
+        except (NoFlow, CostsTooLarge):
+            return False
+        return True
+
+    def _solve(
+        self, levels: tuple[int, ...], factors: tuple[int, ...], face: lv.Face, units: Ints | None, before: Stage | None = None
+    ) -> None:
+        started = time.perf_counter()
+        costs = lv.costs_of_stage(self.network, levels, factors)
+        self.units, potential = optimal_flow(self.network, costs, face, units)
+        self.face = lv.narrow(self.network, costs, face, potential)
+        self.level = levels[-1] + 1
+        self.proof += [*([before] if before else []), Stage(levels, factors, potential)]
+        self.seconds[f"levels {levels[0]}-{levels[-1]}"] = time.perf_counter() - started
+
+    def solution(self, termination: Termination) -> Solution:
+        """Return the plan so far."""
+        started = time.perf_counter()
+        network = self.network
+        option_of, turns = expand_records(self.problem, network, self.units[: self.problem.options])
+        # Where a scope was taken apart, the flow's own positions are not the scope's: what they prove holds up to the policies.
+        kept = tuple(s for s in self.proof if network.exact or s.levels[-1] < network.first_policy)
+        proven = frozenset(level for stage in kept for level in stage.levels)
+        values = level_values(self.problem, network, option_of, proven=proven)
+        seconds = {**self.seconds, "expand": time.perf_counter() - started}
+        return Solution(option_of, turns, values, termination, kept, seconds | {"total": sum(seconds.values())})
 
 
-def _sequential(problem: Problem, network: Network, started: float, limit: Limit) -> Solution:
+def _sequential(problem: Problem, network: Network, seconds: dict[str, float], limit: Limit) -> Solution:
+    started = time.perf_counter()
     option_of, turns = greedy_plan(problem)
     found = level_values(problem, network, option_of, proven=frozenset())
-    return Solution(option_of, turns, found, Termination(Reason.FEASIBLE, limit), (), {"total": time.perf_counter() - started})
+    spent = {**seconds, "sequential": time.perf_counter() - started}
+    return Solution(option_of, turns, found, Termination(Reason.FEASIBLE, limit), (), spent | {"total": sum(spent.values())})

@@ -1,7 +1,7 @@
 """Small assignment problems, and the definition of a best plan by trying all of them."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,10 +87,35 @@ def hand_out(scope: Scope, units: int) -> list[int]:
 
 
 def position_costs(scope: Scope, most: int) -> list[list[int]]:
-    """Place in the sequential order of the k-th unit of each seller."""
-    costs: list[list[int]] = [[] for _ in scope.seller]
-    for place, seller in enumerate(hand_out(scope, most)):
-        costs[seller].append(place)
+    """Cost of the first `most` units of each seller, from handing out units one by one.
+
+    Round robin: the unit's place in the hand-out, a higher priority's whole hand-out lying before that of the next. Load balancing: the
+    level at which the unit is taken, and the place in the hand-out among the units of that level.
+    """
+    sellers = range(len(scope.seller))
+    if scope.policy is Policy.ROUND_ROBIN:
+        costs: list[list[int]] = [[] for _ in sellers]
+        before = 0
+        for priority in sorted(set(scope.priority.tolist()), reverse=True):
+            members = [i for i in sellers if scope.priority[i] == priority]
+            alone = replace(scope, **{f: getattr(scope, f)[members] for f in ("seller", "priority", "turn", "free")})
+            for place, member in enumerate(hand_out(alone, len(members) * most)):
+                costs[members[member]].append(before + place)
+            before += len(members) * (most + 1)
+        return costs
+    highest, lowest = max([0, *scope.free.tolist()]), min(scope.free.tolist())
+    return _balanced_costs(scope, most, highest, lowest)
+
+
+def _balanced_costs(scope: Scope, most: int, highest: int, lowest: int) -> list[list[int]]:
+    m = len(scope.seller)
+    costs: list[list[int]] = [[] for _ in range(m)]
+    at, seen = [highest - f for f in scope.free.tolist()], dict[int, int]()
+    for seller in hand_out(scope, m * (highest - lowest + most)):
+        if len(costs[seller]) < most:
+            costs[seller].append(at[seller] * m + seen.get(at[seller], 0))
+        seen[at[seller]] = seen.get(at[seller], 0) + 1
+        at[seller] += 1
     return costs
 
 
@@ -107,15 +132,26 @@ def plans(problem: Problem) -> Iterator[tuple[int, ...]]:
             yield plan
 
 
-def score(problem: Problem, plan: Sequence[int]) -> tuple[object, ...]:
-    """The levels in order; smaller is better. Positions enter by their rank only where several sellers compete."""
-    urgency = sorted({(-int(p), int(a)) for p, a in zip(problem.priority, problem.age_us, strict=True)})
-    left_out = tuple(
-        sum(1 for i, o in enumerate(plan) if o < 0 and (-int(problem.priority[i]), int(problem.age_us[i])) == u) for u in urgency
-    )
-    chosen = [o for o in plan if o >= 0]
-    sums = tuple(int(costs[chosen].sum()) for costs in (problem.option_rank, problem.option_bucket, problem.option_fit))
-    return left_out, sums
+LevelVector = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+def level_vectors(problem: Problem) -> Callable[[Sequence[int]], LevelVector]:
+    """What a plan is worth: left out by urgency, then rule order, availability and fit, then each scope; smaller is better."""
+    keys = list(zip((-problem.priority).tolist(), problem.age_us.tolist(), strict=True))
+    urgency = sorted(set(keys))
+    costs = [position_costs(scope, problem.records) for scope in problem.scopes]
+
+    def vector(plan: Sequence[int]) -> LevelVector:
+        missing = [key for key, option in zip(keys, plan, strict=True) if option < 0]
+        chosen = [option for option in plan if option >= 0]
+        sums = tuple(int(column[chosen].sum()) for column in (problem.option_rank, problem.option_bucket, problem.option_fit))
+        policies = []
+        for index, own in enumerate(costs):
+            units = [int(problem.option_seller[option]) for option in chosen if problem.option_scope[option] == index]
+            policies.append(sum(sum(own[seller][: units.count(seller)]) for seller in set(units)))
+        return tuple(missing.count(key) for key in urgency), sums, tuple(policies)
+
+    return vector
 
 
 @st.composite
@@ -131,6 +167,7 @@ def problems(draw: st.DrawFn, *, scopes: int = 1, nested: bool = True) -> Proble
     def option(kind: int) -> Option:
         seller = draw(st.integers(0, sellers - 1))
         leaf = sellers + seller * segments + kind % segments if segments and draw(st.booleans()) else seller
+        leaf = -1 if draw(st.integers(0, 5)) == 0 else leaf
         scope = draw(st.integers(0, scopes - 1))
         return Option(seller, draw(st.integers(0, 1)), draw(st.integers(0, 2)), draw(st.integers(0, 1)), scope, leaf)
 
