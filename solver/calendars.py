@@ -1,12 +1,12 @@
 """Working time: weekly hours in a time zone less time off, as intervals of UTC, and who is available when.
 
-All arithmetic is on instants in UTC, so a night in which the clock changes has its real length. A local time that the clock skips
-moves forward by the gap; a stretch that ends within an hour that comes twice lasts through both.
+Somebody works at an instant if the clock on the wall in the time zone shows a working minute then. So working time has its real
+length in a night in which the clock changes: hours that the clock skips are not worked, hours that come twice are worked twice.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,10 +16,13 @@ import numpy.typing as npt
 MINUTES_A_DAY = 1_440
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
+_MINUTE_US = 60_000_000
+_SECOND_US = 1_000_000
 WIDEST_BUCKET = 5
 """The last bucket: available more than 96 and at most 120 hours from now."""
 UNAVAILABLE = WIDEST_BUCKET + 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNKNOWN = -2
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Intervals = npt.NDArray[np.int64]
 """Half-open intervals [start, end) in microseconds: shape (n, 2), ascending, not touching."""
@@ -91,37 +94,61 @@ def _clock(minute: int) -> str:
 
 
 def working_intervals(calendar: Calendar, start_us: int, end_us: int) -> Intervals:
-    """Return when somebody works within [start_us, end_us)."""
+    """Return when somebody works within [start_us, end_us). The years 2 to 9998 can be looked at."""
     if calendar.zone is None:
         base = np.array([[start_us, end_us]], dtype=np.int64)
     else:
-        # A local day begins up to a day before or after the day in UTC.
-        first = (_EPOCH + timedelta(microseconds=start_us)).date() - timedelta(days=1)
-        last = (_EPOCH + timedelta(microseconds=end_us)).date() + timedelta(days=1)
-        base = _expand(calendar.zone, calendar.weekly, calendar.exceptions, first, last)
+        rows = _expand(calendar.zone, calendar.weekly, calendar.exceptions, start_us // DAY_US, end_us // DAY_US + 1)
+        base = np.array(rows, dtype=np.int64).reshape(-1, 2)
     clipped = np.clip(base, start_us, end_us)
-    return _subtract(_merge(clipped[clipped[:, 0] < clipped[:, 1]]), calendar.time_off)
+    worked = _merge(clipped[clipped[:, 0] < clipped[:, 1]])
+    return _subtract(worked, [(start, end) for start, end in calendar.time_off if start_us < end and start < end_us and start < end])
 
 
 @lru_cache(maxsize=20_000)
-def _expand(zone: str, weekly: tuple[WeeklyHours, ...], exceptions: tuple[Exceptional, ...], first: date, last: date) -> Intervals:
-    place = zone_of(zone)
-    special = {item.date: item.hours for item in exceptions}
+def _expand(
+    zone: str, weekly: tuple[WeeklyHours, ...], exceptions: tuple[Exceptional, ...], first: int, last: int
+) -> list[tuple[int, int]]:
+    """Return working time in the days [first, last) of UTC, counted from the epoch, in order; intervals may touch."""
+    special = {item.date.toordinal() - _EPOCH_DAY: item.hours for item in exceptions}
+    by_weekday = [[h for h in weekly if h.day == day] for day in range(7)]
     rows: list[tuple[int, int]] = []
-    day = first
-    while day <= last:
-        hours = special[day] if day in special else [h for h in weekly if h.day == day.weekday()]
-        rows.extend((_instant(place, day, h.start_minute, 0), _instant(place, day, h.end_minute, 1)) for h in hours)
-        day += timedelta(days=1)
-    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 2)
+    for start, end, offset in _spans(zone, first, last):
+        for day in range((start + offset) // DAY_US, (end + offset - 1) // DAY_US + 1):
+            midnight = day * DAY_US - offset
+            # The epoch was a Thursday.
+            for h in special.get(day, by_weekday[(day + 3) % 7]):
+                rows.append((max(start, midnight + h.start_minute * _MINUTE_US), min(end, midnight + h.end_minute * _MINUTE_US)))
+    return sorted(row for row in rows if row[0] < row[1])
 
 
-def _instant(zone: ZoneInfo, day: date, minute: int, fold: int) -> int:
-    local = datetime.combine(day + timedelta(days=minute // MINUTES_A_DAY), time(minute % MINUTES_A_DAY // 60, minute % 60), zone)
-    # A time in a gap is read with the offset before it (fold 0), which moves it forward by the gap.
-    if local.replace(fold=0).utcoffset() < local.replace(fold=1).utcoffset():  # type: ignore[operator]
-        fold = 0
-    return (local.replace(fold=fold).astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+@lru_cache(maxsize=10_000)
+def _spans(zone: str, first: int, last: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the days [first, last) of UTC cut where the clock changes: start, end and the clock's distance from UTC."""
+    place = zone_of(zone)
+    spans: list[tuple[int, int, int]] = []
+    start, end = first * DAY_US, last * DAY_US
+    for instant in range(start, end, HOUR_US):
+        if _offset(place, instant) != _offset(place, instant + HOUR_US):
+            change = _change(place, instant, instant + HOUR_US)
+            spans.append((start, change, _offset(place, instant)))
+            start = change
+    return (*spans, (start, end, _offset(place, end - _SECOND_US)))
+
+
+def _change(place: ZoneInfo, before: int, after: int) -> int:
+    """Return the instant within (before, after] at which the clock changes; it is a whole second."""
+    old = _offset(place, before)
+    while after - before > _SECOND_US:
+        middle = (before + after) // 2 // _SECOND_US * _SECOND_US
+        before, after = (middle, after) if _offset(place, middle) == old else (before, middle)
+    return after
+
+
+def _offset(place: ZoneInfo, instant_us: int) -> int:
+    offset = datetime.fromtimestamp(instant_us // _SECOND_US, place).utcoffset()
+    assert offset is not None, "a time zone knows its distance from UTC"
+    return offset // timedelta(microseconds=1)
 
 
 def _merge(intervals: Intervals) -> Intervals:
@@ -134,14 +161,14 @@ def _merge(intervals: Intervals) -> Intervals:
 
 
 def _subtract(intervals: Intervals, absences: Sequence[tuple[int, int]]) -> Intervals:
-    for start, end in absences:
-        left, right = intervals.copy(), intervals.copy()
-        left[:, 1] = np.minimum(left[:, 1], start)
-        right[:, 0] = np.maximum(right[:, 0], end)
-        both = np.concatenate([left, right])
-        both = both[both[:, 0] < both[:, 1]]
-        intervals = both[np.argsort(both[:, 0], kind="stable")]
-    return intervals
+    if not absences or not len(intervals):
+        return intervals
+    away = _merge(np.array(sorted(absences), dtype=np.int64))
+    # What is left of each interval lies between one absence and the next.
+    starts = np.maximum(intervals[:, :1], np.concatenate([intervals[:1, 0], away[:, 1]]))
+    ends = np.minimum(intervals[:, 1:], np.concatenate([away[:, 0], intervals[-1:, 1]]))
+    left = starts < ends
+    return np.column_stack([starts[left], ends[left]])
 
 
 @dataclass(frozen=True)
@@ -159,11 +186,15 @@ class Availability:
     @staticmethod
     def of(calendars: Sequence[Calendar | None], now_us: int) -> "Availability":
         """Look at calendars at an instant; None = always available. Equal calendars are looked at once."""
-        known: dict[Calendar | None, int] = {None: now_us}
+        known: dict[Calendar, int] = {}
+        found: list[int] = []
         for calendar in calendars:
-            if calendar not in known:
-                known[calendar] = first_available(calendar, now_us, WIDEST_BUCKET * DAY_US) if calendar else now_us
-        first = np.array([known[calendar] for calendar in calendars], dtype=np.int64)
+            # Hashing a calendar is what costs here: once for each seller.
+            instant = now_us if calendar is None else known.get(calendar, _UNKNOWN)
+            if calendar is not None and instant == _UNKNOWN:
+                instant = known[calendar] = first_available(calendar, now_us, WIDEST_BUCKET * DAY_US)
+            found.append(instant)
+        first = np.array(found, dtype=np.int64)
         wait = first - now_us
         bucket = np.where(first < 0, UNAVAILABLE, -(-wait // DAY_US)).astype(np.int8)
         return Availability(first, bucket)
@@ -171,5 +202,17 @@ class Availability:
 
 def first_available(calendar: Calendar, now_us: int, within_us: int) -> int:
     """Return the first instant in [now, now + within] at which somebody works, -1 if there is none."""
-    intervals = working_intervals(calendar, now_us, now_us + within_us + 1)
-    return int(intervals[0, 0]) if len(intervals) else -1
+    last_us = now_us + within_us
+    base = [(now_us, last_us + 1)]
+    if calendar.zone is not None:
+        base = _expand(calendar.zone, calendar.weekly, calendar.exceptions, now_us // DAY_US, last_us // DAY_US + 1)
+    away = sorted(calendar.time_off)
+    # Plain numbers: a few rows for each of many sellers are too little for arrays.
+    for start, end in base:
+        instant = max(start, now_us)
+        for gone, back in away:
+            if gone <= instant < back:
+                instant = back
+        if instant < end:
+            return instant if instant <= last_us else -1
+    return -1

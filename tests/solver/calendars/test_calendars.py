@@ -1,6 +1,6 @@
 """Working time against a minute-by-minute reading of the local clock."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +13,7 @@ from reallot.solver.calendars import (
     Availability,
     Calendar,
     CalendarError,
+    Exceptional,
     WeeklyHours,
     check_hours,
     first_available,
@@ -21,6 +22,17 @@ from reallot.solver.calendars import (
 )
 
 MINUTE_US = 60_000_000
+CHANGES = [
+    ("Europe/Berlin", date(2026, 3, 29)),
+    ("Europe/Berlin", date(2026, 10, 25)),
+    ("America/New_York", date(2026, 3, 8)),
+    ("America/St_Johns", date(2026, 11, 1)),
+    # At midnight, by half an hour, by two hours, and a day that never was.
+    ("America/Havana", date(2026, 11, 1)),
+    ("Australia/Lord_Howe", date(2026, 4, 5)),
+    ("Antarctica/Troll", date(2026, 3, 29)),
+    ("Pacific/Apia", date(2011, 12, 30)),
+]
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "America/St_Johns", "UTC"]
 OFFICE = tuple(WeeklyHours(day, 9 * 60, 17 * 60) for day in range(5))
 
@@ -29,36 +41,50 @@ def us(text: str) -> int:
     return int(datetime.fromisoformat(text).astimezone(UTC).timestamp()) * 1_000_000
 
 
+def minute(text: str) -> int:
+    return int(text[:2]) * 60 + int(text[3:])
+
+
 def works(calendar: Calendar, instant_us: int) -> bool:
     """The oracle: look at the clock on the wall at that very minute."""
     if any(start <= instant_us < end for start, end in calendar.time_off):
         return False
-    local = datetime.fromtimestamp(instant_us / 1e6, ZoneInfo(calendar.zone or "UTC"))
-    minute = local.hour * 60 + local.minute
-    return any(h.day == local.weekday() and h.start_minute <= minute < h.end_minute for h in calendar.weekly)
+    local = datetime.fromtimestamp(instant_us // 1_000_000, ZoneInfo(calendar.zone or "UTC"))
+    shown = local.hour * 60 + local.minute
+    return any(h.day == local.weekday() and h.start_minute <= shown < h.end_minute for h in calendar.weekly)
 
 
-@settings(max_examples=60, deadline=None)
+def weeks() -> st.SearchStrategy[tuple[WeeklyHours, ...]]:
+    """Up to three stretches a day, at any minutes."""
+    cuts = st.lists(st.integers(0, 1440), max_size=6, unique=True).map(sorted)
+    return st.lists(cuts, min_size=7, max_size=7).map(
+        lambda days: tuple(WeeklyHours(day, a, b) for day, cut in enumerate(days) for a, b in zip(cut[::2], cut[1::2], strict=False))
+    )
+
+
+absences = st.lists(st.tuples(st.integers(-2_000, 4_000), st.integers(1, 2_000)), max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
 @given(
-    zone=st.sampled_from(ZONES),
-    hours=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10), st.integers(11, 24)), max_size=6, unique_by=lambda t: t[0]),
-    days=st.integers(0, 700),
-    off=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), max_size=2),
+    zone_and_day=st.sampled_from(CHANGES) | st.tuples(st.sampled_from(ZONES), st.dates(date(2024, 1, 1), date(2028, 1, 1))),
+    hours=weeks(),
+    off=absences,
 )
 def test_working_time_is_what_the_wall_clock_says(
-    zone: str, hours: list[tuple[int, int, int]], days: int, off: list[tuple[int, int]]
+    zone_and_day: tuple[str, date], hours: tuple[WeeklyHours, ...], off: list[tuple[int, int]]
 ) -> None:
-    start = us("2025-03-01T00:00:00+00:00") + days * DAY_US
-    absences = tuple((start + a * 3600_000_000, start + (a + b) * 3600_000_000) for a, b in off)
-    # Whole hours keep clear of stretches that end inside an hour that comes twice, where the choice is ours.
-    weekly = tuple(WeeklyHours(d, a * 60, b * 60) for d, a, b in hours)
-    calendar = Calendar(zone, weekly, time_off=absences)
-    intervals = working_intervals(calendar, start, start + 3 * DAY_US)
-    for instant in range(start, start + 3 * DAY_US, 15 * MINUTE_US):
-        inside = bool(((intervals[:, 0] <= instant) & (instant < intervals[:, 1])).any())
-        local = datetime.fromtimestamp(instant / 1e6, ZoneInfo(zone))
-        twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
-        assert inside == works(calendar, instant) or twice
+    zone, day = zone_and_day
+    start = us(f"{day}T00:00:00+00:00") - DAY_US // 2
+    away = tuple((start + a * MINUTE_US, start + (a + b) * MINUTE_US) for a, b in off)
+    calendar = Calendar(zone, hours, time_off=away)
+    minutes = range(start, start + 2 * DAY_US, MINUTE_US)
+    intervals = working_intervals(calendar, start, start + 2 * DAY_US)
+    assert (intervals[1:, 0] > intervals[:-1, 1]).all()
+    worked = {minute for a, b in intervals.tolist() for minute in range(a, b, MINUTE_US)}
+    expected = {minute for minute in minutes if works(calendar, minute)}
+    assert worked == expected
+    assert first_available(calendar, start, 2 * DAY_US - MINUTE_US) == min(expected, default=-1)
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-03-28", 24)], ids=["spring", "autumn", "plain"])
@@ -70,10 +96,77 @@ def test_a_whole_day_has_its_real_length(day: str, hours: int) -> None:
     assert int((worked[:, 1] - worked[:, 0]).sum()) == hours * 3600_000_000
 
 
-def test_hours_in_the_skipped_hour_move_forward() -> None:
-    calendar = Calendar("Europe/Berlin", (WeeklyHours(6, 150, 240),))
-    found = working_intervals(calendar, us("2026-03-29T00:00:00+00:00"), us("2026-03-30T00:00:00+00:00"))
-    assert found.tolist() == [[us("2026-03-29T01:30:00+00:00"), us("2026-03-29T02:00:00+00:00")]]
+@pytest.mark.parametrize(
+    ("start", "end", "worked"),
+    [
+        ("02:30", "04:00", [("03:00+02:00", "04:00+02:00")]),
+        ("02:30", "03:15", [("03:00+02:00", "03:15+02:00")]),
+        ("02:00", "02:30", []),
+        ("01:00", "02:30", [("01:00+01:00", "03:00+02:00")]),
+    ],
+)
+def test_hours_that_the_clock_skips_are_not_worked(start: str, end: str, worked: list[tuple[str, str]]) -> None:
+    calendar = Calendar("Europe/Berlin", (WeeklyHours(6, minute(start), minute(end)),))
+    found = working_intervals(calendar, us("2026-03-28T12:00:00+00:00"), us("2026-03-30T00:00:00+00:00"))
+    assert found.tolist() == [[us(f"2026-03-29T{a}"), us(f"2026-03-29T{b}")] for a, b in worked]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "worked"),
+    [
+        ("02:00", "02:30", [("02:00+02:00", "02:30+02:00"), ("02:00+01:00", "02:30+01:00")]),
+        ("01:00", "04:00", [("01:00+02:00", "04:00+01:00")]),
+    ],
+)
+def test_hours_that_come_twice_are_worked_twice(start: str, end: str, worked: list[tuple[str, str]]) -> None:
+    calendar = Calendar("Europe/Berlin", (WeeklyHours(6, minute(start), minute(end)),))
+    found = working_intervals(calendar, us("2026-10-24T12:00:00+00:00"), us("2026-10-26T00:00:00+00:00"))
+    assert found.tolist() == [[us(f"2026-10-25T{a}"), us(f"2026-10-25T{b}")] for a, b in worked]
+
+
+def test_nobody_works_on_saturday_for_a_friday_that_never_was() -> None:
+    calendar = Calendar("Pacific/Apia", OFFICE)
+    found = working_intervals(calendar, us("2011-12-29T00:00:00-10:00"), us("2012-01-01T00:00:00+14:00"))
+    assert found.tolist() == [[us("2011-12-29T09:00:00-10:00"), us("2011-12-29T17:00:00-10:00")]]
+
+
+def test_exceptional_days_replace_the_hours_of_the_week() -> None:
+    days = (Exceptional(date(2026, 3, 9)), Exceptional(date(2026, 3, 8), (WeeklyHours(0, 600, 660),)))
+    found = working_intervals(Calendar("Asia/Kathmandu", OFFICE, days), us("2026-03-07T00:00:00+05:45"), us("2026-03-10T00:00:00+05:45"))
+    assert found.tolist() == [[us("2026-03-08T10:00:00+05:45"), us("2026-03-08T11:00:00+05:45")]]
+
+
+def test_an_absence_of_no_length_changes_nothing() -> None:
+    start = us("2026-03-06T00:00:00+00:00")
+    calendar = Calendar("UTC", (WeeklyHours(4, 540, 1020),), time_off=((start + 600 * MINUTE_US,) * 2,))
+    assert len(working_intervals(calendar, start, start + DAY_US)) == 1
+
+
+def test_absences_that_overlap_or_touch_are_one() -> None:
+    now = us("2026-03-06T12:00:00+00:00")
+    hour = 60 * MINUTE_US
+    calendar = Calendar(time_off=((now + hour, now + 3 * hour), (now - hour, now + 2 * hour), (now + 3 * hour, now + 4 * hour)))
+    assert working_intervals(calendar, now, now + DAY_US).tolist() == [[now + 4 * hour, now + DAY_US]]
+    assert first_available(calendar, now, DAY_US) == now + 4 * hour
+
+
+@pytest.mark.parametrize(("minutes", "bucket"), [(0, 0), (1, 1), (1440, 1), (1441, 2), (7200, 5), (7201, UNAVAILABLE)])
+def test_buckets_end_at_whole_days_from_now(minutes: int, bucket: int) -> None:
+    now = us("2026-03-06T12:00:00+00:00")
+    away = Calendar(time_off=((now - MINUTE_US, now + minutes * MINUTE_US),))
+    assert Availability.of([away], now).bucket.tolist() == [bucket]
+
+
+@settings(max_examples=50, deadline=None)
+@given(zone=st.sampled_from(ZONES), hours=weeks(), off=absences, later=st.integers(0, 20 * 1440))
+def test_availability_is_the_first_working_minute_within_five_days(
+    zone: str, hours: tuple[WeeklyHours, ...], off: list[tuple[int, int]], later: int
+) -> None:
+    now = us("2026-03-20T00:00:00+00:00") + later * MINUTE_US
+    calendar = Calendar(zone, hours, time_off=tuple((now + a * MINUTE_US, now + (a + b) * MINUTE_US) for a, b in off))
+    expected = next((m for m in range(now, now + 5 * DAY_US + 1, MINUTE_US) if works(calendar, m)), -1)
+    found = Availability.of([None, calendar, calendar], now)
+    assert found.first_us.tolist() == [now, expected, expected]
 
 
 def test_buckets_count_days_until_the_first_working_minute() -> None:
