@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 
 import structlog
+from google.type import timeofday_pb2
 
 from reallot.server.clock import MICROSECONDS
 from reallot.server.convert.values import to_us
@@ -35,8 +36,10 @@ def recurrence_of(schedule: config_pb2.Schedule) -> Recurrence:
             rule: Cron | DaysAndTimes | Every = Cron(schedule.cron)
         case "days_and_times":
             value = schedule.days_and_times
-            rule = DaysAndTimes(tuple(d - 1 for d in value.days), tuple(t.hours * 60 + t.minutes for t in value.times))
+            rule = DaysAndTimes(tuple(d - 1 for d in value.days), tuple(_minute_of_day(t) for t in value.times))
         case "every":
+            if schedule.every.duration.nanos:
+                raise RecurrenceError("every: the distance must be whole seconds")
             rule = Every(schedule.every.duration.ToSeconds(), to_us(schedule.every.anchor))
         case _:
             raise RecurrenceError("cron: a recurrence is needed (cron, days_and_times or every)")
@@ -48,6 +51,14 @@ def recurrence_of(schedule: config_pb2.Schedule) -> Recurrence:
         schedule.jitter.ToSeconds(),
         schedule.schedule_id,
     )
+
+
+def _minute_of_day(time: timeofday_pb2.TimeOfDay) -> int:
+    if not (0 <= time.hours < 24 and 0 <= time.minutes < 60) or time.seconds or time.nanos:
+        said = f"{time.hours:02d}:{time.minutes:02d}:{time.seconds:02d}"
+        raise RecurrenceError(f"times: {said} is no whole minute between 00:00 and 23:59")
+    minute: int = time.hours * 60 + time.minutes
+    return minute
 
 
 def state_of(schedule: config_pb2.Schedule, stored: ScheduleState | None, now_us: int) -> ScheduleState:

@@ -148,6 +148,23 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "INVALID_SCHEDULE",
     ),
     "every second": (a_schedule(every={"duration": "1s"}), "schedule.every.duration", "INVALID_SCHEDULE"),
+    "parts of a second": (a_schedule(every={"duration": "90.5s"}), "schedule.every.duration", "INVALID_SCHEDULE"),
+    "anchor at the end of time": (
+        a_schedule(every={"duration": "86400s", "anchor": "9999-12-31T00:00:00Z"}),
+        "schedule.every.anchor",
+        "INVALID_SCHEDULE",
+    ),
+    "minute 75": (
+        a_schedule(days_and_times={"times": [{"hours": 22, "minutes": 75}]}),
+        "schedule.days_and_times.times",
+        "INVALID_SCHEDULE",
+    ),
+    "time with seconds": (
+        a_schedule(days_and_times={"times": [{"hours": 6, "seconds": 30}]}),
+        "schedule.days_and_times.times",
+        "INVALID_SCHEDULE",
+    ),
+    "jitter of a week": (a_schedule(jitter="604800s"), "schedule.jitter", "INVALID_SCHEDULE"),
     "negative limit": (a_schedule(limit=-1), "schedule.limit", "INVALID_FIELD"),
     "filter that does not parse": (
         a_schedule(selection={"record_type": "lead", "filter": "record.country =="}),
