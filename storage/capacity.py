@@ -7,7 +7,7 @@ checked against the load as it stands in the transaction, so no interleaving of 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
@@ -84,13 +84,13 @@ def settle(account: LoadAccount, transitions: Sequence[Transition]) -> list[Outc
     long as some get through; then all that are left at once, so that full owners can swap records.
     """
     outcomes = [Outcome.COMMITTED] * len(transitions)
-    waiting = sorted(range(len(transitions)), key=lambda index: _burdens_unasked(transitions[index]))
+    waiting = _one_by_one(account, transitions, sorted(range(len(transitions)), key=lambda i: _burdens_unasked(transitions[i])))
     while waiting:
-        lost = [index for index in waiting if not _try(account, transitions[index])]
+        lost = _all_at_once(account, transitions, waiting)
         if len(lost) == len(waiting):
             break
-        waiting = lost
-    for index in _not_swapped(account, transitions, waiting):
+        waiting = _one_by_one(account, transitions, lost)
+    for index in waiting:
         outcomes[index] = Outcome.CAPACITY_LOST
     return outcomes
 
@@ -100,16 +100,61 @@ def _burdens_unasked(transition: Transition) -> bool:
     return transition.claim is None and after is not None and after != place_of(transition.before)
 
 
-def _not_swapped(account: LoadAccount, transitions: Sequence[Transition], waiting: Sequence[int]) -> list[int]:
-    """Move all of `waiting` at once, and take back the last that does not fit until the others do; return those taken back."""
+def _seller(record: Record | None) -> str | None:
+    found = place_of(record)
+    return found[0][0] if found is not None else None
+
+
+def _one_by_one(account: LoadAccount, transitions: Sequence[Transition], order: Sequence[int]) -> list[int]:
+    """Move each of `order` that fits; return those that do not, however often the others make room.
+
+    Only a seller who gave something away can take what did not fit, so nobody else is asked again.
+    """
+    waiting: dict[str | None, list[int]] = {}
+    relieved: dict[str | None, None] = {}
+    for index in order:
+        if _try(account, transitions[index]):
+            relieved[_seller(transitions[index].before)] = None
+        else:
+            waiting.setdefault(_seller(transitions[index].after), []).append(index)
+    while relieved:
+        asked, relieved = relieved, {}
+        for seller in asked:
+            left = []
+            for index in waiting.pop(seller, []):
+                if _try(account, transitions[index]):
+                    relieved[_seller(transitions[index].before)] = None
+                else:
+                    left.append(index)
+            if left:
+                waiting[seller] = left
+    return sorted(index for left in waiting.values() for index in left)
+
+
+def _all_at_once(account: LoadAccount, transitions: Sequence[Transition], waiting: Sequence[int]) -> list[int]:
+    """Move all of `waiting`, then take back, from the last, what its owner has no room for; return what was taken back.
+
+    What is taken back burdens the owner from before, whose other gains are looked at again.
+    """
+    gains: dict[str | None, list[int]] = {}
     for index in waiting:
         account.move(transitions[index].before, transitions[index].after)
-    held, lost = list(waiting), []
-    while (over := next((i for i in reversed(held) if not _fits(account, transitions[i])), None)) is not None:
-        account.move(transitions[over].after, transitions[over].before)
-        held.remove(over)
-        lost.append(over)
-    return lost
+        gains.setdefault(_seller(transitions[index].after), []).append(index)
+    lost: list[int] = []
+    burdened: dict[str | None, None] = dict.fromkeys(gains)
+    while burdened:
+        asked, burdened = burdened, {}
+        for seller in asked:
+            kept = []
+            for index in reversed(gains.get(seller, [])):
+                if _fits(account, transitions[index]):
+                    kept.append(index)
+                else:
+                    account.move(transitions[index].after, transitions[index].before)
+                    lost.append(index)
+                    burdened[_seller(transitions[index].before)] = None
+            gains[seller] = kept[::-1]
+    return sorted(lost)
 
 
 def _fits(account: LoadAccount, transition: Transition) -> bool:
@@ -140,5 +185,8 @@ def store(connection: Connection, workspace: str, account: LoadAccount) -> None:
         for p, effort, records in changes
     ]
     upsert(connection, loads, rows, add=("effort", "records"))
-    if any(records < 0 for _, _, records in changes):
-        connection.execute(loads.delete().where(loads.c.workspace == workspace, loads.c.records == 0))
+    emptied = [{"seller": place[0], "type": place[1], "segment": place[2]} for place, _, records in changes if records < 0]
+    if emptied:
+        c = loads.c
+        at = (c.seller_id == bindparam("seller"), c.record_type == bindparam("type"), c.segment_id == bindparam("segment"))
+        connection.execute(loads.delete().where(c.workspace == workspace, *at, c.records == 0), emptied)

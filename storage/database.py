@@ -4,7 +4,7 @@ Writers hand a function to one thread. It takes what has queued up, runs each fu
 the event numbers last, commits once, and only then answers. A function that raises is undone alone. What is answered is durable.
 """
 
-import fcntl
+import logging
 import os
 import queue
 import threading
@@ -13,18 +13,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from reallot.storage import schema
+from reallot.storage import lock_file, schema
 from reallot.storage.contract import Signal
 from reallot.storage.dialect import is_sqlite, make_engine, sqlite_path
-from reallot.storage.errors import DatabaseLocked, StorageError, StorageUnavailable
+from reallot.storage.errors import StorageError, StorageUnavailable
 from reallot.storage.numbering import EventBuffer
 from reallot.storage.tables import meta
 from reallot.storage.transaction import ReadTransaction, WriteTransaction
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 GROUP = 64
 """Most units of work in one commit."""
 
@@ -44,10 +45,11 @@ class Database:
         Raises:
             SchemaMismatch: the schema is not that of this program.
             DatabaseLocked: another process writes to this SQLite file.
+            StorageUnavailable: there is no database that can be used.
         """
         self.url = url
         self._clock_us = clock_us
-        self._lock_file = None if read_only or not is_sqlite(url) else _lock(sqlite_path(url))
+        self._lock_file = None if read_only or not is_sqlite(url) else lock_file.hold(sqlite_path(url))
         try:
             schema.check(url)
             self._readers = make_engine(url, writes=False, pool_size=readers)
@@ -58,6 +60,9 @@ class Database:
         self._read_pool = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="reallot-read")
         self._listeners: list[Callable[[frozenset[Signal]], None]] = []
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        # Held while something is queued, so that nothing is queued behind the end.
+        self._gate = threading.Lock()
+        self._closed = False
         self._writer: threading.Thread | None = None
         if not read_only:
             self._writers = make_engine(url, writes=True, pool_size=1)
@@ -66,6 +71,8 @@ class Database:
 
     def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run `function` on one consistent snapshot, in this thread, and return its result."""
+        if self._closed:
+            raise _is_closed()
         try:
             with self._readers.connect() as connection, connection.begin():
                 return function(ReadTransaction(connection))
@@ -74,6 +81,8 @@ class Database:
 
     def submit_read(self, function: Callable[[ReadTransaction], T]) -> Future[T]:
         """Run `function` on a snapshot in a reader thread."""
+        if self._closed:
+            raise _is_closed()
         return self._read_pool.submit(self.read, function)
 
     def write(self, function: Callable[[WriteTransaction], T]) -> T:
@@ -85,17 +94,27 @@ class Database:
         if self._writer is None:
             raise TypeError("this database is open for reading only")
         future: Future[T] = Future()
-        self._queue.put(_Work(function, future))
+        with self._gate:
+            if self._closed:
+                raise _is_closed()
+            self._queue.put(_Work(function, future))
         return future
 
     def on_commit(self, listener: Callable[[frozenset[Signal]], None]) -> None:
-        """Have `listener` called after every commit that has something to tell, in the writer thread."""
+        """Have `listener` called after every commit that has something to tell, in the writer thread.
+
+        What a listener raises is logged and goes no further: the commit holds.
+        """
         self._listeners.append(listener)
 
     def close(self) -> None:
-        """Finish what is queued and close. Later calls fail."""
-        if self._writer is not None:
+        """Finish what is queued and close; closing again does nothing. Later calls raise StorageUnavailable."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
             self._queue.put(None)
+        if self._writer is not None:
             self._writer.join()
             self._writers.dispose()
         self._read_pool.shutdown()
@@ -135,18 +154,13 @@ class Database:
                 buffers: list[EventBuffer] = []
                 for work in group:
                     transaction = WriteTransaction(connection, self._clock_us())
-                    try:
-                        with connection.begin_nested():
-                            results.append((work, work.function(transaction), None))
-                    except DBAPIError:
-                        raise
-                    except Exception as error:
-                        results.append((work, None, error))
-                    else:
+                    result, caught = _carry_out(connection, work, transaction)
+                    results.append((work, result, caught))
+                    if caught is None:
                         buffers.append(transaction.buffer)
                         signals |= transaction.signals
                 for buffer in buffers:
-                    buffer.flush(connection)
+                    signals.update(Signal(workspace, "events") for workspace in buffer.flush(connection))
         except Exception as error:
             failure = error if isinstance(error, StorageError) else StorageUnavailable(str(getattr(error, "orig", error)))
             failure.__cause__ = error
@@ -155,27 +169,42 @@ class Database:
             return
         # Listeners first, so that whoever is answered finds the server already awake to what it did.
         if signals:
-            for listener in self._listeners:
-                listener(frozenset(signals))
+            self._announce(frozenset(signals))
         for work, result, caught in results:
             if caught is not None:
                 work.future.set_exception(caught)
             else:
                 work.future.set_result(result)
 
+    def _announce(self, signals: frozenset[Signal]) -> None:
+        for listener in self._listeners:
+            try:
+                listener(signals)
+            except Exception:
+                _log.exception("a listener to commits failed")
 
-def _lock(path: str) -> int:
-    """Hold the lock file beside a SQLite database; it is free again when the process ends, however it ends."""
-    lock_path = f"{path}.lock"
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+def _carry_out(connection: Connection, work: _Work, transaction: WriteTransaction) -> tuple[Any, Exception | None]:
+    """Run one unit of work in a savepoint; return its result, or why it was undone.
+
+    Raises:
+        DBAPIError: the engine has given up the whole transaction, not only this unit.
+    """
+    savepoint = connection.begin_nested()
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(descriptor, 32).decode().strip()
-        os.close(descriptor)
-        raise DatabaseLocked(
-            f"{path} is in use by another server (process {holder or 'unknown'}): SQLite serves one server a file"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
+        result = work.function(transaction)
+    except Exception as error:
+        savepoint.rollback()
+        return None, _unavailable(error) if isinstance(error, OperationalError) else error
+    savepoint.commit()
+    return result, None
+
+
+def _unavailable(error: DBAPIError) -> StorageUnavailable:
+    failure = StorageUnavailable(str(error.orig))
+    failure.__cause__ = error
+    return failure
+
+
+def _is_closed() -> StorageUnavailable:
+    return StorageUnavailable("the database is closed")

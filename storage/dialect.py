@@ -51,6 +51,9 @@ def make_engine(url: str, *, writes: bool, pool_size: int = 4) -> Engine:
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON", "cache_size=-64000"):
             connection.execute(f"PRAGMA {pragma}")
+        if not writes:
+            # Only the writer numbers events and keeps loads right: nothing may be written past it.
+            connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

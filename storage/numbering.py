@@ -40,13 +40,15 @@ class EventBuffer:
         if items:
             self._items.setdefault(workspace, []).extend(items)
 
-    def flush(self, connection: Connection) -> None:
-        """Number and store everything. Must be the last statement before the commit."""
-        for workspace in sorted(self._items):
+    def flush(self, connection: Connection) -> list[str]:
+        """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
+        concerned = sorted(self._items)
+        for workspace in concerned:
             items = self._items[workspace]
             first = draw(connection, workspace, "event_number", len(items))
             _store(connection, workspace, first, items)
         self._items.clear()
+        return concerned
 
 
 def _store(connection: Connection, workspace: str, first: int, items: Sequence[EventDraft | NoticeDraft]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.documents import dump, load
@@ -97,16 +97,13 @@ class PendingRepository:
 
     def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
         """Remove marks whose generation is still the one seen."""
-        by_generation: dict[int, list[str]] = {}
-        for record_id, generation in seen:
-            by_generation.setdefault(generation, []).append(record_id)
-        for generation, ids in by_generation.items():
-            for part in chunks(ids):
-                self._connection.execute(
-                    delete(pending).where(
-                        pending.c.workspace == workspace, pending.c.generation == generation, pending.c.record_id.in_(part)
-                    )
-                )
+        if not seen:
+            return
+        c = pending.c
+        one = delete(pending).where(
+            c.workspace == workspace, c.record_id == bindparam("seen_id"), c.generation == bindparam("seen_generation")
+        )
+        self._connection.execute(one, [{"seen_id": record_id, "seen_generation": generation} for record_id, generation in seen])
 
 
 class RerunRepository:

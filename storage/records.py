@@ -76,6 +76,13 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     return found
 
 
+def _parts(wanted: RecordFilter) -> list[RecordFilter]:
+    """Cut a filter by its record ids, in their order, into filters that fit into one statement each."""
+    if wanted.record_ids is None:
+        return [wanted]
+    return [replace(wanted, record_ids=part) for part in chunks(sorted(set(wanted.record_ids)))]
+
+
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
 
@@ -95,16 +102,18 @@ class RecordRepository:
 
     def page(self, workspace: str, wanted: RecordFilter, after_id: str = "", limit: int = 50) -> list[Record]:
         """Return up to `limit` records with an id greater than `after_id`, by id."""
-        conditions = [*conditions_of(workspace, wanted), records.c.record_id > after_id]
-        return [
-            _to_record(row)
-            for row in self._connection.execute(select(records).where(*conditions).order_by(records.c.record_id).limit(limit))
-        ]
+        found: list[Record] = []
+        for part in _parts(wanted):
+            conditions = [*conditions_of(workspace, part), records.c.record_id > after_id]
+            statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit - len(found))
+            found.extend(_to_record(row) for row in self._connection.execute(statement))
+        return found
 
     def count(self, workspace: str, wanted: RecordFilter) -> int:
         """Return how many records the filter takes."""
-        statement = select(func.count()).select_from(records).where(*conditions_of(workspace, wanted))
-        return int(self._connection.execute(statement).scalar_one())
+        statement = select(func.count()).select_from(records)
+        counts = [self._connection.execute(statement.where(*conditions_of(workspace, part))).scalar_one() for part in _parts(wanted)]
+        return sum(counts)
 
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""
@@ -117,11 +126,8 @@ class RecordRepository:
     def snapshot(self, workspace: str, wanted: RecordFilter) -> RecordColumns:
         """Return the records that the filter takes as columns, by id, with their pending marks."""
         rows: list[Any] = []
-        if wanted.record_ids is None:
-            rows.extend(self._connection.execute(self._snapshot_statement(workspace, wanted)))
-        else:
-            for part in chunks(sorted(set(wanted.record_ids))):
-                rows.extend(self._connection.execute(self._snapshot_statement(workspace, replace(wanted, record_ids=part))))
+        for part in _parts(wanted):
+            rows.extend(self._connection.execute(self._snapshot_statement(workspace, part)))
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(len(_SNAPSHOT) + 2)]
         columns[-2] = [generation or 0 for generation in columns[-2]]
         columns[-1] = [load(cause) if cause else None for cause in columns[-1]]
@@ -140,8 +146,10 @@ class RecordRepository:
     def mark_where(self, workspace: str, wanted: RecordFilter, since_us: int, cause: Any) -> int:
         """Mark every record that the filter takes and that has no mark yet; return how many."""
         unmarked = ~exists().where(pending.c.workspace == records.c.workspace, pending.c.record_id == records.c.record_id)
-        statement = select(records.c.record_id).where(*conditions_of(workspace, wanted), unmarked).order_by(records.c.record_id)
-        ids = list(self._connection.execute(statement).scalars())
+        ids: list[str] = []
+        for part in _parts(wanted):
+            statement = select(records.c.record_id).where(*conditions_of(workspace, part), unmarked).order_by(records.c.record_id)
+            ids.extend(self._connection.execute(statement).scalars())
         self._marks.add_new(workspace, ids, since_us, cause)
         return len(ids)
 

@@ -1,17 +1,20 @@
 """The schema's version: bringing a database up to date, and refusing one that is not."""
 
-import uuid
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 
-from reallot.storage.dialect import is_sqlite, make_engine, sqlite_path
-from reallot.storage.errors import SchemaMismatch
-from reallot.storage.tables import meta
+from reallot.storage import lock_file
+from reallot.storage.dialect import is_sqlite, sqlite_path
+from reallot.storage.errors import SchemaMismatch, StorageUnavailable
 
 
 def _config(url: str) -> Config:
@@ -31,13 +34,19 @@ def head() -> str:
 
 
 def revision_of(url: str) -> str | None:
-    """Return the revision of a database; None for an empty one."""
+    """Return the revision of a database; None for an empty one.
+
+    Raises:
+        StorageUnavailable: it cannot be read, or is no database.
+    """
     if is_sqlite(url) and not Path(sqlite_path(url)).exists():
         return None
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError as error:
+        raise StorageUnavailable(f"{engine.url.render_as_string()}: {error.orig}") from error
     finally:
         engine.dispose()
 
@@ -45,22 +54,35 @@ def revision_of(url: str) -> str | None:
 def migrate(url: str) -> tuple[str | None, str]:
     """Bring a database to the newest schema; return its revision before and after. Safe to repeat.
 
+    All migrations that are needed happen in one transaction, and never under a server that has the file.
+
     Raises:
         SchemaMismatch: the database was migrated by a newer program.
+        DatabaseLocked: it needs migrating while a server has it.
+        StorageUnavailable: it cannot be written, is no database, or a migration failed; it is as before then.
     """
     before = revision_of(url)
     known = {script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions()}
     if before is not None and before not in known:
         raise SchemaMismatch(f"the database is at revision {before}, which this program does not know: use a newer reallot")
-    command.upgrade(_config(url), "head")
-    engine = make_engine(url, writes=True, pool_size=1)
-    try:
-        with engine.begin() as connection:
-            if connection.execute(select(meta.c.value).where(meta.c.name == "database_id")).first() is None:
-                connection.execute(insert(meta), [{"name": "database_id", "value": uuid.uuid4().hex}])
-    finally:
-        engine.dispose()
+    if before != head():
+        with _alone(url):
+            try:
+                command.upgrade(_config(url), "head")
+            except DBAPIError as error:
+                raise StorageUnavailable(f"the database was not migrated: {error.orig}") from error
     return before, head()
+
+
+@contextlib.contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Keep servers away from a SQLite file."""
+    held = lock_file.hold(sqlite_path(url)) if is_sqlite(url) else None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def check(url: str) -> None:

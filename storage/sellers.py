@@ -1,10 +1,10 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.documents import dump, load
@@ -42,13 +42,15 @@ class SellerRepository:
     def get(self, workspace: str, seller_ids: Iterable[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
         statement = select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
+        return {row.seller_id: _to_seller(row) for row in self._of_sellers(statement, sellers, seller_ids)}
+
+    def _of_sellers(self, statement: Select[Any], table: Table, seller_ids: Iterable[str] | None) -> Iterator[Any]:
+        """Yield the rows of `statement`, which is ordered by seller first, for some sellers; None = for all."""
         if seller_ids is None:
-            return {row.seller_id: _to_seller(row) for row in self._connection.execute(statement)}
-        found: dict[str, Seller] = {}
-        for part in chunks(sorted(set(seller_ids))):
-            rows = self._connection.execute(statement.where(sellers.c.seller_id.in_(part)))
-            found.update((row.seller_id, _to_seller(row)) for row in rows)
-        return found
+            yield from self._connection.execute(statement)
+        else:
+            for part in chunks(sorted(set(seller_ids))):
+                yield from self._connection.execute(statement.where(table.c.seller_id.in_(part)))
 
     def page(self, workspace: str, after_id: str = "", limit: int = 50) -> list[Seller]:
         """Return up to `limit` sellers with an id greater than `after_id`, by id."""
@@ -91,9 +93,7 @@ class SellerRepository:
     def turns(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Turn]:
         """Return the turns of sellers; None = of all."""
         statement = select(turns).where(turns.c.workspace == workspace)
-        if seller_ids is not None:
-            statement = statement.where(turns.c.seller_id.in_(list(seller_ids)))
-        rows = self._connection.execute(statement.order_by(turns.c.seller_id, turns.c.record_type))
+        rows = self._of_sellers(statement.order_by(turns.c.seller_id, turns.c.record_type), turns, seller_ids)
         return [Turn(row.seller_id, row.record_type, row.order, row.time_us) for row in rows]
 
     def set_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
@@ -123,17 +123,14 @@ class SellerRepository:
     def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
         """Return what sellers carry; None = all sellers."""
         statement = select(loads).where(loads.c.workspace == workspace)
-        if seller_ids is not None:
-            statement = statement.where(loads.c.seller_id.in_(list(seller_ids)))
-        rows = self._connection.execute(statement.order_by(loads.c.seller_id, loads.c.record_type, loads.c.segment_id))
+        rows = self._of_sellers(statement.order_by(loads.c.seller_id, loads.c.record_type, loads.c.segment_id), loads, seller_ids)
         return [Load(row.seller_id, row.record_type, row.segment_id, row.effort, row.records) for row in rows]
 
     def time_off(self, workspace: str, from_us: int, seller_ids: Iterable[str] | None = None) -> list[TimeOff]:
         """Return absences that end after `from_us`, by seller and start; None = of all sellers."""
         statement = select(time_off).where(time_off.c.workspace == workspace, time_off.c.end_us > from_us)
-        if seller_ids is not None:
-            statement = statement.where(time_off.c.seller_id.in_(list(seller_ids)))
-        rows = self._connection.execute(statement.order_by(time_off.c.seller_id, time_off.c.start_us, time_off.c.time_off_id))
+        statement = statement.order_by(time_off.c.seller_id, time_off.c.start_us, time_off.c.time_off_id)
+        rows = self._of_sellers(statement, time_off, seller_ids)
         return [TimeOff(row.seller_id, row.time_off_id, row.start_us, row.end_us, row.note) for row in rows]
 
     def add_time_off(self, workspace: str, rows: Sequence[TimeOff]) -> None:

@@ -277,6 +277,7 @@ notices = Table(
     _number("time_us"),
     Column("body", Text, nullable=True),
     _instant("acknowledged_us"),
+    Index(None, "workspace", "number"),
 )
 
 schedules = Table("schedules", metadata, _key("workspace"), _key("schedule_id"), _instant("next_us"), _instant("last_us"))

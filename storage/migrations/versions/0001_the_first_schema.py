@@ -3,6 +3,8 @@
 Revision: 0001, after .
 """
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -120,6 +122,8 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), server_default=sa.text("('')"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_meta")),
     )
+    # Cursors carry it, so that one of another database is refused.
+    op.bulk_insert(sa.table("meta", sa.column("name"), sa.column("value")), [{"name": "database_id", "value": uuid.uuid4().hex}])
     op.create_table(
         "notices",
         sa.Column("workspace", sa.Text(), nullable=False),
@@ -131,6 +135,9 @@ def upgrade() -> None:
         sa.Column("acknowledged_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("workspace", "seller_id", "number", name=op.f("pk_notices")),
     )
+    with op.batch_alter_table("notices", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_notices_workspace_number"), ["workspace", "number"], unique=False)
+
     op.create_table(
         "pending",
         sa.Column("workspace", sa.Text(), nullable=False),

@@ -1,0 +1,225 @@
+"""Loads always equal a recount, and no binding claim takes a seller above a maximum, in whatever order things happen."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reallot.storage import Database, WriteTransaction
+from reallot.storage.entities import Claim, Limits, Load, Outcome, Owner, OwnerKind, Record, Transition
+from support.rows import a_claim, a_record, all_records, change, commit, create, loads, recount, remove, stored
+
+ANN, BEN = Owner(OwnerKind.SELLER, "ann"), Owner(OwnerKind.SELLER, "ben")
+COMMITTED, LOST = Outcome.COMMITTED, Outcome.CAPACITY_LOST
+
+
+def give(db: Database, ws: str, claim: Claim | None, **owners: Owner | None) -> list[Outcome]:
+    """Give records to owners in one call, each under the same claim."""
+    before = [stored(db, ws, name) for name in owners]
+    return commit(db, ws, *(Transition(b, replace(b, owner=owners[b.record_id]), claim=claim) for b in before))
+
+
+def test_a_record_weighs_on_its_seller_by_type_and_segment(db: Database, ws: str) -> None:
+    create(db, ws, a_record("a", seller="ann", effort=3, segment_id="x"), a_record("b", seller="ann", effort=2, segment_id="x"))
+    assert loads(db, ws) == [Load("ann", "lead", "x", 5, 2)]
+
+
+@pytest.mark.parametrize("nobody", [a_record(), a_record(seller="ann", active=False), a_record(owner=Owner(OwnerKind.TEAM, "ann"))])
+def test_what_no_seller_works_weighs_nothing(db: Database, ws: str, nobody: Record) -> None:
+    create(db, ws, nobody)
+    assert loads(db, ws) == []
+
+
+def test_the_weight_follows_the_record(db: Database, ws: str) -> None:
+    create(db, ws, a_record(seller="ann", effort=3))
+    change(db, ws, segment_id="x", effort=2, owner=BEN)
+    assert loads(db, ws) == [Load("ben", "lead", "x", 2, 1)]
+
+
+@pytest.mark.parametrize("end", ["close", "delete", "release"])
+def test_what_ends_weighs_no_more(db: Database, ws: str, end: str) -> None:
+    create(db, ws, a_record(seller="ann"))
+    {
+        "close": lambda: change(db, ws, active=False),
+        "delete": lambda: remove(db, ws),
+        "release": lambda: change(db, ws, owner=None),
+    }[end]()
+    assert loads(db, ws) == []
+
+
+def test_a_claim_holds_up_to_the_maximum_in_the_order_given(db: Database, ws: str) -> None:
+    create(db, ws, *(a_record(name) for name in "abc"))
+    assert give(db, ws, a_claim(2), a=ANN, b=ANN, c=ANN) == [COMMITTED, COMMITTED, LOST]
+
+
+def test_what_does_not_fit_leaves_room_for_what_does(db: Database, ws: str) -> None:
+    create(db, ws, a_record("big", effort=3), a_record("small"))
+    assert give(db, ws, a_claim(2), big=ANN, small=ANN) == [LOST, COMMITTED]
+
+
+def test_a_lost_claim_leaves_the_record_untouched(db: Database, ws: str) -> None:
+    create(db, ws, a_record())
+    before = stored(db, ws)
+    assert give(db, ws, a_claim(0), r1=ANN) == [LOST]
+    assert (stored(db, ws), loads(db, ws)) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("claim", "fits"),
+    [
+        (a_claim(2), False),
+        (a_claim(3), True),
+        (a_claim(2, counted=["deal"]), True),
+        (a_claim(by_record_type={"lead": 2}), False),
+        (a_claim(by_record_type={"lead": 3, "deal": 0}), True),
+        (a_claim(by_segment={"x": 1}), False),
+        (a_claim(by_segment={"x": 2, "y": 0}), True),
+    ],
+)
+def test_a_claim_is_held_to_each_maximum(db: Database, ws: str, claim: Claim, fits: bool) -> None:
+    create(db, ws, a_record("old", seller="ann", segment_id="x"), a_record("other", seller="ann", segment_id="y"))
+    create(db, ws, a_record("new", segment_id="x"))
+    assert give(db, ws, claim, new=ANN) == [COMMITTED if fits else LOST]
+
+
+def test_without_a_claim_a_seller_may_be_over(db: Database, ws: str) -> None:
+    create(db, ws, a_record("a", seller="ann"), a_record("b"), a_record("c"))
+    assert give(db, ws, None, b=ANN) == [COMMITTED]
+    assert give(db, ws, a_claim(1), c=ANN) == [LOST]
+    assert loads(db, ws) == [Load("ann", "lead", "", 2, 2)]
+
+
+def test_a_later_release_in_the_call_makes_room(db: Database, ws: str) -> None:
+    create(db, ws, a_record("new"), a_record("old", seller="ann"))
+    assert give(db, ws, a_claim(1), new=ANN, old=None) == [COMMITTED, COMMITTED]
+
+
+@pytest.mark.parametrize("sellers", [2, 3, 7])
+def test_full_owners_swap_their_records_round(db: Database, ws: str, sellers: int) -> None:
+    create(db, ws, *(a_record(f"r{n}", seller=f"s{n}") for n in range(sellers)))
+    round_robin = {f"r{n}": Owner(OwnerKind.SELLER, f"s{(n + 1) % sellers}") for n in range(sellers)}
+    assert give(db, ws, a_claim(1), **round_robin) == [COMMITTED] * sellers
+
+
+def test_a_swap_that_a_third_hinders_is_lost_with_it(db: Database, ws: str) -> None:
+    create(db, ws, a_record("a", seller="ann"), a_record("b", seller="ben"), a_record("c"))
+    outcomes = give(db, ws, a_claim(1), a=BEN, b=ANN, c=ANN)
+    assert (outcomes, loads(db, ws)) == ([COMMITTED, COMMITTED, LOST], recount(all_records(db, ws)))
+
+
+def test_the_last_places_go_to_as_many_as_there_are(db: Database, ws: str) -> None:
+    create(db, ws, *(a_record(f"r{n}") for n in range(40)))
+    outcomes: list[Outcome] = []
+
+    def take(part: int) -> None:
+        for n in range(part, 40, 4):
+            outcomes.extend(give(db, ws, a_claim(25), **{f"r{n}": ANN}))
+
+    threads = [threading.Thread(target=take, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count(COMMITTED) == 25
+    assert loads(db, ws) == [Load("ann", "lead", "", 25, 25)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens to one record: the state that it comes into, None = it is deleted."""
+
+    name: str
+    state: Record | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Steps of one call; a binding one claims under `MAXIMA`."""
+
+    steps: tuple[Step, ...]
+    binding: bool
+
+
+MAXIMA = Limits(3, {"lead": 2}, {"x": 2}, frozenset({"lead", "deal"}))
+names = st.sampled_from([f"r{n}" for n in range(7)])
+states = st.builds(
+    a_record,
+    seller=st.sampled_from(["", "ann", "ben", "cem"]),
+    record_type=st.sampled_from(["lead", "deal", "other"]),
+    segment_id=st.sampled_from(["", "x"]),
+    effort=st.integers(0, 2),
+    active=st.sampled_from([True, True, True, False]),
+)
+steps = st.lists(st.builds(Step, names, states | st.none()), min_size=1, max_size=7, unique_by=lambda s: s.name).map(tuple)
+histories = st.lists(st.builds(Batch, steps, st.booleans()), min_size=1, max_size=6)
+
+
+def within_maxima(seller: str, records: Sequence[Record]) -> bool:
+    """Tell from the records alone whether a seller is within `MAXIMA` (the oracle)."""
+    mine = [r for r in records if r.active and r.owner == Owner(OwnerKind.SELLER, seller)]
+    total = sum(r.effort for r in mine if r.record_type in MAXIMA.counted_types)
+    by_type = all(sum(r.effort for r in mine if r.record_type == t) <= n for t, n in MAXIMA.by_record_type.items())
+    by_segment = all(sum(r.effort for r in mine if r.segment_id == s) <= n for s, n in MAXIMA.by_segment.items())
+    return total <= (MAXIMA.total or 0) and by_type and by_segment
+
+
+def carry_out(batch: Batch, ws: str) -> Callable[[WriteTransaction], tuple[list[Transition], list[Outcome]]]:
+    """Return the unit of work of a batch: what it asked for and what became of it."""
+
+    def work(tx: WriteTransaction) -> tuple[list[Transition], list[Outcome]]:
+        found = tx.records.get(ws, [step.name for step in batch.steps])
+        claim = Claim(MAXIMA) if batch.binding else None
+        asked = [
+            Transition(found.get(step.name), replace(step.state, record_id=step.name) if step.state else None, claim=claim)
+            for step in batch.steps
+            if step.name in found or step.state
+        ]
+        return asked, tx.commit_records(ws, asked)
+
+    return work
+
+
+def after_these(before: Sequence[Record], transitions: Sequence[Transition]) -> list[Record]:
+    """Return the records as they are once `transitions` are carried out (the oracle)."""
+    state = {record.record_id: record for record in before}
+    for t in transitions:
+        if t.before is not None:
+            del state[t.before.record_id]
+        if t.after is not None:
+            state[t.after.record_id] = t.after
+    return list(state.values())
+
+
+def sellers_taking(transitions: Sequence[Transition]) -> set[str]:
+    return {t.after.owner.id for t in transitions if t.after and t.after.active and t.after.owner}
+
+
+def check_claims(before: Sequence[Record], asked: Sequence[Transition], outcomes: Sequence[Outcome]) -> None:
+    """Hold the outcome of binding transitions to its three promises."""
+    kept = [t for t, outcome in zip(asked, outcomes, strict=True) if outcome is COMMITTED]
+    lost = [t for t, outcome in zip(asked, outcomes, strict=True) if outcome is LOST]
+    after = after_these(before, kept)
+    assert all(within_maxima(seller, after) for seller in sellers_taking(kept)), "a claim went above a maximum"
+    whole = after_these(before, asked)
+    assert lost == [] or not all(within_maxima(seller, whole) for seller in sellers_taking(asked)), "all would have fitted"
+    for t in lost:
+        further = after_these(after, [t])
+        assert not all(within_maxima(seller, further) for seller in sellers_taking([t])), "one more would have fitted"
+
+
+@settings(deadline=None, max_examples=100)
+@given(histories)
+def test_loads_equal_a_recount_and_claims_their_maxima(db: Database, fresh_ws: Callable[[], str], history: list[Batch]) -> None:
+    ws = fresh_ws()
+    for batch in history:
+        before = all_records(db, ws)
+        asked, outcomes = db.write(carry_out(batch, ws))
+        after = all_records(db, ws)
+        assert loads(db, ws) == recount(after)
+        if batch.binding:
+            check_claims(before, asked, outcomes)
+        else:
+            assert outcomes == [COMMITTED] * len(asked)
