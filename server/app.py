@@ -1,6 +1,7 @@
 """The composition root: builds every part of a server from its settings, starts and stops them."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,8 @@ from reallot.server.settings import Settings, manual_start_us
 from reallot.server.streams import Hub
 from reallot.server.workers import Worker
 from reallot.storage import Database, Signal
+from reallot.storage.leases import SoleServer
+from reallot.storage.replica import Replica
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
 from reallot.v1 import (
     assignment_service_pb2,
@@ -76,6 +79,7 @@ class Application:
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -108,7 +112,9 @@ class Application:
     async def _start(self) -> None:
         db = Database(self.settings.database_url, clock_us=self.clock.now_us)
         self._stack.callback(db.close)
-        self.runtime = Runtime(db, self.clock, self.settings)
+        loop = asyncio.get_running_loop()
+        leases = self._join(db, loop) if db.is_shared else SoleServer()
+        self.runtime = Runtime(db, self.clock, self.settings, leases=leases)
         workers = [Worker(self.settings.database_url) for _ in range(2)]
         for worker in workers:
             self._stack.callback(worker.close)
@@ -117,14 +123,24 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules = ScheduleLoop(self.runtime)
-        loop = asyncio.get_running_loop()
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        for part in (self._intake, self._runs, self._schedules):
+        self._parts = (self._intake, self._runs, self._schedules)
+        for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
         await self._serve(board)
+
+    def _join(self, db: Database, loop: asyncio.AbstractEventLoop) -> Replica:
+        replica = Replica(db, f"{self.settings.host}:{self.settings.port}", lambda: _on_loop(loop, self._wake_all))
+        self._stack.callback(replica.close)
+        return replica
+
+    def _wake_all(self) -> None:
+        """Have everybody look for work: leases have changed hands."""
+        for part in self._parts:
+            part.wake.set()
 
     def _hear(self, signals: frozenset[Signal]) -> None:
         topics = {signal.topic for signal in signals}
@@ -133,6 +149,7 @@ class Application:
             self._intake.wake.set()
         if topics & {"runs", "config"}:
             self._runs.wake.set()
+            self._runs.look_for_cancel()
         if "config" in topics:
             self._schedules.wake.set()
 
@@ -162,7 +179,7 @@ class Application:
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(RecordService(runtime), server)
         seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
-        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, self._runs, board), server)
+        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
         insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime), server)
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
@@ -190,10 +207,10 @@ class Application:
         return await self.runtime.read(read) or self._intake.busy or self._runs.busy or self._schedules.busy
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, hear: Any, signals: frozenset[Signal]) -> None:
-    """Hand signals of the writer thread to the loop; a loop that has closed needs none."""
+def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: Any) -> None:
+    """Hand word from a thread of storage to the loop; a loop that has closed needs none."""
     if not loop.is_closed():
-        loop.call_soon_threadsafe(hear, signals)
+        loop.call_soon_threadsafe(hear, *told)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

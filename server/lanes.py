@@ -25,7 +25,8 @@ from reallot.server.workers import WorkerFailed, WorkerKilled
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Pending, Run
-from reallot.storage.errors import StorageUnavailable
+from reallot.storage.errors import LeaseLost, StorageUnavailable
+from reallot.storage.leases import Lease
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
@@ -85,8 +86,12 @@ class Lane(ABC):
         got_on = False
         for workspace in await self._runtime.read(self._workspaces):
             try:
-                config = await self._runtime.config(workspace)
-                got_on |= not config.settings.paused and await self._step(config)
+                lease = self._runtime.leases.of(workspace)
+                if lease is not None:
+                    config = await self._runtime.config(workspace)
+                    got_on |= not config.settings.paused and await self._step(config, lease)
+            except LeaseLost:
+                log.warning("another server took over", lane=type(self).__name__, workspace=workspace)
             except Exception:
                 log.exception("lane failed", lane=type(self).__name__, workspace=workspace)
         return got_on
@@ -96,8 +101,12 @@ class Lane(ABC):
         """Return the workspaces in which something may wait."""
 
     @abstractmethod
-    async def _step(self, config: WorkspaceConfig) -> bool:
-        """Do one piece of work; return whether there was any and it got on."""
+    async def _step(self, config: WorkspaceConfig, lease: Lease) -> bool:
+        """Do one piece of work under a lease; return whether there was any and it got on.
+
+        Raises:
+            LeaseLost: another server took over; nothing was written that is not whole.
+        """
 
 
 class IntakeLane(Lane):
@@ -106,26 +115,26 @@ class IntakeLane(Lane):
     def _workspaces(self, tx: ReadTransaction) -> list[str]:
         return tx.pending.workspaces()
 
-    async def _step(self, config: WorkspaceConfig) -> bool:
+    async def _step(self, config: WorkspaceConfig, lease: Lease) -> bool:
         most = self._runtime.settings.batch_records
         marks = await self._runtime.read(lambda tx: tx.pending.oldest(config.workspace, most))
-        return await self._batch(config, marks) if marks else False
+        return await self._batch(config, lease, marks) if marks else False
 
-    async def _batch(self, config: WorkspaceConfig, marks: list[Pending]) -> bool:
+    async def _batch(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         """Carry out a batch; at a fault, look for the record that is to blame by halving."""
         try:
-            return await self._carry_out(config, marks)
-        except StorageUnavailable:
+            return await self._carry_out(config, lease, marks)
+        except (StorageUnavailable, LeaseLost):
             raise
         except Exception as error:
             if len(marks) == 1:
-                await self._set_aside(config, marks[0], error)
+                await self._set_aside(config, lease, marks[0], error)
                 return True
             middle = len(marks) // 2
-            first = await self._batch(config, marks[:middle])
-            return await self._batch(config, marks[middle:]) or first
+            first = await self._batch(config, lease, marks[:middle])
+            return await self._batch(config, lease, marks[middle:]) or first
 
-    async def _carry_out(self, config: WorkspaceConfig, marks: list[Pending]) -> bool:
+    async def _carry_out(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()
         task = Task(config.workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
         plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
@@ -133,7 +142,7 @@ class IntakeLane(Lane):
         planned = set(plan.record_id)
         # What is not in the plan is not active any more, or of a type that is gone.
         gone = [(mark.record_id, mark.generation) for mark in marks if mark.record_id not in planned]
-        commitment = Commitment(self._runtime, config, plan, run_id)
+        commitment = Commitment(self._runtime, config, lease, plan, run_id)
 
         def finish(tx: WriteTransaction) -> None:
             tx.pending.clear(config.workspace, gone)
@@ -143,11 +152,13 @@ class IntakeLane(Lane):
         # Without progress it waits for the next wake: trying the same again at once would end the same.
         return bool(gone) or not done or commitment.counts["lost"] < len(plan)
 
-    async def _set_aside(self, config: WorkspaceConfig, mark: Pending, error: Exception) -> None:
+    async def _set_aside(self, config: WorkspaceConfig, lease: Lease, mark: Pending, error: Exception) -> None:
         incident = secrets.token_hex(6)
         trace = getattr(error, "trace", "")
         log.error("record failed", record=mark.record_id, incident=incident, trace=trace, exc_info=error)
-        await self._runtime.write(lambda tx: rescue(tx, self._runtime.configs.of(tx, config.workspace), mark, incident))
+        await self._runtime.write(
+            config.workspace, lambda tx: rescue(tx, self._runtime.configs.of(tx, config.workspace), mark, incident), lease
+        )
 
 
 class RunLane(Lane):
@@ -157,31 +168,46 @@ class RunLane(Lane):
         super().__init__(runtime, worker)
         self._board = board
         self._planning: tuple[str, str, asyncio.Task[Plan]] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._look_again = False
         self._deaths: Counter[str] = Counter()
 
-    def cancel(self, workspace: str, run_id: str) -> None:
-        """Stop planning a run that has been asked to stop, if it is at work."""
-        if self._planning is not None and self._planning[:2] == (workspace, run_id):
-            self._planning[2].cancel()
+    def look_for_cancel(self) -> None:
+        """Stop planning the run that is at work, if it has been asked to stop, here or on another server."""
+        self._look_again = self._planning is not None
+        if self._planning is not None and self._looking is None:
+            self._looking = asyncio.create_task(self._look(*self._planning))
+
+    async def _look(self, workspace: str, run_id: str, planning: asyncio.Task[Plan]) -> None:
+        try:
+            while self._look_again:
+                self._look_again = False
+                if await self._runtime.read(lambda tx: tx.runs.get(workspace, run_id).cancel_requested):
+                    planning.cancel()
+        except StorageUnavailable as error:
+            # Every chunk asks again before it is committed.
+            log.warning("whether a run is to stop could not be read", run=run_id, exc_info=error)
+        finally:
+            self._looking = None
 
     def _workspaces(self, tx: ReadTransaction) -> list[str]:
         return tx.config.workspaces()
 
-    async def _step(self, config: WorkspaceConfig) -> bool:
+    async def _step(self, config: WorkspaceConfig, lease: Lease) -> bool:
         if not await self._runtime.read(lambda tx: tx.runs.unfinished(config.workspace) or tx.reruns.waiting(config.workspace)):
             return False
-        run = await self._runtime.write(lambda tx: self._begin(tx, config))
+        run = await self._runtime.write(config.workspace, lambda tx: self._begin(tx, config), lease)
         if run is None:
             return True
         try:
-            await self._execute(config, run)
-        except StorageUnavailable:
+            await self._execute(config, lease, run)
+        except (StorageUnavailable, LeaseLost):
             raise
         except Exception as error:
             incident = secrets.token_hex(6)
             log.error("run failed", run=run.run_id, incident=incident, trace=getattr(error, "trace", ""), exc_info=error)
             told = str(error) if isinstance(error, WorkerFailed) else f"the server failed; its log has the cause under incident {incident}"
-            await self._end(config, run, "FAILED", told)
+            await self._end(config, lease, run, "FAILED", told)
         finally:
             self._board.tell(run.run_id, None)
         return True
@@ -214,7 +240,7 @@ class RunLane(Lane):
                 return
             await asyncio.sleep(INTAKE_POLL_S)
 
-    async def _execute(self, config: WorkspaceConfig, run: Run) -> None:
+    async def _execute(self, config: WorkspaceConfig, lease: Lease, run: Run) -> None:
         await self._let_intake_pass(config.workspace)
         try:
             plan = await self._plan(config, run)
@@ -225,9 +251,9 @@ class RunLane(Lane):
             # The run stays RUNNING and is taken up again.
             return
         if plan is None:
-            await self._end(config, run, "CANCELLED")
+            await self._end(config, lease, run, "CANCELLED")
         else:
-            await self._commit(config, run, plan)
+            await self._commit(config, lease, run, plan)
 
     async def _plan(self, config: WorkspaceConfig, run: Run) -> Plan | None:
         """Return the plan of a run; None if it was asked to stop."""
@@ -258,9 +284,9 @@ class RunLane(Lane):
             self._planning = None
             planning.cancel()
 
-    async def _commit(self, config: WorkspaceConfig, run: Run, plan: Plan) -> None:
+    async def _commit(self, config: WorkspaceConfig, lease: Lease, run: Run, plan: Plan) -> None:
         total, workspace, before = len(plan), config.workspace, Counter(run.counts)
-        commitment = Commitment(self._runtime, config, plan, run.run_id)
+        commitment = Commitment(self._runtime, config, lease, plan, run.run_id)
         loop = asyncio.get_running_loop()
 
         def may_go_on(tx: WriteTransaction) -> bool:
@@ -277,14 +303,14 @@ class RunLane(Lane):
 
         await commitment.carry_out(finish, may_go_on, told)
 
-    async def _end(self, config: WorkspaceConfig, run: Run, state: str, failure: str = "") -> None:
+    async def _end(self, config: WorkspaceConfig, lease: Lease, run: Run, state: str, failure: str = "") -> None:
         def end(tx: WriteTransaction) -> None:
             counts = tx.runs.get(config.workspace, run.run_id).counts
             done = replace(run, state=state, failure=failure, stage="done", end_us=tx.now_us, counts=counts)
             tx.runs.update(config.workspace, done)
             tx.signal(config.workspace, "runs")
 
-        await self._runtime.write(end)
+        await self._runtime.write(config.workspace, end, lease)
 
 
 class Commitment:
@@ -296,9 +322,10 @@ class Commitment:
         stopped: It was asked to stop before the last chunk.
     """
 
-    def __init__(self, runtime: Runtime, config: WorkspaceConfig, plan: Plan, run_id: str) -> None:
+    def __init__(self, runtime: Runtime, config: WorkspaceConfig, lease: Lease, plan: Plan, run_id: str) -> None:
         self._runtime = runtime
         self._config = config
+        self._lease = lease
         self._plan = plan
         self._committer = Committer(config.workspace, config, plan, run_id, Digests.of(plan, config.digest_above))
         self.counts: Counter[str] = Counter()
@@ -322,7 +349,7 @@ class Commitment:
             Whether it came to its end. If not, what is left is to be planned again.
         """
         for rows in self._committer.chunks():
-            if not await self._runtime.write(partial(self._chunk, rows, finish, may_go_on, told)):
+            if not await self._runtime.write(self._config.workspace, partial(self._chunk, rows, finish, may_go_on, told), self._lease):
                 return False
             if self.stopped:
                 break

@@ -9,6 +9,7 @@ from reallot.server.clock import Clock
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, WriteTransaction
+from reallot.storage.leases import Lease, Leases, SoleServer
 
 T = TypeVar("T")
 
@@ -38,14 +39,19 @@ class Runtime:
     clock: Clock
     settings: Settings
     configs: ConfigCache = field(default_factory=ConfigCache)
+    leases: Leases = field(default_factory=SoleServer)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""
         return await asyncio.wrap_future(self.db.submit_read(function))
 
-    async def write(self, function: Callable[[WriteTransaction], T]) -> T:
-        """Run a function as one unit of work; it is durable when this returns."""
-        return await asyncio.wrap_future(self.db.submit_write(function))
+    async def write(self, workspace: str, function: Callable[[WriteTransaction], T], lease: Lease | None = None) -> T:
+        """Run a function as one unit of work on a workspace; it is durable when this returns.
+
+        Raises:
+            LeaseLost: another server holds the lease by now.
+        """
+        return await asyncio.wrap_future(self.db.submit_write(workspace, function, lease))
 
     async def config(self, workspace: str) -> WorkspaceConfig:
         """Return a workspace's configuration as it is now."""

@@ -23,6 +23,7 @@ LATE_US = 60 * MICROSECONDS
 """A firing that is noticed later than this counts as missed."""
 DEFAULT_MISSED_WITHIN_US = 7 * 86_400 * MICROSECONDS
 LONGEST_WAIT_S = 3_600.0
+AFTER_FAULT_US = 5 * MICROSECONDS
 
 
 def recurrence_of(schedule: config_pb2.Schedule) -> Recurrence:
@@ -89,7 +90,7 @@ class ScheduleLoop:
                 due_us = await self._fire_due()
             except Exception:
                 log.exception("schedules failed")
-                due_us = self._runtime.clock.now_us() + 5 * MICROSECONDS
+                due_us = self._runtime.clock.now_us() + AFTER_FAULT_US
             await self._rest(due_us)
 
     async def _rest(self, due_us: int | None) -> None:
@@ -109,18 +110,36 @@ class ScheduleLoop:
 
     async def _fire_due(self) -> int | None:
         """Fire everything that is due, but in paused workspaces, which wake this loop when they go on; return when the next is."""
+        again_us: int | None = None
+        failed: set[tuple[str, str]] = set()
         fired = True
         while fired:
             fired = False
             for workspace, state in await self._runtime.read(lambda tx: tx.schedules.next_due()):
                 now_us = self._runtime.clock.now_us()
                 if state.next_us is None or state.next_us > now_us:
-                    return state.next_us
-                config = await self._runtime.config(workspace)
-                if not config.settings.paused:
-                    await self._runtime.write(partial(fire, config=config, schedule_id=state.schedule_id, now_us=now_us))
-                    fired = True
-        return None
+                    return min(filter(None, (state.next_us, again_us)), default=None)
+                if (workspace, state.schedule_id) in failed:
+                    continue
+                try:
+                    fired |= await self._fire(workspace, state.schedule_id, now_us)
+                except Exception:
+                    # One that cannot be fired must not keep the others waiting.
+                    log.exception("a schedule cannot be fired", workspace=workspace, schedule=state.schedule_id)
+                    failed.add((workspace, state.schedule_id))
+                    again_us = now_us + AFTER_FAULT_US
+        return again_us
+
+    async def _fire(self, workspace: str, schedule_id: str, now_us: int) -> bool:
+        """Fire one schedule, if this server works its workspace and that is not paused; return whether it did."""
+        lease = self._runtime.leases.of(workspace)
+        if lease is None:
+            return False
+        config = await self._runtime.config(workspace)
+        if config.settings.paused:
+            return False
+        await self._runtime.write(workspace, partial(fire, config=config, schedule_id=schedule_id, now_us=now_us), lease)
+        return True
 
 
 def fire(tx: WriteTransaction, config: WorkspaceConfig, schedule_id: str, now_us: int) -> None:

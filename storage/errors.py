@@ -6,6 +6,7 @@ StorageError
 ├── VersionConflict      a row changed since it was read
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
+├── LeaseLost            another server works the workspace by now
 └── StorageUnavailable   the database cannot be reached or written
 """
 
@@ -37,6 +38,14 @@ class SchemaMismatch(StorageError):
 
 class DatabaseLocked(StorageError):
     """Another server process has the database file."""
+
+
+class LeaseLost(StorageError):
+    """Another server works the workspace by now; nothing was written."""
+
+    def __init__(self, workspace: str) -> None:
+        super().__init__(f"another server works the workspace {workspace!r}")
+        self.workspace = workspace
 
 
 class StorageUnavailable(StorageError):

@@ -17,10 +17,13 @@ from reallot.storage.tables import events, notices, workspaces
 
 def draw(connection: Connection, workspace: str, counter: str, count: int) -> int:
     """Advance a counter of the workspace by `count` and return the first of the numbers drawn, from 1."""
-    upsert(connection, workspaces, [{"workspace": workspace}])
     column = workspaces.c[counter]
     statement = update(workspaces).where(workspaces.c.workspace == workspace).values({counter: column + count}).returning(column)
-    return int(connection.execute(statement).scalar_one()) - count + 1
+    last = connection.execute(statement).scalar()
+    if last is None:
+        upsert(connection, workspaces, [{"workspace": workspace}])
+        last = connection.execute(statement).scalar_one()
+    return int(last) - count + 1
 
 
 def current(connection: Connection, workspace: str, counter: str) -> int:

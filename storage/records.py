@@ -163,7 +163,6 @@ class RecordRepository:
         """
         self._check_versions(workspace, transitions)
         owners = {o.id for t in transitions for r in (t.before, t.after) if r and (o := r.owner) and o.kind is OwnerKind.SELLER}
-        self._sellers.lock(workspace, owners)
         account = capacity.open_account(self._connection, workspace, owners)
         outcomes = capacity.settle(account, transitions)
         capacity.store(self._connection, workspace, account)

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 from reallot.storage import lock_file
-from reallot.storage.dialect import is_sqlite, sqlite_path
+from reallot.storage.dialect import is_sqlite, normal_url, sqlite_path
 from reallot.storage.errors import SchemaMismatch, StorageUnavailable
 
 
@@ -21,7 +21,7 @@ def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     # The option goes through interpolation, where a percent sign must be doubled.
-    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", normal_url(url).replace("%", "%%"))
     return config
 
 
@@ -41,7 +41,7 @@ def revision_of(url: str) -> str | None:
     """
     if is_sqlite(url) and not Path(sqlite_path(url)).exists():
         return None
-    engine = create_engine(url)
+    engine = create_engine(normal_url(url))
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()

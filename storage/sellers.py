@@ -57,13 +57,6 @@ class SellerRepository:
         statement = select(sellers).where(sellers.c.workspace == workspace, sellers.c.seller_id > after_id)
         return [_to_seller(row) for row in self._connection.execute(statement.order_by(sellers.c.seller_id).limit(limit))]
 
-    def lock(self, workspace: str, seller_ids: Iterable[str]) -> None:
-        """Hold the rows of sellers, in order of their ids, until the transaction ends (SQLite holds the whole database)."""
-        if self._connection.dialect.name != "sqlite":
-            for part in chunks(sorted(set(seller_ids))):
-                statement = select(sellers.c.seller_id).where(sellers.c.workspace == workspace, sellers.c.seller_id.in_(part))
-                self._connection.execute(statement.order_by(sellers.c.seller_id).with_for_update()).all()
-
     def upsert(self, workspace: str, rows: Sequence[Seller]) -> None:
         """Store sellers as given."""
         upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])

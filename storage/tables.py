@@ -3,7 +3,9 @@
 JSON documents are kept as text, written with sorted keys, so that equal documents are equal texts on every engine.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, UniqueConstraint, text
+
+from reallot.storage.types import AutoId, Characters
 
 metadata = MetaData(
     naming_convention={
@@ -15,11 +17,11 @@ metadata = MetaData(
 
 
 def _key(name: str) -> Column[str]:
-    return Column(name, Text, primary_key=True)
+    return Column(name, Characters, primary_key=True)
 
 
 def _text(name: str, default: str = "") -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=text(f"'{default}'"))
+    return Column(name, Characters, nullable=False, server_default=text(f"'{default}'"))
 
 
 def _number(name: str, default: int = 0) -> Column[int]:
@@ -33,9 +35,6 @@ def _instant(name: str) -> Column[int]:
 def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
 
-
-# SQLite numbers rows by itself only in a column that is exactly INTEGER.
-_AutoId = BigInteger().with_variant(Integer, "sqlite")
 
 meta = Table("meta", metadata, _key("name"), _text("value"))
 
@@ -64,7 +63,7 @@ config = Table(
 config_changes = Table(
     "config_changes",
     metadata,
-    Column("change_id", _AutoId, primary_key=True, autoincrement=True),
+    Column("change_id", AutoId, primary_key=True, autoincrement=True),
     _text("workspace"),
     _text("kind"),
     _text("id"),
@@ -213,7 +212,7 @@ runs = Table(
     _text("stage"),
     _text("cause", "null"),
     _text("selection", "null"),
-    Column("schedule_id", Text, nullable=True),
+    Column("schedule_id", Characters, nullable=True),
     _instant("firing_us"),
     _number("limit"),
     _number("seed"),
@@ -234,7 +233,7 @@ runs = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("decision_id", _AutoId, primary_key=True, autoincrement=True),
+    Column("decision_id", AutoId, primary_key=True, autoincrement=True),
     _text("workspace"),
     _text("record_id"),
     _number("time_us"),
@@ -275,7 +274,7 @@ notices = Table(
     Column("number", BigInteger, primary_key=True),
     _text("kind"),
     _number("time_us"),
-    Column("body", Text, nullable=True),
+    Column("body", Characters, nullable=True),
     _instant("acknowledged_us"),
     Index(None, "workspace", "number"),
 )
@@ -293,3 +292,9 @@ requests = Table(
     _number("time_us"),
     Index(None, "time_us"),
 )
+
+replicas = Table("replicas", metadata, _key("replica_id"), _text("address"), _number("renewed_us"))
+"""Servers on a shared database; `renewed_us` is the database's own time, so that servers' clocks do not matter."""
+
+leases = Table("leases", metadata, _key("workspace"), _text("holder"), _number("fence"))
+"""Which server works a workspace's road and schedules, "" = none; `fence` grows with every change of hands."""

@@ -18,16 +18,18 @@ class ServerDidNotStart(RuntimeError):
 
 
 @contextmanager
-def server_process(start: datetime) -> Iterator[str]:
+def server_process(start: datetime, database_url: str = "") -> Iterator[str]:
     """Run a real server whose clock begins at `start`; give its address, and stop it in the end.
+
+    Without a URL it has a fresh SQLite file, which is removed in the end.
 
     Raises:
         ServerDidNotStart: it did not come up.
     """
     with tempfile.TemporaryDirectory(prefix="reallot-demo-") as folder:
-        database = Path(folder) / "demo.sqlite"
+        url = database_url or f"sqlite:///{Path(folder) / 'demo.sqlite'}"
         command = [sys.executable, "-c", "from reallot.clients.cli import main; main()", "serve"]
-        command += ["--port", "0", "--database-url", f"sqlite:///{database}", "--log-level", "error"]
+        command += ["--port", "0", "--database-url", url, "--log-level", "error"]
         command += ["--clock", f"manual:{start:%Y-%m-%dT%H:%M:%SZ}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:

@@ -13,7 +13,7 @@ from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
 from reallot.server.explanation import candidates_of
 from reallot.server.idempotency import once
-from reallot.server.lanes import ENDED, RunLane, new_run_id, selection_text
+from reallot.server.lanes import ENDED, new_run_id, selection_text
 from reallot.server.progress import ProgressBoard
 from reallot.server.road.change import frees_capacity, give_by_hand
 from reallot.server.road.commit import limits_of
@@ -35,9 +35,8 @@ _SHOWN_KINDS = ("SCHEDULED", "MANUAL", "EVENT", "WHAT_IF")
 class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     """Decides who works what."""
 
-    def __init__(self, runtime: Runtime, lane: RunLane, board: ProgressBoard) -> None:
+    def __init__(self, runtime: Runtime, board: ProgressBoard) -> None:
         self._runtime = runtime
-        self._lane = lane
         self._board = board
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
@@ -69,7 +68,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             tx.signal(workspace, "runs")
             return run_message(run)
 
-        return await self._runtime.write(once(request, workspace, run_pb2.Run, work))
+        return await self._runtime.write(workspace, once(request, workspace, run_pb2.Run, work))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Return one run."""
@@ -120,9 +119,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             tx.signal(workspace, "runs")
             return run_message(tx.runs.get(workspace, run.run_id))
 
-        answer = await self._runtime.write(once(request, workspace, run_pb2.Run, work))
-        self._lane.cancel(workspace, request.run_id)
-        return answer
+        return await self._runtime.write(workspace, once(request, workspace, run_pb2.Run, work))
 
     async def ApplyRun(self, request: pb.ApplyRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Commit a previewed run."""
@@ -151,7 +148,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> pb.AssignRecordsResponse:
             return self._assign(tx, self._runtime.configs.of(tx, workspace), owner, request)
 
-        return await self._runtime.write(once(request, workspace, pb.AssignRecordsResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, pb.AssignRecordsResponse, work))
 
     def _assign(
         self, tx: WriteTransaction, config: WorkspaceConfig, owner: Owner, request: pb.AssignRecordsRequest
@@ -194,7 +191,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
             return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)
 
-        return await self._runtime.write(once(request, workspace, pb.ReleaseRecordsResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, pb.ReleaseRecordsResponse, work))
 
     async def ListEligibleSellers(  # noqa: N802
         self, request: pb.ListEligibleSellersRequest, context: Context

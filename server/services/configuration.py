@@ -97,7 +97,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             ready = prepared if prepared.version == tx.config.version(workspace) else self._prepare(tx, workspace, request)
             return self._apply(tx, request, ready)
 
-        answer = await self._runtime.write(once(request, workspace, config_service_pb2.ApplyResponse, work))
+        answer = await self._runtime.write(workspace, once(request, workspace, config_service_pb2.ApplyResponse, work))
         # What was stored is compiled here, not by the next write.
         await self._runtime.config(workspace)
         return answer
@@ -203,7 +203,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             version = self._store(tx, config, [], [key], request.actor)
             return config_service_pb2.DeleteConfigResponse(config_version=version)
 
-        return await self._runtime.write(once(request, workspace, config_service_pb2.DeleteConfigResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, config_service_pb2.DeleteConfigResponse, work))
 
     async def Export(  # noqa: N802
         self, request: config_service_pb2.ExportRequest, context: Context

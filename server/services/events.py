@@ -148,7 +148,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
             seen = tx.events.acknowledge(workspace, request.seller_id, list(request.numbers), request.up_to, tx.now_us)
             return pb.AcknowledgeResponse(acknowledged=seen, unread_count=tx.events.unread(workspace, request.seller_id))
 
-        return await self._runtime.write(once(request, workspace, pb.AcknowledgeResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, pb.AcknowledgeResponse, work))
 
     async def _known_seller(self, workspace: str, seller_id: str) -> None:
         refuse(check_id("seller_id", seller_id))

@@ -56,7 +56,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             )
             return record_service_pb2.UpsertRecordsResponse(results=results)
 
-        return await self._runtime.write(once(request, workspace, record_service_pb2.UpsertRecordsResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, record_service_pb2.UpsertRecordsResponse, work))
 
     async def ImportRecords(  # noqa: N802
         self, request_iterator: AsyncIterator[record_service_pb2.ImportRecordsRequest], context: Context
@@ -131,7 +131,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
                 request_rerun(tx, config, "CAPACITY_FREED")
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))
 
-        return await self._runtime.write(once(request, workspace, record_service_pb2.DeleteRecordsResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, record_service_pb2.DeleteRecordsResponse, work))
 
     async def ListDecisions(  # noqa: N802
         self, request: record_service_pb2.ListDecisionsRequest, context: Context

@@ -80,7 +80,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         def work(tx: WriteTransaction) -> seller_service_pb2.UpsertSellersResponse:
             return self._upsert(tx, self._runtime.configs.of(tx, workspace), request)
 
-        return await self._runtime.write(once(request, workspace, seller_service_pb2.UpsertSellersResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.UpsertSellersResponse, work))
 
     def _upsert(
         self, tx: WriteTransaction, config: WorkspaceConfig, request: seller_service_pb2.UpsertSellersRequest
@@ -188,7 +188,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                     raise failed_precondition("SELLER_OWNS_RECORDS", text, seller=seller_id, records=str(owned))
             return seller_service_pb2.DeleteSellersResponse(deleted=tx.sellers.delete(workspace, list(request.seller_ids)))
 
-        return await self._runtime.write(once(request, workspace, seller_service_pb2.DeleteSellersResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.DeleteSellersResponse, work))
 
     async def SetCalendar(  # noqa: N802
         self, request: seller_service_pb2.SetCalendarRequest, context: Context
@@ -208,7 +208,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 tx.signal(workspace, "sellers")
             return seller_service_pb2.SetCalendarResponse()
 
-        return await self._runtime.write(once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
 
     @staticmethod
     def _calendar_faults(request: seller_service_pb2.SetCalendarRequest) -> list[Violation]:
@@ -231,7 +231,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
             return seller_service_pb2.AddTimeOffResponse()
 
-        return await self._runtime.write(once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
 
     async def RemoveTimeOff(  # noqa: N802
         self, request: seller_service_pb2.RemoveTimeOffRequest, context: Context
@@ -247,7 +247,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
-        return await self._runtime.write(once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
 
     async def GetAvailability(  # noqa: N802
         self, request: seller_service_pb2.GetAvailabilityRequest, context: Context

@@ -65,7 +65,7 @@ class SequenceService(sequence_service_pb2_grpc.SequenceServiceServicer):
             change = EnrollmentChange(end_reason="COMPLETED") if last else EnrollmentChange(move_to_step=record.step + 1)
             return _store(tx, config, record, record, change, "STEP")
 
-        return await self._runtime.write(once(request, workspace, record_pb2.EnrollmentState, work))
+        return await self._runtime.write(workspace, once(request, workspace, record_pb2.EnrollmentState, work))
 
     async def SnoozeStep(self, request: pb.SnoozeStepRequest, context: Context) -> record_pb2.EnrollmentState:  # noqa: N802
         """Put a step off."""
@@ -93,7 +93,7 @@ class SequenceService(sequence_service_pb2_grpc.SequenceServiceServicer):
             change = EnrollmentChange(ended, request.sequence_id, config.revision("sequence", request.sequence_id), step)
             return _store(tx, config, record, replace(record, connection="CONNECTED"), change, "MANUAL")
 
-        return await self._runtime.write(once(request, workspace, record_pb2.EnrollmentState, work))
+        return await self._runtime.write(workspace, once(request, workspace, record_pb2.EnrollmentState, work))
 
     async def Disconnect(self, request: pb.DisconnectRequest, context: Context) -> record_pb2.EnrollmentState:  # noqa: N802
         """End a record's enrollment by hand."""
@@ -105,7 +105,7 @@ class SequenceService(sequence_service_pb2_grpc.SequenceServiceServicer):
             change = EnrollmentChange(end_reason="DISCONNECTED")
             return _store(tx, config, record, replace(record, connection="SKIPPED"), change, "MANUAL")
 
-        return await self._runtime.write(once(request, workspace, record_pb2.EnrollmentState, work))
+        return await self._runtime.write(workspace, once(request, workspace, record_pb2.EnrollmentState, work))
 
     async def ListEnrollments(self, request: pb.ListEnrollmentsRequest, context: Context) -> pb.ListEnrollmentsResponse:  # noqa: N802
         """List enrollments, newest first."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reallot.storage import Database, migrate
+from support.postgres import fresh_postgresql
 
 _names = itertools.count()
 
@@ -29,7 +30,10 @@ def fresh_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
-ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {"sqlite": fresh_sqlite}
+ENGINES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
+    "sqlite": fresh_sqlite,
+    "postgresql": lambda _request, _folder: fresh_postgresql(),
+}
 
 
 @pytest.fixture(scope="session", params=sorted(ENGINES))

@@ -9,7 +9,7 @@ from support.rows import a_resource
 
 
 def put(db: Database, ws: str, *rows: ConfigRow, deletes: tuple[tuple[str, str], ...] = (), time_us: int = 10) -> int:
-    return db.write(lambda tx: tx.config.apply(ws, rows, deletes, actor="eve", time_us=time_us))
+    return db.write(ws, lambda tx: tx.config.apply(ws, rows, deletes, actor="eve", time_us=time_us))
 
 
 def test_a_workspace_that_nobody_wrote_to_is_empty(db: Database, ws: str) -> None:
@@ -76,15 +76,15 @@ def test_workspaces_do_not_see_each_other(db: Database, ws: str) -> None:
 
 
 def test_a_schedule_is_kept_replaced_and_forgotten(db: Database, ws: str) -> None:
-    db.write(lambda tx: tx.schedules.put(ws, ScheduleState("nightly", 50)))
-    db.write(lambda tx: tx.schedules.put(ws, ScheduleState("nightly", 90, 50)))
+    db.write(ws, lambda tx: tx.schedules.put(ws, ScheduleState("nightly", 50)))
+    db.write(ws, lambda tx: tx.schedules.put(ws, ScheduleState("nightly", 90, 50)))
     assert db.read(lambda tx: tx.schedules.all(ws)) == {"nightly": ScheduleState("nightly", 90, 50)}
-    db.write(lambda tx: tx.schedules.delete(ws, "nightly"))
+    db.write(ws, lambda tx: tx.schedules.delete(ws, "nightly"))
     assert db.read(lambda tx: tx.schedules.all(ws)) == {}
 
 
 def test_what_fires_next_comes_first_and_what_never_fires_not_at_all(db: Database, ws: str) -> None:
     for name, next_us in (("late", 90), ("never", None), ("soon", 50)):
-        db.write(lambda tx, n=name, at=next_us: tx.schedules.put(ws, ScheduleState(n, at)))
+        db.write(ws, lambda tx, n=name, at=next_us: tx.schedules.put(ws, ScheduleState(n, at)))
     due = db.read(lambda tx: tx.schedules.next_due())
     assert [state.schedule_id for workspace, state in due if workspace == ws] == ["soon", "late"]

@@ -8,7 +8,7 @@ from support.rows import a_record, an_event, create
 
 
 def append(db: Database, ws: str, *drafts: EventDraft | NoticeDraft) -> None:
-    db.write(lambda tx: tx.events.append(ws, drafts))
+    db.write(ws, lambda tx: tx.events.append(ws, drafts))
 
 
 def digest(seller_id: str = "ann", **body: int) -> NoticeDraft:
@@ -68,24 +68,24 @@ def test_notices_of_everybody_are_read_between_numbers(db: Database, ws: str) ->
 
 def test_acknowledged_notices_are_not_unread(db: Database, ws: str) -> None:
     append(db, ws, *(an_event(str(n), notify=["ann", "ben"]) for n in range(5)))
-    assert db.write(lambda tx: tx.events.acknowledge(ws, "ann", [2, 5, 77], 0, 40)) == 2
-    assert db.write(lambda tx: tx.events.acknowledge(ws, "ann", [3], 3, 50)) == 2
+    assert db.write(ws, lambda tx: tx.events.acknowledge(ws, "ann", [2, 5, 77], 0, 40)) == 2
+    assert db.write(ws, lambda tx: tx.events.acknowledge(ws, "ann", [3], 3, 50)) == 2
     assert numbers_of(db, ws, "ann", unread_only=True) == [4]
     assert db.read(lambda tx: (tx.events.unread(ws, "ann"), tx.events.unread(ws, "ben"))) == (1, 5)
 
 
 def test_a_notice_is_acknowledged_once(db: Database, ws: str) -> None:
     append(db, ws, an_event(notify=["ann"]))
-    assert [db.write(lambda tx, at=at: tx.events.acknowledge(ws, "ann", [1], 0, at)) for at in (40, 50)] == [1, 0]
+    assert [db.write(ws, lambda tx, at=at: tx.events.acknowledge(ws, "ann", [1], 0, at)) for at in (40, 50)] == [1, 0]
     assert db.read(lambda tx: tx.events.notices_after(ws, "ann", 0, 9))[0].acknowledged_us == 40
 
 
 def test_what_is_forgotten_is_gone_and_the_numbers_go_on(db: Database, ws: str) -> None:
     append(db, ws, *(an_event(str(n), notify=["ann"]) for n in range(4)))
-    assert db.write(lambda tx: tx.events.forget(ws, 3)) == 3
+    assert db.write(ws, lambda tx: tx.events.forget(ws, 3)) == 3
     assert db.read(lambda tx: (tx.events.first_retained(ws), tx.events.last(ws))) == (4, 4)
     assert numbers_of(db, ws, "ann") == [4]
-    db.write(lambda tx: tx.events.forget(ws, 4))
+    db.write(ws, lambda tx: tx.events.forget(ws, 4))
     assert db.read(lambda tx: tx.events.first_retained(ws)) == 5
 
 

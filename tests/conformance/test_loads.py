@@ -216,7 +216,7 @@ def test_loads_equal_a_recount_and_claims_their_maxima(db: Database, fresh_ws: C
     ws = fresh_ws()
     for batch in history:
         before = all_records(db, ws)
-        asked, outcomes = db.write(carry_out(batch, ws))
+        asked, outcomes = db.write(ws, carry_out(batch, ws))
         after = all_records(db, ws)
         assert loads(db, ws) == recount(after)
         if batch.binding:

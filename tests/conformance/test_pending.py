@@ -12,7 +12,7 @@ CREATED = {"kind": "CREATED"}
 
 
 def mark(db: Database, ws: str, *record_ids: str, since_us: int = 10, cause: Any = CREATED) -> None:
-    db.write(lambda tx: tx.pending.mark(ws, [PendingMark(i, since_us, cause) for i in record_ids]))
+    db.write(ws, lambda tx: tx.pending.mark(ws, [PendingMark(i, since_us, cause) for i in record_ids]))
 
 
 def waiting(db: Database, ws: str, limit: int = 99) -> list[Pending]:
@@ -20,7 +20,7 @@ def waiting(db: Database, ws: str, limit: int = 99) -> list[Pending]:
 
 
 def clear(db: Database, ws: str, *seen: Pending) -> None:
-    db.write(lambda tx: tx.pending.clear(ws, [(p.record_id, p.generation) for p in seen]))
+    db.write(ws, lambda tx: tx.pending.clear(ws, [(p.record_id, p.generation) for p in seen]))
 
 
 def test_the_oldest_marks_come_first(db: Database, ws: str) -> None:
@@ -51,7 +51,7 @@ def test_causes_are_merged(db: Database, ws: str, together: bool) -> None:
     causes = [{"kind": "CREATED", "quiet": True}, {"kind": "UPDATED", "triggers": ["t2"]}, {"kind": "UPDATED", "triggers": ["t1", "t2"]}]
     marks = [PendingMark("a", 10, cause) for cause in causes]
     for part in [marks] if together else [[m] for m in marks]:
-        db.write(lambda tx, p=part: tx.pending.mark(ws, p))
+        db.write(ws, lambda tx, p=part: tx.pending.mark(ws, p))
     assert [p.cause for p in waiting(db, ws)] == [{"kind": "CREATED", "triggers": ["t1", "t2"], "quiet": False}]
 
 
@@ -103,7 +103,7 @@ def test_records_that_a_filter_takes_are_marked_unless_they_are(db: Database, ws
     create(db, ws, *(a_record(i, segment_id=s) for i, s in (("a", "x"), ("b", "y"), ("c", "x"), ("d", "x"))))
     mark(db, ws, "c", cause={"kind": "UPDATED"})
     wanted = RecordFilter(segment_ids=["x"])
-    assert db.write(lambda tx: tx.records.mark_where(ws, wanted, 70, {"kind": "RUN"})) == 2
+    assert db.write(ws, lambda tx: tx.records.mark_where(ws, wanted, 70, {"kind": "RUN"})) == 2
     assert [(p.record_id, p.cause["kind"]) for p in waiting(db, ws)] == [("c", "UPDATED"), ("a", "RUN"), ("d", "RUN")]
     assert len({p.generation for p in waiting(db, ws)}) == 3
 
@@ -111,7 +111,7 @@ def test_records_that_a_filter_takes_are_marked_unless_they_are(db: Database, ws
 def test_more_records_than_fit_into_one_statement_can_be_marked(db: Database, ws: str) -> None:
     create(db, ws, a_record("00000"), a_record("39999"))
     wanted = RecordFilter(record_ids=[f"{n:05}" for n in range(40_000)])
-    assert db.write(lambda tx: tx.records.mark_where(ws, wanted, 70, CREATED)) == 2
+    assert db.write(ws, lambda tx: tx.records.mark_where(ws, wanted, 70, CREATED)) == 2
 
 
 def test_workspaces_with_marks_are_named(db: Database, ws: str) -> None:
@@ -123,8 +123,8 @@ def test_workspaces_with_marks_are_named(db: Database, ws: str) -> None:
 
 def test_requests_for_reruns_come_together(db: Database, ws: str) -> None:
     for cause in ("CAPACITY_FREED", "SELLER_ADDED", "CAPACITY_FREED"):
-        db.write(lambda tx, c=cause: tx.reruns.request(ws, c, 10))
+        db.write(ws, lambda tx, c=cause: tx.reruns.request(ws, c, 10))
     assert ws in db.read(lambda tx: tx.reruns.workspaces())
     assert list(db.read(lambda tx: tx.reruns.waiting(ws))) == ["CAPACITY_FREED", "SELLER_ADDED"]
-    assert db.write(lambda tx: tx.reruns.take(ws)) == ["CAPACITY_FREED", "SELLER_ADDED"]
-    assert db.write(lambda tx: tx.reruns.take(ws)) == []
+    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == ["CAPACITY_FREED", "SELLER_ADDED"]
+    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == []

@@ -11,7 +11,7 @@ from support.rows import a_record, a_run, create
 
 
 def add(db: Database, ws: str, *runs: Run) -> list[bool]:
-    return [db.write(lambda tx, r=run: tx.runs.create(ws, r)) for run in runs]
+    return [db.write(ws, lambda tx, r=run: tx.runs.create(ws, r)) for run in runs]
 
 
 def test_a_run_is_read_as_it_was_stored(db: Database, ws: str) -> None:
@@ -69,17 +69,17 @@ def test_runs_are_unfinished_until_they_end(db: Database, ws: str) -> None:
 
 def test_an_update_does_not_undo_a_wish_to_cancel(db: Database, ws: str) -> None:
     add(db, ws, a_run())
-    db.write(lambda tx: tx.runs.request_cancel(ws, "run-1"))
-    db.write(lambda tx: tx.runs.update(ws, a_run(state="RUNNING", start_us=7)))
+    db.write(ws, lambda tx: tx.runs.request_cancel(ws, "run-1"))
+    db.write(ws, lambda tx: tx.runs.update(ws, a_run(state="RUNNING", start_us=7)))
     run = db.read(lambda tx: tx.runs.get(ws, "run-1"))
     assert (run.state, run.start_us, run.cancel_requested) == ("RUNNING", 7, True)
 
 
 def test_only_a_run_that_exists_is_changed(db: Database, ws: str) -> None:
     with pytest.raises(NotFound):
-        db.write(lambda tx: tx.runs.update(ws, a_run()))
+        db.write(ws, lambda tx: tx.runs.update(ws, a_run()))
     with pytest.raises(NotFound):
-        db.write(lambda tx: tx.runs.request_cancel(ws, "run-1"))
+        db.write(ws, lambda tx: tx.runs.request_cancel(ws, "run-1"))
 
 
 def test_decisions_are_read_by_record_from_new_to_old(db: Database, ws: str) -> None:
@@ -102,22 +102,22 @@ def test_decisions_of_a_run_are_read_in_order(db: Database, ws: str) -> None:
 
 def test_an_answer_is_found_by_its_request(db: Database, ws: str) -> None:
     answer = StoredAnswer("req", "UpsertRecords", "abc", b"\x00\xff", 9)
-    db.write(lambda tx: tx.requests.keep(ws, answer))
+    db.write(ws, lambda tx: tx.requests.keep(ws, answer))
     assert db.read(lambda tx: (tx.requests.find(ws, "req"), tx.requests.find(ws, "other"))) == (answer, None)
     assert db.read(lambda tx: tx.requests.find(ws + "-b", "req")) is None
 
 
 def test_a_request_is_answered_once(db: Database, ws: str) -> None:
-    db.write(lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"1", 9)))
+    db.write(ws, lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"1", 9)))
     with pytest.raises(AlreadyExists, match="req"):
-        db.write(lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"2", 9)))
+        db.write(ws, lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"2", 9)))
     assert db.read(lambda tx: tx.requests.find(ws, "req")) == StoredAnswer("req", "A", "abc", b"1", 9)
 
 
 def test_old_answers_are_forgotten(db: Database, ws: str) -> None:
     for n in (1_000_001, 1_000_002):
-        db.write(lambda tx, n=n: tx.requests.keep(ws, StoredAnswer(f"req-{n}", "A", "abc", b"", -n)))
-    assert db.write(lambda tx: tx.requests.purge(-1_000_001)) == 1
+        db.write(ws, lambda tx, n=n: tx.requests.keep(ws, StoredAnswer(f"req-{n}", "A", "abc", b"", -n)))
+    assert db.write(ws, lambda tx: tx.requests.purge(-1_000_001)) == 1
     assert db.read(lambda tx: tx.requests.find(ws, "req-1000002")) is None
 
 
@@ -127,5 +127,5 @@ def test_what_failed_leaves_no_answer_behind(db: Database, ws: str) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        db.write(answer_and_fail)
+        db.write(ws, answer_and_fail)
     assert db.read(lambda tx: tx.requests.find(ws, "req")) is None

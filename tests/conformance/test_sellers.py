@@ -6,7 +6,7 @@ from support.rows import a_record, a_seller, change, create
 
 
 def add(db: Database, ws: str, *sellers: Seller) -> None:
-    db.write(lambda tx: tx.sellers.upsert(ws, sellers))
+    db.write(ws, lambda tx: tx.sellers.upsert(ws, sellers))
 
 
 def test_a_seller_is_read_as_it_was_put(db: Database, ws: str) -> None:
@@ -47,9 +47,9 @@ def test_pages_follow_each_other_by_id(db: Database, ws: str) -> None:
 
 def test_a_removed_seller_takes_turns_and_absences_along(db: Database, ws: str) -> None:
     add(db, ws, a_seller("ann"), a_seller("ben"))
-    db.write(lambda tx: tx.sellers.set_turns(ws, [Turn("ann", "lead", 1, 1), Turn("ben", "lead", 2, 2)]))
-    db.write(lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 1, 9), TimeOff("ben", "t", 1, 9)]))
-    assert db.write(lambda tx: tx.sellers.delete(ws, ["ann", "nobody"])) == 1
+    db.write(ws, lambda tx: tx.sellers.set_turns(ws, [Turn("ann", "lead", 1, 1), Turn("ben", "lead", 2, 2)]))
+    db.write(ws, lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 1, 9), TimeOff("ben", "t", 1, 9)]))
+    assert db.write(ws, lambda tx: tx.sellers.delete(ws, ["ann", "nobody"])) == 1
     left = db.read(lambda tx: (list(tx.sellers.get(ws)), tx.sellers.turns(ws), tx.sellers.time_off(ws, 0)))
     assert left == (["ben"], [Turn("ben", "lead", 2, 2)], [TimeOff("ben", "t", 1, 9)])
 
@@ -62,16 +62,16 @@ def test_owned_records_count_whether_active_or_not(db: Database, ws: str) -> Non
 
 def test_absences_are_listed_while_they_last(db: Database, ws: str) -> None:
     past, now, later = TimeOff("ann", "past", 1, 10), TimeOff("ann", "now", 5, 11), TimeOff("ben", "later", 50, 60, "sea")
-    db.write(lambda tx: tx.sellers.add_time_off(ws, [later, past, now]))
+    db.write(ws, lambda tx: tx.sellers.add_time_off(ws, [later, past, now]))
     assert db.read(lambda tx: tx.sellers.time_off(ws, 10)) == [now, later]
     assert db.read(lambda tx: tx.sellers.time_off(ws, 10, ["ben"])) == [later]
 
 
 def test_an_absence_with_the_same_id_is_replaced_and_can_be_removed(db: Database, ws: str) -> None:
-    db.write(lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 1, 9)]))
-    db.write(lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 2, 8)]))
+    db.write(ws, lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 1, 9)]))
+    db.write(ws, lambda tx: tx.sellers.add_time_off(ws, [TimeOff("ann", "t", 2, 8)]))
     assert db.read(lambda tx: tx.sellers.time_off(ws, 0)) == [TimeOff("ann", "t", 2, 8)]
-    assert db.write(lambda tx: tx.sellers.remove_time_off(ws, "ann", ["t", "u"])) == 1
+    assert db.write(ws, lambda tx: tx.sellers.remove_time_off(ws, "ann", ["t", "u"])) == 1
     assert db.read(lambda tx: tx.sellers.time_off(ws, 0)) == []
 
 
@@ -94,7 +94,7 @@ def test_turns_are_kept_by_record_type(db: Database, ws: str) -> None:
 
 
 def test_turns_brought_along_are_followed_by_greater_ones(db: Database, ws: str) -> None:
-    db.write(lambda tx: tx.sellers.set_turns(ws, [Turn("ann", "lead", 40, 3)]))
+    db.write(ws, lambda tx: tx.sellers.set_turns(ws, [Turn("ann", "lead", 40, 3)]))
     create(db, ws, a_record(seller="ben"), counts_turn=True)
     assert [(t.seller_id, t.order) for t in db.read(lambda tx: tx.sellers.turns(ws))] == [("ann", 40), ("ben", 41)]
 
@@ -102,7 +102,7 @@ def test_turns_brought_along_are_followed_by_greater_ones(db: Database, ws: str)
 def test_more_sellers_than_fit_into_one_statement_can_be_asked_for(db: Database, ws: str) -> None:
     many = [f"s{n:05}" for n in range(40_000)]
     create(db, ws, a_record("a", seller="s00001"), a_record("b", seller="s39999"), counts_turn=True)
-    db.write(lambda tx: tx.sellers.add_time_off(ws, [TimeOff("s39999", "t", 1, 9)]))
+    db.write(ws, lambda tx: tx.sellers.add_time_off(ws, [TimeOff("s39999", "t", 1, 9)]))
     seen = db.read(
         lambda tx: (tx.sellers.get(ws, many), tx.sellers.turns(ws, many), tx.sellers.loads(ws, many), tx.sellers.time_off(ws, 0, many))
     )

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 COMMAND = [sys.executable, "-c", "from reallot.clients.cli import main; main()"]
 
@@ -19,10 +18,10 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process at a time, always on the same port and file."""
+    """One server process at a time, always on the same port and database."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.url = f"sqlite:///{folder / 'e2e.sqlite'}"
+    def __init__(self, url: str, *options: str) -> None:
+        self.url = url
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._options = options
@@ -60,8 +59,8 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, *options: str) -> Iterator[Server]:
-    made = Server(folder, *options)
+def server(url: str, *options: str) -> Iterator[Server]:
+    made = Server(url, *options)
     made.start()
     try:
         yield made

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "sales.yaml"
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(tmp_path_factory.mktemp("cli"), "--clock", "manual:2026-03-05T09:00Z") as process:
+    with server(f"sqlite:///{tmp_path_factory.mktemp('cli') / 'e2e.sqlite'}", "--clock", "manual:2026-03-05T09:00Z") as process:
         yield process.address
 
 

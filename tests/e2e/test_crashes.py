@@ -61,8 +61,8 @@ def all_events(client: Client) -> list[event_pb2.Event]:
 
 
 @pytest.mark.parametrize("events_before_the_kill", [1, 1_200, 2_600], ids=["at once", "in the first commits", "late"])
-def test_a_killed_batch_is_finished_by_the_next_server(tmp_path: Path, events_before_the_kill: int) -> None:
-    with server(tmp_path) as process:
+def test_a_killed_batch_is_finished_by_the_next_server(url: str, events_before_the_kill: int) -> None:
+    with server(url) as process:
         with Client(process.address) as client:
             team(client)
             client.records.upsert(Record(f"lead-{n:04d}", "lead") for n in range(LEADS))
@@ -74,8 +74,8 @@ def test_a_killed_batch_is_finished_by_the_next_server(tmp_path: Path, events_be
             assert sum(audit(client).values()) == SELLERS * CAPACITY
 
 
-def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
-    with server(tmp_path) as process:
+def test_a_killed_run_is_taken_up_again(url: str) -> None:
+    with server(url) as process:
         with Client(process.address) as client:
             team(client, on_arrival="ON_ARRIVAL_WAIT")
             client.records.upsert(Record(f"lead-{n:04d}", "lead") for n in range(LEADS))
@@ -90,9 +90,9 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
             audit(client)
 
 
-def test_a_follower_loses_nothing_and_sees_nothing_twice_over_a_crash(tmp_path: Path) -> None:
+def test_a_follower_loses_nothing_and_sees_nothing_twice_over_a_crash(url: str) -> None:
     """W2: the connection drops before and after data; the client resumes by itself."""
-    with server(tmp_path) as process:
+    with server(url) as process:
         with Client(process.address) as client:
             team(client, on_arrival="ON_ARRIVAL_WAIT")
         numbers = asyncio.run(follow_over_crashes(process))
@@ -136,21 +136,21 @@ async def writes(process: Server, stage: str, until_seen: list[event_pb2.Event] 
 
 
 def test_a_second_server_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    with server(tmp_path) as process:
+    with server(f"sqlite:///{tmp_path / 'e2e.sqlite'}") as process:
         second = reallot("serve", "--port", "0", "--database-url", process.url)
         assert second.returncode == 2
         assert "is in use by another server" in second.stderr
 
 
-def test_a_server_stops_gracefully_and_says_so(tmp_path: Path) -> None:
-    with server(tmp_path) as process:
+def test_a_server_stops_gracefully_and_says_so(url: str) -> None:
+    with server(url) as process:
         with Client(process.address) as client:
             team(client)
         assert process.stop() == 0
 
 
-def test_a_cancelled_run_ends_and_keeps_what_it_committed(tmp_path: Path) -> None:
-    with server(tmp_path) as process, Client(process.address) as client:
+def test_a_cancelled_run_ends_and_keeps_what_it_committed(url: str) -> None:
+    with server(url) as process, Client(process.address) as client:
         team(client, on_arrival="ON_ARRIVAL_WAIT")
         client.records.upsert(Record(f"lead-{n:04d}", "lead") for n in range(LEADS))
         run_id = client.runs.start().run_id
@@ -160,9 +160,9 @@ def test_a_cancelled_run_ends_and_keeps_what_it_committed(tmp_path: Path) -> Non
         audit(client)
 
 
-def test_many_writers_never_take_a_seller_above_the_maximum(tmp_path: Path) -> None:
+def test_many_writers_never_take_a_seller_above_the_maximum(url: str) -> None:
     """Eight writers give five hundred records to a seller with fifty slots."""
-    with server(tmp_path) as process, Client(process.address) as client:
+    with server(url) as process, Client(process.address) as client:
         team(client, on_arrival="ON_ARRIVAL_WAIT")
         client.sellers.upsert([Seller("one", capacity=50)])
         client.records.upsert(Record(f"lead-{n:04d}", "lead") for n in range(LEADS))

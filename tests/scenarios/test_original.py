@@ -5,8 +5,7 @@ import pytest
 from reallot.clients import Record, Seller
 from reallot.v1 import record_pb2, run_pb2, sequence_service_pb2
 
-from conftest import Make
-from world import World, a_lead, a_rule, a_segment, at, kinds, lead_type, quiet_settings, served
+from world import Make, World, a_lead, a_rule, a_segment, at, kinds, lead_type, quiet_settings, served
 
 
 def three_rules(world: World, *more_types: str) -> None:

@@ -5,8 +5,7 @@ import pytest
 from reallot.clients import ReallotError, Record, Seller
 from reallot.v1 import assignment_service_pb2, event_service_pb2, record_service_pb2, run_pb2
 
-from conftest import Make
-from world import World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings
+from world import Make, World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings
 
 
 def a_desk(world: World, **segment: object) -> None:

@@ -10,8 +10,7 @@ from google.protobuf import json_format
 from reallot.clients import AsyncClient, ReallotError, Record, Seller
 from reallot.v1 import config_pb2, config_service_pb2, event_pb2, event_service_pb2, run_pb2
 
-from conftest import Make
-from world import World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings, served
+from world import Make, World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings, served
 
 PATIENCE_S = 20
 

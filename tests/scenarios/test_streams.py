@@ -8,8 +8,7 @@ import pytest
 from reallot.clients import ReallotError, Seller
 from reallot.v1 import event_service_pb2
 
-from conftest import Make
-from world import World, a_lead, a_segment, lead_type, quiet_settings
+from world import Make, World, a_lead, a_segment, lead_type, quiet_settings
 
 PATIENCE_S = 20
 

@@ -1,7 +1,7 @@
 """A workspace of its own in a real server process, driven through the public client; time moves only when told."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,3 +130,6 @@ def a_lead(record_id: str, created: str | None = None, **fields: Any) -> Record:
 def served(seller_id: str, order: int, time: str, capacity: int | None = None, **parts: Any) -> Seller:
     """A seller who was last given a lead at some time of the scenario's day."""
     return Seller(seller_id, capacity=capacity, last_assigned={"lead": (order, at(f"2026-03-05T{time}"))}, **parts)
+
+
+Make = Callable[..., World]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ class Gate:
     def __init__(self, db: Database) -> None:
         self._open = threading.Event()
         entered = threading.Event()
-        self._held = db.submit_write(lambda tx: (entered.set(), self._open.wait(30)))
+        self._held = db.submit_write("w", lambda tx: (entered.set(), self._open.wait(30)))
         assert entered.wait(30)
 
     def release(self) -> None:
@@ -62,9 +63,9 @@ class Gate:
 
 def test_what_the_engine_refuses_fails_alone(db: Database) -> None:
     gate = Gate(db)
-    good = [db.submit_write(tells(name)) for name in "ab"]
-    bad = db.submit_write(lambda tx: (tells("no")(tx), tx.pending.add_new("w", ["twice", "twice"], 1, {})))
-    good.append(db.submit_write(tells("c")))
+    good = [db.submit_write("w", tells(name)) for name in "ab"]
+    bad = db.submit_write("w", lambda tx: (tells("no")(tx), tx.pending.add_new("w", ["twice", "twice"], 1, {})))
+    good.append(db.submit_write("w", tells("c")))
     gate.release()
     with pytest.raises(IntegrityError):
         bad.result(30)
@@ -74,7 +75,7 @@ def test_what_the_engine_refuses_fails_alone(db: Database) -> None:
 
 def test_a_unit_that_was_cancelled_in_time_is_not_done(db: Database) -> None:
     gate = Gate(db)
-    unwanted, wanted = db.submit_write(tells("a")), db.submit_write(tells("b"))
+    unwanted, wanted = db.submit_write("w", tells("a")), db.submit_write("w", tells("b"))
     assert unwanted.cancel()
     gate.release()
     wanted.result(30)
@@ -90,7 +91,7 @@ def test_a_listener_that_fails_holds_up_nobody(db: Database, caplog: pytest.LogC
     db.on_commit(fails)
     db.on_commit(heard.append)
     for name in "ab":
-        db.submit_write(lambda tx, n=name: (tells(n)(tx), tx.signal("w", "events"))).result(30)
+        db.submit_write("w", lambda tx, n=name: (tells(n)(tx), tx.signal("w", "events"))).result(30)
     assert (events(db), len(heard)) == (2, 2)
     assert "the loop is closed" in caplog.text
 
@@ -98,20 +99,20 @@ def test_a_listener_that_fails_holds_up_nobody(db: Database, caplog: pytest.LogC
 def test_whatever_tells_events_is_announced(db: Database) -> None:
     heard: list[tuple[str, str]] = []
     db.on_commit(lambda signals: heard.extend(signals))
-    db.write(tells("a"))
+    db.write("w", tells("a"))
     assert heard == [("w", "events")]
 
 
 def test_what_is_queued_is_finished_and_later_calls_are_refused(url: str) -> None:
     db = Database(url, clock_us=clock)
     gate = Gate(db)
-    queued = [db.submit_write(tells(str(n))) for n in range(200)]
+    queued = [db.submit_write("w", tells(str(n))) for n in range(200)]
     closing = threading.Thread(target=db.close)
     closing.start()
     gate.release()
     closing.join()
     assert [future.result(0) for future in queued] == [None] * 200
-    for call in (db.submit_write, db.write, db.submit_read, db.read):
+    for call in (partial(db.submit_write, "w"), partial(db.write, "w"), db.submit_read, db.read):
         with pytest.raises(StorageUnavailable, match="closed"):
             call(lambda tx: None)  # type: ignore[operator]
     db.close()
@@ -145,13 +146,13 @@ def create(name):
     return lambda tx: tx.commit_records("w", [Transition(None, Record(name, "lead"), event=EventDraft("CREATED", name, "lead", 1))])
 def answered(name):
     return lambda future: print(name, flush=True)
-first = db.submit_write(lambda tx: (create("first")(tx), entered.set(), gate.wait(30)))
+first = db.submit_write("w", lambda tx: (create("first")(tx), entered.set(), gate.wait(30)))
 first.add_done_callback(answered("first"))
 assert entered.wait(30)
 for n in range(9):
-    db.submit_write(create(f"group-{n}")).add_done_callback(answered(f"group-{n}"))
+    db.submit_write("w", create(f"group-{n}")).add_done_callback(answered(f"group-{n}"))
     if n == 5:
-        db.submit_write(lambda tx: os.kill(os.getpid(), signal.SIGKILL))
+        db.submit_write("w", lambda tx: os.kill(os.getpid(), signal.SIGKILL))
 gate.set()
 threading.Event().wait(30)
 """

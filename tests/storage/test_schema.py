@@ -66,7 +66,7 @@ def test_a_second_writer_is_refused_and_readers_are_not(url: str) -> None:
     reader = Database(url, clock_us=clock, read_only=True)
     assert reader.read(lambda tx: tx.config.workspaces()) == []
     with pytest.raises(TypeError, match="reading only"):
-        reader.write(lambda tx: None)
+        reader.write("w", lambda tx: None)
     reader.close()
     first.close()
     Database(url, clock_us=clock).close()

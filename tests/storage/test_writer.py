@@ -48,9 +48,9 @@ def test_a_failing_unit_of_work_is_undone_alone(db: Database) -> None:
         create(tx, "bad")
         raise RuntimeError("no")
 
-    futures = [db.submit_write(lambda tx, n=n: create(tx, f"good-{n}")) for n in range(3)]
-    failed = db.submit_write(fails)
-    futures += [db.submit_write(lambda tx, n=n: create(tx, f"more-{n}")) for n in range(3)]
+    futures = [db.submit_write("w", lambda tx, n=n: create(tx, f"good-{n}")) for n in range(3)]
+    failed = db.submit_write("w", fails)
+    futures += [db.submit_write("w", lambda tx, n=n: create(tx, f"more-{n}")) for n in range(3)]
     with pytest.raises(RuntimeError, match="no"):
         failed.result()
     for future in futures:
@@ -62,7 +62,7 @@ def test_a_failing_unit_of_work_is_undone_alone(db: Database) -> None:
 def test_commits_are_announced_once_they_are_visible(db: Database) -> None:
     heard: list[tuple[frozenset[Signal], int]] = []
     db.on_commit(lambda signals: heard.append((signals, db.read(lambda tx: tx.events.last("w")))))
-    db.write(lambda tx: create(tx, "a"))
+    db.write("w", lambda tx: create(tx, "a"))
     assert heard == [(frozenset({Signal("w", "events")}), 1)]
 
 
@@ -77,7 +77,7 @@ def test_numbers_are_commit_order_for_whoever_reads_along(db: Database) -> None:
 
     def write(part: int) -> None:
         for n in range(WRITES):
-            db.write(lambda tx, n=n: create(tx, f"{part}-{n}"))
+            db.write("w", lambda tx, n=n: create(tx, f"{part}-{n}"))
 
     reader = threading.Thread(target=tail)
     writers = [threading.Thread(target=write, args=(part,)) for part in range(WRITERS)]
@@ -100,7 +100,7 @@ n = 0
 while True:
     names = [f"{n}-{i}" for i in range(5)]
     made = [Transition(None, Record(x, "lead"), event=EventDraft("CREATED", x, "lead", 1)) for x in names]
-    db.write(lambda tx: tx.commit_records("w", made))
+    db.write("w", lambda tx: tx.commit_records("w", made))
     print(n, flush=True)
     n += 1
 """

@@ -62,7 +62,7 @@ class Office:
         """Forget all that is not in the database."""
         board = ProgressBoard()
         self.intake, self.runs = IntakeLane(self.runtime, self.worker), RunLane(self.runtime, self.worker, board)
-        self.assignment = AssignmentService(self.runtime, self.runs, board)
+        self.assignment = AssignmentService(self.runtime, board)
 
     def close(self) -> None:
         """Close the database."""
@@ -77,7 +77,7 @@ class Office:
         return self.db.read(function)
 
     def write(self, function: Callable[[WriteTransaction], T]) -> T:
-        return self.db.write(function)
+        return self.db.write(self.workspace, function)
 
     def call(self, method: Callable[..., Any], request: Any) -> Any:
         """Call a service's method and return the answer."""

@@ -54,7 +54,7 @@ def a_claim(total: int | None = None, *, counted: Iterable[str] = ("lead",), **m
 
 def commit(db: Database, workspace: str, *transitions: Transition) -> list[Outcome]:
     """Carry out transitions as one unit of work."""
-    return db.write(lambda tx: tx.commit_records(workspace, transitions))
+    return db.write(workspace, lambda tx: tx.commit_records(workspace, transitions))
 
 
 def create(db: Database, workspace: str, *records: Record, **parts: Any) -> None:

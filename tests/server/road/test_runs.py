@@ -222,11 +222,12 @@ def test_cancelling_ends_a_solve_that_would_go_on_for_ever(office: Office) -> No
 
     async def cancelled() -> None:
         worker, board = NeverDone(), ProgressBoard()
-        lane = RunLane(office.runtime, worker, board)
+        lane, loop = RunLane(office.runtime, worker, board), asyncio.get_running_loop()
+        office.db.on_commit(lambda _: loop.is_closed() or loop.call_soon_threadsafe(lane.look_for_cancel))
         working = asyncio.ensure_future(lane.drain())
         await worker.begun.wait()
         request = assignment_service_pb2.CancelRunRequest(workspace=office.workspace, run_id=run_id)
-        await AssignmentService(office.runtime, lane, board).CancelRun(request, None)  # type: ignore[arg-type]
+        await AssignmentService(office.runtime, board).CancelRun(request, None)  # type: ignore[arg-type]
         await working
 
     office.runner.run(cancelled())
@@ -236,7 +237,7 @@ def test_cancelling_ends_a_solve_that_would_go_on_for_ever(office: Office) -> No
 def test_a_run_that_is_cancelled_between_two_commits_keeps_what_it_has_committed(office: Office) -> None:
     waiting(office, 2_100)
     run_id = office.start()
-    ask = partial(office.db.submit_write, lambda tx: tx.runs.request_cancel(office.workspace, run_id))
+    ask = partial(office.db.submit_write, office.workspace, lambda tx: tx.runs.request_cancel(office.workspace, run_id))
     office.after_next_commit(ask, when=lambda: any(office.loads()))
     office.work()
     run = office.stored_run(run_id)

@@ -239,7 +239,7 @@ async def test_waiting_records_are_tried_again_when_a_seller_may_help(api: Api, 
     first, then, causes = RERUNS[name]
     if then is not None:
         await api.hire(a_seller_row(**first))
-        api.runtime.db.write(lambda tx: tx.reruns.take("default"))
+        api.runtime.db.write("default", lambda tx: tx.reruns.take("default"))
     await api.hire(a_seller_row(**(first if then is None else then)))
     assert api.reruns() == causes
 

@@ -1,0 +1,184 @@
+"""The writer: one thread that carries out units of work, many in one commit.
+
+It takes what has queued up, runs each unit in a savepoint of one transaction, draws the event numbers last, commits once, and only
+then answers. A unit that raises is undone alone. What is answered is durable.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from reallot.storage.contract import Signal
+from reallot.storage.dialect import is_safe_to_repeat, was_disconnected
+from reallot.storage.errors import LeaseLost, StorageError, StorageUnavailable
+from reallot.storage.leases import Lease, lock_for_writing
+from reallot.storage.transaction import WriteTransaction
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+GROUP = 64
+"""Most units of work in one commit."""
+ATTEMPTS = 3
+"""How often a group is tried that the engine undoes for reasons of its own."""
+Announce = Callable[[frozenset[Signal]], None]
+Outcome = tuple[Any, Exception | None]
+
+
+@dataclass(slots=True)
+class Unit:
+    """A unit of work that waits for the writer. `lease` must still hold when it is committed, if it is given."""
+
+    workspace: str
+    function: Callable[[WriteTransaction], Any]
+    future: Future[Any]
+    lease: Lease | None = None
+
+
+class Writer:
+    """The one who writes to a database, in this process. Thread-safe."""
+
+    def __init__(
+        self, engine: Engine, clock_us: Callable[[], int], announce: Announce, tell_others: Callable[[Connection, frozenset[Signal]], None]
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            engine: Engine of one connection, whose transactions are those of a writer.
+            clock_us: The present instant.
+            announce: Called after every commit that has something to tell, in the writer's thread.
+            tell_others: Called for the same just before the commit, to tell other servers by the database.
+        """
+        self._engine = engine
+        self._clock_us = clock_us
+        self._announce = announce
+        self._tell_others = tell_others
+        self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        # Held while something is queued, so that nothing is queued behind the end.
+        self._gate = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="reallot-write", daemon=True)
+        self._thread.start()
+
+    def submit(self, workspace: str, function: Callable[[WriteTransaction], T], lease: Lease | None = None) -> Future[T]:
+        """Queue a unit of work; the future is done once it is durable or undone.
+
+        Raises:
+            StorageUnavailable: the writer was closed.
+        """
+        future: Future[T] = Future()
+        with self._gate:
+            if self._closed:
+                raise StorageUnavailable("the database is closed")
+            self._queue.put(Unit(workspace, function, future, lease))
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued and end."""
+        with self._gate:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+
+    def _loop(self) -> None:
+        running = True
+        while running:
+            group: list[Unit] = []
+            item = self._queue.get()
+            while item is not None:
+                if item.future.set_running_or_notify_cancel():
+                    group.append(item)
+                if len(group) >= GROUP or self._queue.empty():
+                    break
+                item = self._queue.get()
+            running = item is not None
+            if group:
+                self._commit(group)
+
+    def _commit(self, group: list[Unit]) -> None:
+        try:
+            outcomes, signals = self._attempt(group)
+        except Exception as error:
+            failure = error if isinstance(error, StorageError) else StorageUnavailable(str(getattr(error, "orig", error)))
+            failure.__cause__ = error
+            for unit in group:
+                unit.future.set_exception(failure)
+            return
+        # Listeners first, so that whoever is answered finds the server already awake to what it did.
+        if signals:
+            self._announce(signals)
+        for unit, (result, caught) in zip(group, outcomes, strict=True):
+            if caught is not None:
+                unit.future.set_exception(caught)
+            else:
+                unit.future.set_result(result)
+
+    def _attempt(self, group: list[Unit]) -> tuple[list[Outcome], frozenset[Signal]]:
+        """Commit a group; again, if the engine has undone it for reasons of its own or the connection was gone before it began."""
+        for _ in range(ATTEMPTS - 1):
+            begun = False
+            try:
+                with self._engine.connect() as connection, connection.begin():
+                    lost = _begin(connection, group)
+                    begun = True
+                    return self._carry_out(connection, group, lost)
+            except DBAPIError as error:
+                if not (is_safe_to_repeat(error) or (was_disconnected(error) and not begun)):
+                    raise
+                _log.warning("a commit is tried again: %s", error.orig)
+        with self._engine.connect() as connection, connection.begin():
+            return self._carry_out(connection, group, _begin(connection, group))
+
+    def _carry_out(self, connection: Connection, group: list[Unit], lost: set[Lease]) -> tuple[list[Outcome], frozenset[Signal]]:
+        outcomes: list[Outcome] = []
+        done: list[WriteTransaction] = []
+        for unit in group:
+            transaction = WriteTransaction(connection, self._clock_us())
+            if unit.lease in lost:
+                outcomes.append((None, LeaseLost(unit.workspace)))
+                continue
+            outcomes.append(_one(connection, unit, transaction))
+            if outcomes[-1][1] is None:
+                done.append(transaction)
+        signals = {signal for transaction in done for signal in transaction.signals}
+        for transaction in done:
+            signals.update(Signal(workspace, "events") for workspace in transaction.buffer.flush(connection))
+        told = frozenset(signals)
+        if told:
+            self._tell_others(connection, told)
+        return outcomes, told
+
+
+def _begin(connection: Connection, group: list[Unit]) -> set[Lease]:
+    return lock_for_writing(connection, {unit.workspace for unit in group}, {unit.lease for unit in group if unit.lease is not None})
+
+
+def _one(connection: Connection, unit: Unit, transaction: WriteTransaction) -> Outcome:
+    """Run one unit of work in a savepoint; return its result, or why it was undone.
+
+    Raises:
+        DBAPIError: the engine has given up the whole transaction, not only this unit.
+    """
+    savepoint = connection.begin_nested()
+    try:
+        result = unit.function(transaction)
+    except Exception as error:
+        if was_disconnected(error) or is_safe_to_repeat(error):
+            raise
+        savepoint.rollback()
+        return None, _unavailable(error) if isinstance(error, OperationalError) else error
+    savepoint.commit()
+    return result, None
+
+
+def _unavailable(error: DBAPIError) -> StorageUnavailable:
+    failure = StorageUnavailable(str(error.orig))
+    failure.__cause__ = error
+    return failure
