@@ -39,6 +39,15 @@ class Server:
         os.kill(self._process.pid, signal.SIGKILL)
         self._close()
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def process_id(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> int:
         assert self._process is not None
         self._process.terminate()
