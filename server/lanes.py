@@ -8,7 +8,8 @@ import asyncio
 import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -16,8 +17,8 @@ from typing import Any, Protocol
 import structlog
 
 from reallot.server.progress import Progress, ProgressBoard
-from reallot.server.road.batch import Plan, Task
-from reallot.server.road.commit import Committer, Digests
+from reallot.server.road.batch import Plan, Planned, Task
+from reallot.server.road.commit import Digests, commit_piece
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -27,6 +28,7 @@ from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Pending, Run
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
+from reallot.storage.moves import Move
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
@@ -43,6 +45,10 @@ RERUN_TEXTS = {
     "SELLER_JOINED": "a seller joined or changed",
     "CONFIGURATION_CHANGED": "the configuration changed",
 }
+Told = Callable[[WriteTransaction, Counter[str]], None]
+"""Notes what became of a run's records so far, in the transaction of a piece."""
+Finish = Callable[[WriteTransaction, Counter[str], bool], None]
+"""Notes the end, in the transaction of the last piece: what became of the records, and whether it was stopped before the end."""
 ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 """States that a run does not leave."""
 
@@ -50,8 +56,8 @@ ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 class Planning(Protocol):
     """Where tasks are planned: a worker process."""
 
-    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
-        """Return the plan of a task; see `Worker.run`."""
+    def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AbstractAsyncContextManager[Planned]:
+        """Give the plan of a task; see `Worker.plan`."""
         ...
 
 
@@ -137,20 +143,19 @@ class IntakeLane(Lane):
     async def _carry_out(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()
         task = Task(config.workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
-        plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
         run = Run(run_id, "INTAKE", "RUNNING", {"kind": "INTAKE"}, None, create_us=now_us, start_us=now_us)
-        planned = set(plan.record_id)
-        # What is not in the plan is not active any more, or of a type that is gone.
-        gone = [(mark.record_id, mark.generation) for mark in marks if mark.record_id not in planned]
-        commitment = Commitment(self._runtime, config, lease, plan, run_id)
+        async with planned_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s) as planned:
+            plan = planned.plan
+            gone = [(mark.record_id, mark.generation) for mark in marks if mark.record_id in plan.undecided]
+            commitment = Commitment(self._runtime, config, lease, planned, run_id)
 
-        def finish(tx: WriteTransaction) -> None:
-            tx.pending.clear(config.workspace, gone)
-            tx.runs.create(config.workspace, ended(run, plan, commitment.counts, tx.now_us))
+            def finish(tx: WriteTransaction, counts: Counter[str], _stopped: bool) -> None:
+                tx.pending.clear(config.workspace, gone)
+                tx.runs.create(config.workspace, ended(run, plan, counts, tx.now_us))
 
-        done = await commitment.carry_out(finish)
+            done = await commitment.carry_out(finish)
         # Without progress it waits for the next wake: trying the same again at once would end the same.
-        return bool(gone) or not done or commitment.counts["lost"] < len(plan)
+        return bool(gone) or not done or commitment.counts["lost"] < plan.records
 
     async def _set_aside(self, config: WorkspaceConfig, lease: Lease, mark: Pending, error: Exception) -> None:
         incident = secrets.token_hex(6)
@@ -167,7 +172,7 @@ class RunLane(Lane):
     def __init__(self, runtime: Runtime, worker: Planning, board: ProgressBoard) -> None:
         super().__init__(runtime, worker)
         self._board = board
-        self._planning: tuple[str, str, asyncio.Task[Plan]] | None = None
+        self._planning: tuple[str, str, asyncio.Task[Planned]] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._look_again = False
         self._deaths: Counter[str] = Counter()
@@ -178,7 +183,7 @@ class RunLane(Lane):
         if self._planning is not None and self._looking is None:
             self._looking = asyncio.create_task(self._look(*self._planning))
 
-    async def _look(self, workspace: str, run_id: str, planning: asyncio.Task[Plan]) -> None:
+    async def _look(self, workspace: str, run_id: str, planning: asyncio.Task[Planned]) -> None:
         try:
             while self._look_again:
                 self._look_again = False
@@ -243,20 +248,20 @@ class RunLane(Lane):
     async def _execute(self, config: WorkspaceConfig, lease: Lease, run: Run) -> None:
         await self._let_intake_pass(config.workspace)
         try:
-            plan = await self._plan(config, run)
+            async with AsyncExitStack() as stack:
+                planned = await self._plan(config, run, stack)
+                if planned is None:
+                    await self._end(config, lease, run, "CANCELLED")
+                else:
+                    await self._commit(config, lease, run, planned)
         except WorkerKilled:
             self._deaths[run.run_id] += 1
             if self._deaths[run.run_id] >= MOST_DEATHS:
                 raise
             # The run stays RUNNING and is taken up again.
-            return
-        if plan is None:
-            await self._end(config, lease, run, "CANCELLED")
-        else:
-            await self._commit(config, lease, run, plan)
 
-    async def _plan(self, config: WorkspaceConfig, run: Run) -> Plan | None:
-        """Return the plan of a run; None if it was asked to stop."""
+    async def _plan(self, config: WorkspaceConfig, run: Run, stack: AsyncExitStack) -> Planned | None:
+        """Return the plan of a run, which `stack` keeps open; None if it was asked to stop."""
         task = Task(
             config.workspace,
             self._runtime.clock.now_us(),
@@ -267,7 +272,8 @@ class RunLane(Lane):
             cause=run.cause,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
-        planning = asyncio.ensure_future(plan_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s))
+        asked = planned_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)
+        planning = asyncio.ensure_future(stack.enter_async_context(asked))
         self._planning = (config.workspace, run.run_id, planning)
         try:
             # Whoever asked for the stop before this point has found nothing to cancel.
@@ -284,21 +290,21 @@ class RunLane(Lane):
             self._planning = None
             planning.cancel()
 
-    async def _commit(self, config: WorkspaceConfig, lease: Lease, run: Run, plan: Plan) -> None:
-        total, workspace, before = len(plan), config.workspace, Counter(run.counts)
-        commitment = Commitment(self._runtime, config, lease, plan, run.run_id)
+    async def _commit(self, config: WorkspaceConfig, lease: Lease, run: Run, planned: Planned) -> None:
+        plan, workspace, before = planned.plan, config.workspace, Counter(run.counts)
+        commitment = Commitment(self._runtime, config, lease, planned, run.run_id)
         loop = asyncio.get_running_loop()
 
         def may_go_on(tx: WriteTransaction) -> bool:
             return not tx.runs.get(workspace, run.run_id).cancel_requested
 
-        def told(tx: WriteTransaction) -> None:
-            tx.runs.update(workspace, replace(run, stage="commit", counts=dict(before + commitment.counts)))
-            loop.call_soon_threadsafe(partial(self._board.tell, run.run_id, Progress("commit", commitment.done, total)))
+        def told(tx: WriteTransaction, counts: Counter[str]) -> None:
+            tx.runs.update(workspace, replace(run, stage="commit", counts=dict(before + counts)))
+            loop.call_soon_threadsafe(partial(self._board.tell, run.run_id, Progress("commit", commitment.done, plan.records)))
 
-        def finish(tx: WriteTransaction) -> None:
-            final = ended(run, plan, before + commitment.counts, tx.now_us)
-            tx.runs.update(workspace, replace(final, state="CANCELLED") if commitment.stopped else final)
+        def finish(tx: WriteTransaction, counts: Counter[str], stopped: bool) -> None:
+            final = ended(run, plan, before + counts, tx.now_us)
+            tx.runs.update(workspace, replace(final, state="CANCELLED") if stopped else final)
             tx.signal(workspace, "runs")
 
         await commitment.carry_out(finish, may_go_on, told)
@@ -314,68 +320,70 @@ class RunLane(Lane):
 
 
 class Commitment:
-    """A plan on its way into the database, chunk by chunk.
+    """A plan on its way into the database, piece by piece.
 
     Attributes:
         counts: What became of its records, so far.
-        done: Rows of the plan that were dealt with.
-        stopped: It was asked to stop before the last chunk.
+        done: Moves that were dealt with.
     """
 
-    def __init__(self, runtime: Runtime, config: WorkspaceConfig, lease: Lease, plan: Plan, run_id: str) -> None:
+    def __init__(self, runtime: Runtime, config: WorkspaceConfig, lease: Lease, planned: Planned, run_id: str) -> None:
         self._runtime = runtime
         self._config = config
         self._lease = lease
-        self._plan = plan
-        self._committer = Committer(config.workspace, config, plan, run_id, Digests.of(plan, config.digest_above))
+        self._planned = planned
+        self._run_id = run_id
+        self._digests = Digests(planned.plan.flooded)
         self.counts: Counter[str] = Counter()
         self.done = 0
-        self.stopped = False
 
     async def carry_out(
-        self,
-        finish: Callable[[WriteTransaction], None],
-        may_go_on: Callable[[WriteTransaction], bool] | None = None,
-        told: Callable[[WriteTransaction], None] | None = None,
+        self, finish: Finish, may_go_on: Callable[[WriteTransaction], bool] = lambda _: True, told: Told | None = None
     ) -> bool:
-        """Commit the chunks, as long as the configuration is the one that the plan was made for.
+        """Commit the pieces, as long as the configuration is the one that the plan was made for.
 
         Args:
-            finish: Called in the transaction of the last chunk, or in that in which it stops.
-            may_go_on: Asked in the transaction of each chunk, before anything of it is done.
-            told: Called in the transaction of each chunk but the last, after it.
+            finish: Called in the transaction of the last piece, or in that in which it stops, with the counts of all.
+            may_go_on: Asked in the transaction of each piece, before anything of it is done.
+            told: Called in the transaction of each piece but the last, after it, with the counts so far.
 
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
-        for rows in self._committer.chunks():
-            if not await self._runtime.write(self._config.workspace, partial(self._chunk, rows, finish, may_go_on, told), self._lease):
+        if not self._planned.plan.records:
+            return await self._piece([], finish, may_go_on, told) is not None
+        async for moves in self._planned.pieces:
+            went_on = await self._piece(moves, finish, may_go_on, told)
+            if went_on is None:
                 return False
-            if self.stopped:
+            if not went_on:
                 break
         return True
 
-    def _chunk(
-        self,
-        rows: range,
-        finish: Callable[[WriteTransaction], None],
-        may_go_on: Callable[[WriteTransaction], bool] | None,
-        told: Callable[[WriteTransaction], None] | None,
-        tx: WriteTransaction,
-    ) -> bool:
-        if tx.config.version(self._config.workspace) != self._plan.config_version:
-            self._committer.finish(tx)
-            return False
-        self.stopped = may_go_on is not None and not may_go_on(tx)
-        if not self.stopped:
-            self.counts.update(self._committer.commit(tx, rows))
-            self.done = rows.stop
-        if self.stopped or self.done == len(self._plan):
-            self._committer.finish(tx)
-            finish(tx)
-        elif told is not None:
-            told(tx)
-        return True
+    async def _piece(
+        self, moves: list[Move], finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
+    ) -> bool | None:
+        """Commit one piece; return whether it goes on, None if the configuration is another by now."""
+        is_last = self.done + len(moves) == self._planned.plan.records
+
+        def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests]:
+            workspace, counts, digests = self._config.workspace, self.counts, self._digests
+            current = tx.config.version(workspace) == self._planned.plan.config_version
+            goes_on = current and may_go_on(tx)
+            if goes_on:
+                made, digests = commit_piece(tx, self._config, moves, digests)
+                counts = counts + made
+            if not goes_on or is_last:
+                tx.events.append(workspace, digests.notices(self._run_id, tx.now_us))
+                if current:
+                    finish(tx, counts, not goes_on)
+            elif told is not None:
+                told(tx, counts)
+            return (goes_on if current else None), counts, digests
+
+        went_on, self.counts, self._digests = await self._runtime.write(self._config.workspace, work, self._lease)
+        self.done += len(moves)
+        return went_on
 
 
 def new_run_id() -> str:
@@ -383,18 +391,21 @@ def new_run_id() -> str:
     return f"run-{secrets.token_hex(8)}"
 
 
-async def plan_of(worker: Planning, task: Task, on_stage: Callable[[str], None], limit_s: float) -> Plan:
-    """Return the plan of a task; at the time limit, that of the sequential rule.
+@asynccontextmanager
+async def planned_of(worker: Planning, task: Task, on_stage: Callable[[str], None], limit_s: float) -> AsyncIterator[Planned]:
+    """Give the plan of a task; at the time limit, that of the sequential rule.
 
     Raises:
         WorkerFailed: the task raised.
         WorkerKilled: the worker ended before it answered.
     """
-    try:
-        return await worker.run(task, on_stage, limit_s)
-    except TimeoutError:
-        log.warning("time limit reached", run=task.run_id, seconds=limit_s)
-        return await worker.run(replace(task, sequential=True), on_stage)
+    async with AsyncExitStack() as stack:
+        try:
+            planned = await stack.enter_async_context(worker.plan(task, on_stage, limit_s))
+        except TimeoutError:
+            log.warning("time limit reached", run=task.run_id, seconds=limit_s)
+            planned = await stack.enter_async_context(worker.plan(replace(task, sequential=True), on_stage))
+        yield planned
 
 
 def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:

@@ -1,7 +1,8 @@
 """Worker processes: where batches are read, planned and solved, away from the event loop (a flow solve holds the GIL).
 
 A worker is a spawned process with a pipe. It keeps nothing between tasks but caches. Cancelling a task, or reaching its time limit,
-kills the process; the next task starts a fresh one. A plan comes in pieces. A worker whose server died reads the end of its pipe and ends.
+kills the process; the next task starts a fresh one. A plan's moves come in pieces.
+A worker whose server died reads the end of its pipe and ends.
 """
 
 import asyncio
@@ -10,16 +11,16 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from reallot.server.road.batch import Plan, Task
+from reallot.server.road.batch import Plan, Planned, Task
+from reallot.storage.moves import Move
 
-PIECE_ROWS = 2_000
-"""Rows of a plan that are handed over at once."""
-Message = tuple[Literal["stage", "piece", "end", "error"], Any]
+Message = tuple[Literal["stage", "plan", "piece", "end", "error"], Any]
 
 
 class WorkerFailed(RuntimeError):
@@ -56,7 +57,7 @@ def _main(pipe: Connection, start: _Start) -> None:
             configs[workspace] = WorkspaceConfig.of(workspace, version, tx.config.resources(workspace))
         return configs[workspace]
 
-    def run(task: Task) -> Plan:
+    def run(task: Task) -> tuple[Plan, Iterator[list[Move]]]:
         return database.read(lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage))))
 
     while True:
@@ -65,7 +66,9 @@ def _main(pipe: Connection, start: _Start) -> None:
         except EOFError:
             return
         try:
-            for piece in run(task).pieces(PIECE_ROWS):
+            plan, pieces = run(task)
+            pipe.send(("plan", plan))
+            for piece in pieces:
                 pipe.send(("piece", piece))
             pipe.send(("end", None))
         except BrokenPipeError:
@@ -96,43 +99,48 @@ class Worker:
         """Number of the process; None while there is none."""
         return self._process.pid if self._process is not None else None
 
-    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
-        """Run a task and return its plan.
+    @asynccontextmanager
+    async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
+        """Run a task and give its plan; whoever leaves before the last piece kills the process.
+
+        The moves are written up while earlier ones are committed: the worker is at most two pieces ahead.
 
         Raises:
             WorkerFailed: the task raised.
             WorkerKilled: the worker ended before it answered.
-            TimeoutError: the time limit was reached; the worker was killed.
+            TimeoutError: the time limit was reached before the plan was made; the worker was killed.
         """
         async with self._busy:
             pipe = await asyncio.to_thread(self._ensure)
+            messages = self._messages(pipe, task)
+            pieces = _Pieces(messages)
             try:
                 async with asyncio.timeout(time_limit_s):
-                    return await self._converse(pipe, task, on_stage)
-            except (asyncio.CancelledError, TimeoutError):
-                self._kill()
+                    plan = await _first_of(messages, on_stage)
+                async with aclosing(pieces.ahead()) as ahead:
+                    yield Planned(plan, ahead)
+            except WorkerFailed:
+                pieces.ended = True
                 raise
-            except (EOFError, OSError) as error:
-                self._kill()
-                raise WorkerKilled("the worker ended before it answered") from error
+            finally:
+                if not pieces.ended:
+                    self._kill()
 
-    async def _converse(self, pipe: Connection, task: Task, on_stage: Callable[[str], None]) -> Plan:
-        plan: Plan | None = None
-        await asyncio.to_thread(pipe.send, task)
-        while True:
-            await _readable(pipe)
-            # Unpacking takes a while, and a message may still be on its way: not on the loop.
-            kind, content = await asyncio.to_thread(pipe.recv)
-            if kind == "stage":
-                on_stage(content)
-            elif kind == "error":
-                raise WorkerFailed(*content)
-            elif kind == "end" and plan is not None:
-                return plan
-            elif plan is None:
-                plan = content
-            else:
-                plan.extend(content)
+    async def _messages(self, pipe: Connection, task: Task) -> AsyncIterator[Message]:
+        """Send a task, and yield what the worker says of it, up to its end."""
+        try:
+            await asyncio.to_thread(pipe.send, task)
+            while True:
+                await _readable(pipe)
+                # Unpacking takes a while, and a message may still be on its way: not on the loop.
+                message: Message = await asyncio.to_thread(pipe.recv)
+                if message[0] == "error":
+                    raise WorkerFailed(*message[1])
+                if message[0] == "end":
+                    return
+                yield message
+        except (EOFError, OSError) as error:
+            raise WorkerKilled("the worker ended before it answered") from error
 
     def close(self) -> None:
         """End the process for good."""
@@ -157,6 +165,38 @@ class Worker:
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
+
+
+async def _first_of(messages: AsyncIterator[Message], on_stage: Callable[[str], None]) -> Plan:
+    async for kind, content in messages:
+        if kind == "plan":
+            plan: Plan = content
+            return plan
+        on_stage(content)
+    raise WorkerKilled("the worker ended its answer before the plan")
+
+
+class _Pieces:
+    """The pieces of one answer. `ended`: the worker has said all and waits for the next task."""
+
+    def __init__(self, messages: AsyncIterator[Message]) -> None:
+        self._messages = messages
+        self.ended = False
+
+    async def ahead(self) -> AsyncGenerator[list[Move]]:
+        """Yield the pieces, each while the next is on its way already."""
+        following = asyncio.ensure_future(self._next())
+        try:
+            while (message := await following) is not None:
+                following = asyncio.ensure_future(self._next())
+                yield message[1]
+            self.ended = True
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _next(self) -> Message | None:
+        return await anext(self._messages, None)
 
 
 async def _readable(pipe: Connection) -> None:

@@ -6,22 +6,34 @@ checked against the load as it stands in the transaction, so no interleaving of 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from reallot.storage.dialect import chunks, upsert
-from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
+from reallot.storage.entities import Limits, Outcome, OwnerKind, Record
 from reallot.storage.tables import loads
 
 Place = tuple[str, str, str]
 """Seller, record type, segment."""
 
 
-def place_of(record: Record | None) -> tuple[Place, int] | None:
+class Weight(NamedTuple):
+    """Where a record weighs, and how much."""
+
+    place: Place
+    effort: int
+
+
+Shift = tuple[Weight | None, Weight | None, Limits | None]
+"""Where a record weighs before and after, None = on nobody, and the maxima that its new owner is held to, None = to none."""
+
+
+def weight_of(record: Record | None) -> Weight | None:
     """Return where a record weighs and how much; None if it weighs on nobody."""
     if record is None or not record.active or record.owner is None or record.owner.kind is not OwnerKind.SELLER:
         return None
-    return (record.owner.id, record.record_type, record.segment_id), record.effort
+    return Weight((record.owner.id, record.record_type, record.segment_id), record.effort)
 
 
 class LoadAccount:
@@ -33,23 +45,23 @@ class LoadAccount:
             self._effort[seller][record_type, segment] = effort
         self._changes: defaultdict[Place, list[int]] = defaultdict(lambda: [0, 0])
 
-    def move(self, before: Record | None, after: Record | None) -> None:
+    def move(self, before: Weight | None, after: Weight | None) -> None:
         """Take the weight from where it was and put it where it is."""
-        for record, sign in ((before, -1), (after, 1)):
-            if (found := place_of(record)) is not None:
-                place, effort = found
-                held = self._effort[place[0]]
-                held[place[1:]] = held.get(place[1:], 0) + sign * effort
-                change = self._changes[place]
-                change[0] += sign * effort
-                change[1] += sign
+        if before is not None:
+            self._add(before.place, -before.effort, -1)
+        if after is not None:
+            self._add(after.place, after.effort, 1)
 
-    def fits(self, after: Record, limits: Limits) -> bool:
-        """Tell whether the owner of `after`, whose weight has been moved in already, is within the limits."""
-        found = place_of(after)
-        if found is None:
-            return True
-        (seller, record_type, segment), _ = found
+    def _add(self, place: Place, effort: int, records: int) -> None:
+        held, there = self._effort[place[0]], place[1:]
+        held[there] = held.get(there, 0) + effort
+        change = self._changes[place]
+        change[0] += effort
+        change[1] += records
+
+    def fits(self, after: Weight, limits: Limits) -> bool:
+        """Tell whether the seller at whom `after` weighs, which has been moved in already, is within the limits."""
+        seller, record_type, segment = after.place
         held = self._effort[seller]
         if limits.total is not None and sum(e for (t, _), e in held.items() if t in limits.counted_types) > limits.total:
             return False
@@ -77,35 +89,34 @@ def open_account(connection: Connection, workspace: str, sellers: Iterable[str])
     return LoadAccount(stored)
 
 
-def settle(account: LoadAccount, transitions: Sequence[Transition]) -> list[Outcome]:
-    """Decide which transitions hold, moving the load of those that do.
+def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
+    """Decide which shifts hold, moving the load of those that do.
 
     They are tried in order, those that burden an owner without a claim after the others. One that does not fit is tried again, as
     long as some get through; then all that are left at once, so that full owners can swap records.
     """
-    outcomes = [Outcome.COMMITTED] * len(transitions)
-    waiting = _one_by_one(account, transitions, sorted(range(len(transitions)), key=lambda i: _burdens_unasked(transitions[i])))
+    outcomes = [Outcome.COMMITTED] * len(shifts)
+    waiting = _one_by_one(account, shifts, sorted(range(len(shifts)), key=lambda i: _burdens_unasked(shifts[i])))
     while waiting:
-        lost = _all_at_once(account, transitions, waiting)
+        lost = _all_at_once(account, shifts, waiting)
         if len(lost) == len(waiting):
             break
-        waiting = _one_by_one(account, transitions, lost)
+        waiting = _one_by_one(account, shifts, lost)
     for index in waiting:
         outcomes[index] = Outcome.CAPACITY_LOST
     return outcomes
 
 
-def _burdens_unasked(transition: Transition) -> bool:
-    after = place_of(transition.after)
-    return transition.claim is None and after is not None and after != place_of(transition.before)
+def _burdens_unasked(shift: Shift) -> bool:
+    before, after, limits = shift
+    return limits is None and after is not None and after != before
 
 
-def _seller(record: Record | None) -> str | None:
-    found = place_of(record)
-    return found[0][0] if found is not None else None
+def _seller(weight: Weight | None) -> str | None:
+    return weight.place[0] if weight is not None else None
 
 
-def _one_by_one(account: LoadAccount, transitions: Sequence[Transition], order: Sequence[int]) -> list[int]:
+def _one_by_one(account: LoadAccount, shifts: Sequence[Shift], order: Sequence[int]) -> list[int]:
     """Move each of `order` that fits; return those that do not, however often the others make room.
 
     Only a seller who gave something away can take what did not fit, so nobody else is asked again.
@@ -113,17 +124,17 @@ def _one_by_one(account: LoadAccount, transitions: Sequence[Transition], order: 
     waiting: dict[str | None, list[int]] = {}
     relieved: dict[str | None, None] = {}
     for index in order:
-        if _try(account, transitions[index]):
-            relieved[_seller(transitions[index].before)] = None
+        if _try(account, shifts[index]):
+            relieved[_seller(shifts[index][0])] = None
         else:
-            waiting.setdefault(_seller(transitions[index].after), []).append(index)
+            waiting.setdefault(_seller(shifts[index][1]), []).append(index)
     while relieved:
         asked, relieved = relieved, {}
         for seller in asked:
             left = []
             for index in waiting.pop(seller, []):
-                if _try(account, transitions[index]):
-                    relieved[_seller(transitions[index].before)] = None
+                if _try(account, shifts[index]):
+                    relieved[_seller(shifts[index][0])] = None
                 else:
                     left.append(index)
             if left:
@@ -131,15 +142,15 @@ def _one_by_one(account: LoadAccount, transitions: Sequence[Transition], order: 
     return sorted(index for left in waiting.values() for index in left)
 
 
-def _all_at_once(account: LoadAccount, transitions: Sequence[Transition], waiting: Sequence[int]) -> list[int]:
+def _all_at_once(account: LoadAccount, shifts: Sequence[Shift], waiting: Sequence[int]) -> list[int]:
     """Move all of `waiting`, then take back, from the last, what its owner has no room for; return what was taken back.
 
     What is taken back burdens the owner from before, whose other gains are looked at again.
     """
     gains: dict[str | None, list[int]] = {}
     for index in waiting:
-        account.move(transitions[index].before, transitions[index].after)
-        gains.setdefault(_seller(transitions[index].after), []).append(index)
+        account.move(shifts[index][0], shifts[index][1])
+        gains.setdefault(_seller(shifts[index][1]), []).append(index)
     lost: list[int] = []
     burdened: dict[str | None, None] = dict.fromkeys(gains)
     while burdened:
@@ -147,26 +158,27 @@ def _all_at_once(account: LoadAccount, transitions: Sequence[Transition], waitin
         for seller in asked:
             kept = []
             for index in reversed(gains.get(seller, [])):
-                if _fits(account, transitions[index]):
+                if _fits(account, shifts[index]):
                     kept.append(index)
                 else:
-                    account.move(transitions[index].after, transitions[index].before)
+                    account.move(shifts[index][1], shifts[index][0])
                     lost.append(index)
-                    burdened[_seller(transitions[index].before)] = None
+                    burdened[_seller(shifts[index][0])] = None
             gains[seller] = kept[::-1]
     return sorted(lost)
 
 
-def _fits(account: LoadAccount, transition: Transition) -> bool:
-    after, claim = transition.after, transition.claim
-    return claim is None or after is None or account.fits(after, claim.limits)
+def _fits(account: LoadAccount, shift: Shift) -> bool:
+    _, after, limits = shift
+    return limits is None or after is None or account.fits(after, limits)
 
 
-def _try(account: LoadAccount, transition: Transition) -> bool:
-    account.move(transition.before, transition.after)
-    if _fits(account, transition):
+def _try(account: LoadAccount, shift: Shift) -> bool:
+    before, after, _ = shift
+    account.move(before, after)
+    if _fits(account, shift):
         return True
-    account.move(transition.after, transition.before)
+    account.move(after, before)
     return False
 
 

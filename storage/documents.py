@@ -8,13 +8,19 @@ from reallot.storage.entities import Json, Owner, OwnerKind
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+class JsonText(str):
+    """A document that is a text already."""
+
+    __slots__ = ()
+
+
 def dump(document: Json) -> str:
     """Return the text of a document; equal documents give equal texts.
 
     Raises:
         ValueError: a number in it is not finite, which JSON cannot say.
     """
-    return _ENCODER.encode(document)
+    return document if isinstance(document, JsonText) else _ENCODER.encode(document)
 
 
 load = json.loads
@@ -25,6 +31,6 @@ def owner_of(kind: str, owner_id: str) -> Owner | None:
     return Owner(OwnerKind(kind), owner_id) if kind else None
 
 
-def owner_columns(prefix: str, owner: Owner | None) -> dict[str, str]:
-    """Return the two columns of an owner."""
-    return {f"{prefix}_kind": owner.kind.value if owner else "", f"{prefix}_id": owner.id if owner else ""}
+def owner_pair(owner: Owner | None) -> tuple[str, str]:
+    """Return an owner as the two values of its columns."""
+    return (owner.kind.value, owner.id) if owner else ("", "")

@@ -288,6 +288,8 @@ class Outcome(enum.StrEnum):
 
     COMMITTED = "COMMITTED"
     CAPACITY_LOST = "CAPACITY_LOST"
+    STALE = "STALE"
+    GONE = "GONE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ commits, and whoever has read number n has seen every smaller one.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
-from reallot.storage.dialect import upsert
+from reallot.storage.dialect import insert_rows, upsert
 from reallot.storage.documents import dump
 from reallot.storage.entities import EventDraft, NoticeDraft
 from reallot.storage.tables import events, notices, workspaces
@@ -32,16 +32,65 @@ def current(connection: Connection, workspace: str, counter: str) -> int:
     return int(found or 0)
 
 
+NOW = -1
+"""Stands for the instant of the commit."""
+
+
+class EventText(NamedTuple):
+    """An event without its number; documents as texts. `time_us` may be NOW."""
+
+    time_us: int
+    kind: str
+    record_id: str
+    record_type: str
+    before: str
+    after: str
+    changed_fields: str
+    cause: str
+    run_id: str
+    sentence: str
+    notify: tuple[str, ...]
+
+
+def event_text(draft: EventDraft) -> EventText:
+    """Return a draft with its documents as texts."""
+    return EventText(
+        draft.time_us,
+        draft.kind,
+        draft.record_id,
+        draft.record_type,
+        dump(draft.before),
+        dump(draft.after),
+        dump(list(draft.changed_fields)),
+        dump(draft.cause),
+        draft.run_id,
+        dump(draft.sentence),
+        tuple(dict.fromkeys(draft.notify)),
+    )
+
+
+_Item = NoticeDraft | EventText
+_EVENT = ("workspace", "number", *EventText._fields[:-1])
+_NOTICE = ("workspace", "seller_id", "number", "kind", "time_us", "body")
+
+
 class EventBuffer:
     """Events and notices of one unit of work, in order, until they get their numbers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._items: dict[str, list[EventDraft | NoticeDraft]] = {}
+        self._items: dict[str, list[_Item]] = {}
 
     def add(self, workspace: str, items: Sequence[EventDraft | NoticeDraft]) -> None:
         """Append items; they are numbered in this order."""
         if items:
-            self._items.setdefault(workspace, []).extend(items)
+            made = [item if isinstance(item, NoticeDraft) else event_text(item) for item in items]
+            self._items.setdefault(workspace, []).extend(made)
+
+    def add_texts(self, workspace: str, time_us: int, texts: Sequence[EventText]) -> None:
+        """Append events that are written up already, in a commit at `time_us`."""
+        if texts:
+            stamped = [told._replace(time_us=time_us) if told.time_us == NOW else told for told in texts]
+            self._items.setdefault(workspace, []).extend(stamped)
 
     def flush(self, connection: Connection) -> list[str]:
         """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
@@ -54,29 +103,14 @@ class EventBuffer:
         return concerned
 
 
-def _store(connection: Connection, workspace: str, first: int, items: Sequence[EventDraft | NoticeDraft]) -> None:
-    event_rows: list[dict[str, Any]] = []
-    notice_rows: list[dict[str, Any]] = []
+def _store(connection: Connection, workspace: str, first: int, items: Sequence[_Item]) -> None:
+    event_rows: list[tuple[Any, ...]] = []
+    notice_rows: list[tuple[Any, ...]] = []
     for number, item in enumerate(items, first):
-        place = {"workspace": workspace, "number": number, "kind": item.kind, "time_us": item.time_us}
         if isinstance(item, NoticeDraft):
-            notice_rows.append(place | {"seller_id": item.seller_id, "body": dump(item.body)})
+            notice_rows.append((workspace, item.seller_id, number, item.kind, item.time_us, dump(item.body)))
             continue
-        event_rows.append(
-            place
-            | {
-                "record_id": item.record_id,
-                "record_type": item.record_type,
-                "before": dump(item.before),
-                "after": dump(item.after),
-                "changed_fields": dump(list(item.changed_fields)),
-                "cause": dump(item.cause),
-                "run_id": item.run_id,
-                "sentence": dump(item.sentence),
-            }
-        )
-        notice_rows.extend(place | {"seller_id": seller, "body": None} for seller in dict.fromkeys(item.notify))
-    if event_rows:
-        connection.execute(insert(events), event_rows)
-    if notice_rows:
-        connection.execute(insert(notices), notice_rows)
+        event_rows.append((workspace, number, *item[:-1]))
+        notice_rows.extend((workspace, seller, number, item.kind, item.time_us, None) for seller in item.notify)
+    insert_rows(connection, events, _EVENT, event_rows)
+    insert_rows(connection, notices, _NOTICE, notice_rows)

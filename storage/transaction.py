@@ -1,13 +1,14 @@
 """A transaction: the repositories over one connection, and what its commit has to tell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
-from reallot.storage.entities import Outcome, Transition
+from reallot.storage.entities import Limits, Outcome, Transition
 from reallot.storage.events import EventRepository
+from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.records import RecordRepository
@@ -54,3 +55,9 @@ class WriteTransaction(ReadTransaction):
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
         return outcomes
+
+    def commit_moves(self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits]) -> list[Outcome]:
+        """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
+        if any(move.event is not None for move in moves):
+            self.signal(workspace, "events")
+        return self.records.commit_moves(workspace, moves, limits, self.now_us)

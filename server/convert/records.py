@@ -1,16 +1,23 @@
 """Records and what of them shows in events, between the contract and the entities."""
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from google.protobuf import json_format
 
 from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
-from reallot.storage.entities import Json, Record
+from reallot.storage.documents import JsonText, dump
+from reallot.storage.entities import Json, Owner, Record
 from reallot.v1 import record_pb2
 
 _SEGMENTATION, _ASSIGNMENT, _CONNECTION = "SEGMENTATION_STATUS_", "ASSIGNMENT_STATUS_", "SEQUENCE_CONNECTION_STATUS_"
+NO_FIELDS: Mapping[str, FieldType] = MappingProxyType({})
+_NULL = JsonText("null")
+_quoted = json.encoder.encode_basestring
 
 
 def assignment_name(number: int) -> str:
@@ -81,35 +88,64 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
     )
 
 
-def state_document(record: Record | None, fields: dict[str, FieldType]) -> Json:
-    """Return what of a record shows in events, as the JSON of the contract's RecordState; None for None.
+class Standing(NamedTuple):
+    """What of a record the road reads and changes."""
 
-    `fields` are those to show, with their types. Built by hand: a run writes two of these for every record.
+    record_id: str
+    record_type: str
+    active: bool
+    priority: int
+    effort: int
+    version: int
+    owner: Owner | None
+    previous_owner: Owner | None
+    segment_id: str
+    previous_segment_id: str
+    segmentation: str
+    assignment: str
+    connection: str
+    reason: str
+    rule_id: str
+    run_id: str
+    attempts: int
+    next_try_us: int | None
+    last_attempt_us: int | None
+    overdue_us: int | None
+    waiting_since_us: int | None
+    enrollment_id: str
+    sequence_id: str
+    sequence_version: int
+    step: int
+    fields: Mapping[str, Json]
+
+
+def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType] = NO_FIELDS) -> JsonText:
+    """Return what of a record shows in events, as the JSON of the contract's RecordState; null for None.
+
+    `fields` are those to show, with their types. Put together by hand, in the order of the keys: a run writes two of these for every
+    record.
     """
     if record is None:
-        return None
-    state: dict[str, Any] = {"active": record.active, "priority": record.priority}
-    if record.owner is not None:
-        state["owner"] = {f"{record.owner.kind.lower()}_id": record.owner.id}
-    for name, value, prefix in (
-        ("segment_id", record.segment_id, ""),
-        ("segmentation", record.segmentation, _SEGMENTATION),
-        ("assignment", record.assignment, _ASSIGNMENT),
-        ("rule_id", record.rule_id, ""),
-    ):
-        if value:
-            state[name] = prefix + value
+        return _NULL
+    parts = ['{"active":true' if record.active else '{"active":false']
+    if record.assignment:
+        parts.append(f'"assignment":"{_ASSIGNMENT}{record.assignment}"')
     if record.enrollment_id or record.connection:
-        state["enrollment"] = {
-            "enrollment_id": record.enrollment_id,
-            "sequence_id": record.sequence_id,
-            "sequence_version": record.sequence_version,
-            "step": record.step,
-            "status": _CONNECTION + (record.connection or "UNSPECIFIED"),
-        }
+        parts.append(
+            f'"enrollment":{{"enrollment_id":{_quoted(record.enrollment_id)},"sequence_id":{_quoted(record.sequence_id)},'
+            f'"sequence_version":{record.sequence_version},"status":"{_CONNECTION}{record.connection or "UNSPECIFIED"}",'
+            f'"step":{record.step}}}'
+        )
     if fields:
-        state["fields"] = {
-            name: json_format.MessageToDict(from_stored(record.fields.get(name), kind), preserving_proto_field_name=True)
-            for name, kind in sorted(fields.items())
-        }
-    return state
+        shown = {name: from_stored(record.fields.get(name), kind) for name, kind in fields.items()}
+        parts.append(f'"fields":{dump({n: json_format.MessageToDict(v, preserving_proto_field_name=True) for n, v in shown.items()})}')
+    if record.owner is not None:
+        parts.append(f'"owner":{{"{record.owner.kind.lower()}_id":{_quoted(record.owner.id)}}}')
+    parts.append(f'"priority":{record.priority}')
+    if record.rule_id:
+        parts.append(f'"rule_id":{_quoted(record.rule_id)}')
+    if record.segment_id:
+        parts.append(f'"segment_id":{_quoted(record.segment_id)}')
+    if record.segmentation:
+        parts.append(f'"segmentation":"{_SEGMENTATION}{record.segmentation}"')
+    return JsonText(",".join(parts) + "}")

@@ -1,10 +1,14 @@
-"""What travels between the server and its workers: a task, and the plan that answers it. Plain columns, cheap to hand over."""
+"""What travels between the server and its workers: a task, and the plan that answers it, with moves written up for the tables."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from reallot.storage.entities import Json
+from reallot.storage.moves import Move
+
+CHUNK = 2_000
+"""Most moves in one piece, so that other writers pass in between."""
 
 
 @dataclass(frozen=True)
@@ -34,78 +38,34 @@ class Task:
     sequential: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """Decisions by record, in parallel lists, in the order in which they are committed.
+    """What was decided about a task as a whole; what becomes of its records follows as moves.
 
     Attributes:
         config_version: Version of the configuration that was read.
-        record_id, version, generation: The record as read; generation 0 = it had no pending mark.
-        segment_id: Segment it will be in, "" = none.
-        segmentation: Status of segmenting, "" = it was not segmented.
-        assignment: Status of assigning, "" = stays as it is.
-        touches_owner: The owner becomes `seller_id`, or nobody if that is "".
-        seller_id, rule_id, reason: What was decided.
-        former_seller_id: Seller who owned it when it was read, "" = none.
-        binding: The seller's maxima hold.
-        tried: An attempt to find an owner was made.
-        overdue: The record falls overdue.
-        quiet: Nobody is enrolled or notified.
-        trace: Position in `traces`, -1 = none.
-        cause: Why.
-        traces: What rules made of classes of records, as JSON documents.
+        records: Number of moves.
+        undecided: Records of an intake about which there is nothing to decide: not active any more, or of a type that is gone.
+        flooded: Sellers who get one digest instead of a notice for each record.
         levels: Level id, value, bound.
+        termination: Reason and limit.
+        solver: Figures of the solver.
+        seconds: Seconds by stage.
     """
 
     config_version: int
-    record_id: list[str] = field(default_factory=list)
-    version: list[int] = field(default_factory=list)
-    generation: list[int] = field(default_factory=list)
-    segment_id: list[str] = field(default_factory=list)
-    segmentation: list[str] = field(default_factory=list)
-    assignment: list[str] = field(default_factory=list)
-    touches_owner: list[bool] = field(default_factory=list)
-    seller_id: list[str] = field(default_factory=list)
-    former_seller_id: list[str] = field(default_factory=list)
-    rule_id: list[str] = field(default_factory=list)
-    reason: list[str] = field(default_factory=list)
-    binding: list[bool] = field(default_factory=list)
-    tried: list[bool] = field(default_factory=list)
-    overdue: list[bool] = field(default_factory=list)
-    quiet: list[bool] = field(default_factory=list)
-    trace: list[int] = field(default_factory=list)
-    cause: list[Json] = field(default_factory=list)
-    traces: list[Json] = field(default_factory=list)
-    levels: list[tuple[str, int, int | None]] = field(default_factory=list)
+    records: int
+    undecided: frozenset[str] = frozenset()
+    flooded: frozenset[str] = frozenset()
+    levels: tuple[tuple[str, int, int | None], ...] = ()
     termination: tuple[str, str] = ("", "")
-    solver: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.record_id)
-
-    def add(self, **values: Any) -> None:
-        """Add one row; every column is given."""
-        for name in ROW_COLUMNS:
-            getattr(self, name).append(values[name])
-
-    def pieces(self, rows: int) -> Iterator["Plan"]:
-        """Yield the plan in parts of at most `rows` rows and traces, which `extend` puts together again; there is at least one.
-
-        Unpacking one object with all the rows of a large run would stop the event loop of whoever receives it.
-        """
-        longest = max(len(self.record_id), len(self.traces), 1)
-        for start in range(0, longest, rows):
-            columns = {name: getattr(self, name)[start : start + rows] for name in (*ROW_COLUMNS, "traces")}
-            whole = {name: getattr(self, name) for name in _WHOLE} if start == 0 else {"config_version": self.config_version}
-            yield Plan(**whole, **columns)
-
-    def extend(self, other: "Plan") -> None:
-        """Add the rows and traces of the next part."""
-        for name in (*ROW_COLUMNS, "traces"):
-            getattr(self, name).extend(getattr(other, name))
+    solver: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-_WHOLE = ("config_version", "levels", "termination", "solver", "seconds")
-ROW_COLUMNS = tuple(f.name for f in fields(Plan) if f.name not in (*_WHOLE, "traces"))
-"""The columns with one value a record."""
+class Planned:
+    """A plan with its moves, which come in pieces of one commit each, in the order in which they are committed."""
+
+    def __init__(self, plan: Plan, pieces: AsyncIterator[list[Move]]) -> None:
+        self.plan = plan
+        self.pieces = pieces

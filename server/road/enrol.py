@@ -1,11 +1,12 @@
 """Which outreach follows a record's segment: pure decisions."""
 
+from reallot.server.convert.records import Standing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig, is_active
 from reallot.storage.entities import EnrollmentChange, Record
 
 
 def follow_segment(
-    record: Record, segment: SegmentConfig | None, config: WorkspaceConfig, *, quiet: bool
+    record: Record | Standing, segment: SegmentConfig | None, config: WorkspaceConfig, *, quiet: bool
 ) -> tuple[EnrollmentChange | None, str]:
     """Return what happens to a record's enrollment when it comes into `segment`, and how it is connected then.
 
@@ -26,6 +27,6 @@ def follow_segment(
     return EnrollmentChange(end_reason, wanted, config.revision("sequence", wanted), 1), "CONNECTED"
 
 
-def leave(record: Record, reason: str) -> EnrollmentChange | None:
+def leave(record: Record | Standing, reason: str) -> EnrollmentChange | None:
     """Return the end of a record's enrollment, None if it has none."""
     return EnrollmentChange(end_reason=reason) if record.enrollment_id else None

@@ -1,24 +1,34 @@
 """What one commit of one record tells: the kind of event, a sentence, and who is notified. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from reallot.server.convert.records import state_document
+from reallot.server.convert.records import NO_FIELDS, Standing, state_text
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record
-from reallot.storage.records import with_enrollment
+from reallot.storage.moves import enrollment_of
 
 SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED", "OVERDUE", "OFFERED", "STEP_DUE"})
 """Kinds that sellers are notified of, when they are the old or the new owner."""
 
 
+Told = Record | Standing
+
+
+def enrolled(before: Record | None, after: Record, change: EnrollmentChange | None) -> Record:
+    """Return a record with its enrollment as `change` leaves it, once it is stored."""
+    version = (before.version if before else 0) + 1
+    enrollment_id, sequence_id, sequence_version, step = enrollment_of(before, after, change, version)[2]
+    return replace(after, enrollment_id=enrollment_id, sequence_id=sequence_id, sequence_version=sequence_version, step=step)
+
+
 def event_of(
-    before: Record | None,
-    after: Record | None,
+    before: Told | None,
+    after: Told | None,
     *,
     config: WorkspaceConfig,
     time_us: int,
     cause: Json,
-    enrollment: EnrollmentChange | None = None,
     changed_fields: Sequence[str] = (),
     run_id: str = "",
     tried: bool = False,
@@ -29,11 +39,10 @@ def event_of(
 
     Args:
         before: The record as it was; None = it did not exist.
-        after: The record as it will be, without the enrollment's change; None = deleted.
+        after: The record as it will be, enrollment and all; None = deleted.
         config: Names of segments and titles of records.
         time_us: When it is committed.
         cause: Why, as the JSON document kept on marks and decisions.
-        enrollment: What happens to the enrollment.
         changed_fields: Fields whose value changed.
         run_id: Run that does it.
         tried: An attempt to find an owner was made.
@@ -43,11 +52,9 @@ def event_of(
     subject = after or before
     if subject is None:
         return None
-    if after is not None:
-        after = with_enrollment(after, enrollment, (before.version if before else 0) + 1)
-    kind_config = config.record_types.get(subject.record_type)
-    types = {f.id: f.type for f in kind_config.schema.fields if f.id in changed_fields} if kind_config else {}
-    old, new = state_document(before, types), state_document(after, types)
+    kind_config = config.record_types.get(subject.record_type) if changed_fields else None
+    types = {f.id: f.type for f in kind_config.schema.fields if f.id in changed_fields} if kind_config else NO_FIELDS
+    old, new = state_text(before, types), state_text(after, types)
     kind = kind_of(before, after, tried=tried)
     if kind == "CHANGED" and old == new and not changed_fields:
         return None
@@ -68,7 +75,7 @@ def event_of(
     )
 
 
-def kind_of(before: Record | None, after: Record | None, *, tried: bool) -> str:
+def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
     """Return the first kind in the contract's order that applies."""
     if after is None:
         return "DELETED"
@@ -86,9 +93,7 @@ def kind_of(before: Record | None, after: Record | None, *, tried: bool) -> str:
     return "CREATED" if before is None else "CHANGED"
 
 
-def sentence_of(
-    kind: str, before: Record | None, after: Record | None, config: WorkspaceConfig, cause: Json, names: Mapping[str, str]
-) -> Json:
+def sentence_of(kind: str, before: Told | None, after: Told | None, config: WorkspaceConfig, cause: Json, names: Mapping[str, str]) -> Json:
     """Return the event's sentence: a stable id, its parameters, and the English text."""
     subject = after or before
     if subject is None:
@@ -137,7 +142,7 @@ def _owner_clause(old: Owner | None, new: Owner | None, parameters: Mapping[str,
     return f"; {parameters['new_owner']} takes over from {parameters['old_owner']}" if new else f"; {parameters['old_owner']} gives it up"
 
 
-def _sequence_clause(before: Record, after: Record, parameters: Mapping[str, str]) -> str:
+def _sequence_clause(before: Told, after: Told, parameters: Mapping[str, str]) -> str:
     if after.enrollment_id == before.enrollment_id:
         return ""
     return f"; the sequence {parameters['sequence']} starts" if after.enrollment_id else "; its sequence ends"
@@ -159,14 +164,14 @@ def because(cause: Json) -> str:
     }.get(kind, "")
 
 
-def _segment_name(record: Record | None, config: WorkspaceConfig) -> str:
+def _segment_name(record: Told | None, config: WorkspaceConfig) -> str:
     if record is None or not record.segment_id:
         return "no segment"
     message = config.find("segment", record.segment_id)
     return (message.display_name or message.segment_id) if message else record.segment_id
 
 
-def _sequence_name(record: Record | None, config: WorkspaceConfig) -> str:
+def _sequence_name(record: Told | None, config: WorkspaceConfig) -> str:
     if record is None or not record.sequence_id:
         return ""
     message = config.find("sequence", record.sequence_id)

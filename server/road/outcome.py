@@ -1,20 +1,20 @@
-"""From a solved problem back to records: the rows of a `Plan`, with status and sentence for everybody. Pure."""
+"""From a solved problem back to records: what is decided about everybody, with status and sentence. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from reallot.server.road.batch import Plan
 from reallot.server.road.plan import Planner
-from reallot.server.road.reasons import RuleTrace, sentence, shown_status
+from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
 from reallot.server.road.work import Work
 from reallot.solver import assignment
 
-_OVERDUE = ("NO_AVAILABILITY", "RECORD_TOO_OLD")
+OVERDUE = ("NO_AVAILABILITY", "RECORD_TOO_OLD")
+"""Statuses of records that fall overdue."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,82 @@ class Solved:
     beyond: frozenset[int] = frozenset()
 
 
-def plan_of(work: Work, planner: Planner, solved: Solved) -> Plan:
-    """Return the decisions: first the assigned records in the order of their turns, then the others about which there is one."""
-    problem, solution = solved.problem, solved.solution
-    chain_of = dict(zip(planner.rows().tolist(), planner.chain_numbers().tolist(), strict=True))
-    option_of = dict(zip(solved.rows.tolist(), solution.option_of.tolist(), strict=True))
-    ordered = solved.rows[solution.turn_order].tolist()
-    left_out = solved.beyond.union(ordered)
-    plan = Plan(work.config.version, traces=[_documents(traces) for traces in planner.draft.traces])
-    for row in [*ordered, *(row for row in range(len(work.records)) if row not in left_out)]:
-        if _says_something(work, row):
-            plan.add(**_row(work, planner, problem, row, option_of.get(row, -1), chain_of.get(row)))
-    plan.levels = [(level.level_id, level.value, level.bound) for level in solution.levels]
-    plan.termination = (str(solution.termination.reason), str(solution.termination.limit))
-    plan.solver = {"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options}
-    return plan
+class Decided(NamedTuple):
+    """What is decided about one record.
+
+    Attributes:
+        assignment: Status, "" = stays as it is.
+        seller_id: Who gets it, "" = nobody.
+        rule_id: Rule that decided.
+        reason: Why, in a sentence.
+        binding: The seller's maxima hold.
+        chain: Position of what the rules made of it, -1 = they were not asked.
+    """
+
+    assignment: str
+    seller_id: str = ""
+    rule_id: str = ""
+    reason: str = ""
+    binding: bool = False
+    chain: int = -1
 
 
-def _documents(traces: Sequence[RuleTrace]) -> list[Any]:
-    return [trace.document() for trace in traces]
+@dataclass(frozen=True)
+class Decisions:
+    """What is decided about the records of a batch; belongs to one thread."""
+
+    work: Work
+    planner: Planner
+    solved: Solved
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """Rows about which there is a decision: first the assigned in the order of their turns, then the others."""
+        ordered = self.solved.rows[self.solved.solution.turn_order].tolist()
+        left_out = self.solved.beyond.union(ordered)
+        others = (row for row in range(len(self.work.records)) if row not in left_out)
+        return [row for row in [*ordered, *others] if _says_something(self.work, row)]
+
+    def of(self, row: int) -> Decided:
+        """Return what is decided about the record of a row."""
+        return self._tried(row) if self.work.assign[row] else _not_tried(self.work, row)
+
+    @cached_property
+    def _chain_of(self) -> dict[int, int]:
+        return dict(zip(self.planner.rows().tolist(), self.planner.chain_numbers().tolist(), strict=True))
+
+    @cached_property
+    def _option_of(self) -> dict[int, int]:
+        return dict(zip(self.solved.rows.tolist(), self.solved.solution.option_of.tolist(), strict=True))
+
+    @cached_property
+    def _given(self) -> dict[tuple[int, int], Decided]:
+        return {}
+
+    @cached_property
+    def _refused(self) -> dict[tuple[int, str], Decided]:
+        return {}
+
+    def _tried(self, row: int) -> Decided:
+        option, chain = self._option_of.get(row, -1), self._chain_of.get(row)
+        if option < 0 or chain is None:
+            return self._unassigned(chain, row)
+        if (option, chain) not in self._given:
+            problem, draft = self.solved.problem, self.planner.draft
+            seller = self.planner.pool.sellers[int(problem.option_seller[option])]
+            rule = draft.chains[chain][int(problem.option_rank[option])]
+            reason = f"rule {rule.message.display_name or rule.key} chose {seller.display_name or seller.seller_id}"
+            self._given[option, chain] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, chain)
+        return self._given[option, chain]
+
+    def _unassigned(self, chain: int | None, row: int) -> Decided:
+        key = (-1 if chain is None else chain, str(self.work.segment[row]))
+        if key not in self._refused:
+            traces = self.planner.draft.traces[chain] if chain is not None else ()
+            status = shown_status(traces)
+            rule = next((t.rule_id for t in traces if t.status == status), "")
+            self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces), False, key[0])
+        return self._refused[key]
 
 
 def _says_something(work: Work, row: int) -> bool:
@@ -60,52 +117,7 @@ def _says_something(work: Work, row: int) -> bool:
     return bool(work.status[row]) and work.status[row] != work.records.assignment[row]
 
 
-def _row(work: Work, planner: Planner, problem: assignment.Problem, row: int, option: int, chain: int | None) -> dict[str, Any]:
-    records, tried = work.records, bool(work.assign[row])
-    decided = _tried(work, planner, problem, row, option, chain) if tried else _not_tried(work, row)
-    cause = work.cause(row)
-    return {
-        "record_id": records.record_id[row],
-        "version": records.version[row],
-        "generation": records.pending_generation[row],
-        "segment_id": str(work.segment[row]),
-        "segmentation": str(work.segmentation[row]),
-        "touches_owner": tried or bool(work.released[row]),
-        "former_seller_id": records.owner_id[row] if records.owner_kind[row] == "SELLER" else "",
-        "tried": tried,
-        "overdue": decided["assignment"] in _OVERDUE,
-        "quiet": work.quiet(row),
-        "trace": chain if tried and chain is not None else -1,
-        "cause": cause,
-        **decided,
-    }
-
-
-def _tried(work: Work, planner: Planner, problem: assignment.Problem, row: int, option: int, chain: int | None) -> dict[str, Any]:
-    traces = planner.draft.traces[chain] if chain is not None else ()
-    if option < 0 or chain is None:
-        status = shown_status(traces)
-        reason = sentence(status, _segment_name(work, row), traces)
-        return {
-            "assignment": status,
-            "seller_id": "",
-            "rule_id": next((t.rule_id for t in traces if t.status == status), ""),
-            "reason": reason,
-            "binding": False,
-        }
-    seller = planner.pool.sellers[int(problem.option_seller[option])]
-    rule = planner.draft.chains[chain][int(problem.option_rank[option])]
-    name = rule.message.display_name or rule.key
-    return {
-        "assignment": "ASSIGNED",
-        "seller_id": seller.seller_id,
-        "rule_id": rule.key,
-        "reason": f"rule {name} chose {seller.display_name or seller.seller_id}",
-        "binding": rule.use_capacity,
-    }
-
-
-def _not_tried(work: Work, row: int) -> dict[str, Any]:
+def _not_tried(work: Work, row: int) -> Decided:
     status, keeper = str(work.status[row]), str(work.kept_by[row])
     reason = ""
     if status == "ASSIGNED":
@@ -118,7 +130,7 @@ def _not_tried(work: Work, row: int) -> dict[str, Any]:
         reason = "the record was imported without being assigned and waits for a run"
     elif status in ("WAITING", NOT_RUN):
         reason = sentence(status, _segment_name(work, row), ())
-    return {"assignment": status, "seller_id": "", "rule_id": keeper, "reason": reason, "binding": False}
+    return Decided(status, "", keeper, reason)
 
 
 def _segment_name(work: Work, row: int) -> str:

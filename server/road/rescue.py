@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reallot.server.convert.records import state_document
+from reallot.server.convert.records import state_text
 from reallot.server.road.events import event_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
@@ -20,7 +20,5 @@ def rescue(tx: WriteTransaction, config: WorkspaceConfig, mark: Pending, inciden
     if before.owner is None:
         after = replace(before, assignment="INTERNAL_ERROR", reason=reason, attempts=before.attempts + 1, last_attempt_us=tx.now_us)
     event = event_of(before, after, config=config, time_us=tx.now_us, cause=mark.cause, tried=before.owner is None)
-    decision = Decision(
-        before.record_id, tx.now_us, mark.cause, "INTERNAL_ERROR", reason, state_document(before, {}), state_document(after, {})
-    )
+    decision = Decision(before.record_id, tx.now_us, mark.cause, "INTERNAL_ERROR", reason, state_text(before), state_text(after))
     tx.commit_records(config.workspace, [Transition(before, after, event=event, decision=decision, clear_generation=mark.generation)])

@@ -1,10 +1,10 @@
-"""Stops "segment", "plan", "solve" and "check" of one batch, in a worker process: a snapshot in, a `Plan` out.
+"""Stops "segment", "plan", "solve" and "check" of one batch, in a worker process: a snapshot in, a `Plan` with its moves out.
 
 Nothing is written here. What the batch reads is one snapshot; the commit checks every record's version and every claim again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,26 +12,28 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Plan, Task
-from reallot.server.road.outcome import Solved, plan_of
+from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.work import Work
+from reallot.server.road.writing import Writing
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver import assignment
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.segmentation import frame_from_json
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
+from reallot.storage.moves import Move
 from reallot.v1 import config_pb2, segment_pb2
 
 Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
 
 
-def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> Plan:
-    """Return the plan of a task on a snapshot.
+def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[list[Move]]]:
+    """Return the plan of a task on a snapshot, and its moves in pieces, each written up when it is asked for.
 
     Raises:
         CheckFailed: the solver's plan did not pass the independent check.
@@ -57,10 +59,24 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
         solved = _limited(solved, task)
     clock.stage("check")
     assignment.check(solved.problem, solved.solution)
-    plan = plan_of(work, planner, solved)
+    decisions = Decisions(work, planner, solved)
+    writing = Writing(decisions)
+    plan = _plan(decisions, writing)
     clock.stage("commit")
-    plan.seconds = clock.seconds
-    return plan
+    return replace(plan, seconds=clock.seconds), writing.pieces()
+
+
+def _plan(decisions: Decisions, writing: Writing) -> Plan:
+    work, problem, solution = decisions.work, decisions.solved.problem, decisions.solved.solution
+    return Plan(
+        work.config.version,
+        len(decisions.rows),
+        undecided=frozenset(work.task.record_ids).difference(work.records.record_id),
+        flooded=writing.flooded(),
+        levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
+        termination=(str(solution.termination.reason), str(solution.termination.limit)),
+        solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+    )
 
 
 class _Stopwatch:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from reallot.server.configuration import selection_faults
-from reallot.server.convert.records import state_document
+from reallot.server.convert.records import state_text
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
@@ -236,8 +236,8 @@ def _by_hand(
             cause,
             after.assignment,
             reason or after.reason or "the owner was set by hand",
-            state_document(before, {}),
-            state_document(after, {}),
+            state_text(before),
+            state_text(after),
         ),
     )
 

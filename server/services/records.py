@@ -9,7 +9,7 @@ import grpc
 
 from reallot.server.configuration import value_faults
 from reallot.server.convert.decisions import decision_message
-from reallot.server.convert.records import assignment_name, record_message, state_document
+from reallot.server.convert.records import assignment_name, record_message, state_text
 from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner, to_owner, to_us
 from reallot.server.errors import Violation, invalid_field, not_found, not_implemented
@@ -17,7 +17,7 @@ from reallot.server.idempotency import once
 from reallot.server.road.change import Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.enrol import leave
-from reallot.server.road.events import event_of
+from reallot.server.road.events import enrolled, event_of
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
@@ -256,11 +256,10 @@ class _Write:
         cause = {"kind": "MANUAL"} if by_hand else parts[-1].cause
         event = event_of(
             before,
-            after,
+            enrolled(before, after, enrollment) if enrollment is not None else after,
             config=self.config,
             time_us=self.now_us,
             cause=cause,
-            enrollment=enrollment,
             changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
             quiet=self.quiet or self.config.settings.paused,
             names={s.seller_id: s.display_name or s.seller_id for s in self.sellers.values()},
@@ -283,8 +282,8 @@ class _Write:
             cause,
             after.assignment,
             after.reason or "the owner came with the record",
-            state_document(before, {}),
-            state_document(after, {}),
+            state_text(before),
+            state_text(after),
         )
 
 

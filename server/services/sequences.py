@@ -10,7 +10,7 @@ from reallot.server.convert.values import from_us, maybe_from_us
 from reallot.server.errors import failed_precondition, invalid_field, not_found, not_implemented
 from reallot.server.explanation import record_of
 from reallot.server.idempotency import once
-from reallot.server.road.events import event_of
+from reallot.server.road.events import enrolled, event_of
 from reallot.server.runtime import Runtime
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import page_size_of, workspace_of
@@ -142,7 +142,7 @@ def _store(
     tx: WriteTransaction, config: WorkspaceConfig, before: Record, after: Record, change: EnrollmentChange, cause_kind: str
 ) -> record_pb2.EnrollmentState:
     cause = {"kind": cause_kind}
-    event = event_of(before, after, config=config, time_us=tx.now_us, cause=cause, enrollment=change)
+    event = event_of(before, enrolled(before, after, change), config=config, time_us=tx.now_us, cause=cause)
     tx.commit_records(config.workspace, [Transition(before, after, enrollment=change, event=event)])
     return enrollment_state(tx.records.get(config.workspace, [before.record_id])[before.record_id])
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from reallot.server.clock import ManualClock
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.batch import Plan, Task
+from reallot.server.road.batch import Planned, Task
 from reallot.server.road.solve import solve_task
 from reallot.server.runtime import Runtime
 from reallot.server.services.assignment import AssignmentService
@@ -20,6 +21,7 @@ from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, Signal, WriteTransaction
 from reallot.storage.entities import Enrollment, EventDraft, Load, Notice, Record, Run, Seller, Turn
+from reallot.storage.moves import Move
 from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2, run_pb2
 from support.api import a_row, fields_of, resource
 from support.rows import all_records, loads
@@ -38,12 +40,18 @@ class InThisProcess:
         self.before: Callable[[Task], None] = lambda _task: None
         self.after: Callable[[Task], None] = lambda _task: None
 
-    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
-        """Return the plan of a task."""
+    @asynccontextmanager
+    async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
+        """Give the plan of a task."""
         self.before(task)
-        plan = await self._runtime.read(lambda tx: solve_task(tx, self._runtime.configs.of(tx, task.workspace), task, on_stage))
+        plan, pieces = await self._runtime.read(lambda tx: solve_task(tx, self._runtime.configs.of(tx, task.workspace), task, on_stage))
         self.after(task)
-        return plan
+
+        async def handed_over() -> AsyncIterator[list[Move]]:
+            for moves in pieces:
+                yield moves
+
+        yield Planned(plan, handed_over())
 
 
 class Office:

@@ -1,5 +1,6 @@
 """What must hold after anything: nobody waits without a reason, nobody gets more than they can take, what is kept adds up."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reallot.server.convert.records import state_document
+from reallot.server.convert.records import state_text
 from reallot.storage.entities import Record
 from reallot.v1 import assignment_service_pb2
 from support.api import a_row, a_segment, resource
@@ -131,7 +132,7 @@ def told_truly(office: Office, records: list[Record]) -> None:
         if event.record_id in latest and event.before is not None:
             assert {k: event.before.get(k) for k in ("owner", "segment_id")} == latest[event.record_id]
         latest[event.record_id] = {k: (event.after or {}).get(k) for k in ("owner", "segment_id")}
-    assert latest == {r.record_id: {k: state_document(r, {}).get(k) for k in ("owner", "segment_id")} for r in records}
+    assert latest == {r.record_id: {k: json.loads(state_text(r)).get(k) for k in ("owner", "segment_id")} for r in records}
 
 
 def enrolled_once(office: Office, records: list[Record]) -> None:

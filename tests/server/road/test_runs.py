@@ -1,7 +1,8 @@
 """Runs: what they take, what they leave alone, and what happens when something comes between."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from reallot.server.lanes import MOST_DEATHS, RunLane
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.batch import Plan, Task
+from reallot.server.road.batch import Planned, Task
 from reallot.server.services.assignment import AssignmentService
 from reallot.server.services.records import RecordService
 from reallot.server.workers import WorkerFailed, WorkerKilled
@@ -209,11 +210,13 @@ class NeverDone:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
-    async def run(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> Plan:
+    @asynccontextmanager
+    async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
         on_stage("solve")
         self.begun.set()
         await asyncio.Event().wait()
         raise AssertionError("nothing wakes it")
+        yield
 
 
 def test_cancelling_ends_a_solve_that_would_go_on_for_ever(office: Office) -> None:

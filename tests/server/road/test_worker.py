@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from reallot.server.road.batch import ROW_COLUMNS, Plan, Task
+from reallot.server.road.batch import Plan, Task
 from reallot.server.workers import Worker, WorkerFailed, WorkerKilled
+from reallot.storage.moves import Move
 from support.api import a_row
 from support.office import Office, everybody, leads
 from support.rows import a_seller
@@ -53,47 +55,58 @@ def nothing(_stage: str) -> None:
     """Hear of a stage."""
 
 
+class Answer(NamedTuple):
+    plan: Plan
+    moves: list[Move]
+
+
+async def answer_of(worker: Worker, task: Task, on_stage: Callable[[str], None] = nothing, limit_s: float | None = None) -> Answer:
+    """Return the whole answer to a task."""
+    async with worker.plan(task, on_stage, limit_s) as planned:
+        return Answer(planned.plan, [move async for piece in planned.pieces for move in piece])
+
+
 async def test_a_plan_of_many_records_arrives_whole_and_its_stages_in_order(worker: Worker) -> None:
     stages: list[str] = []
-    plan = await worker.run(a_task(), stages.append)
+    plan, moves = await answer_of(worker, a_task(), stages.append)
     assert stages == ["read", "segment", "plan", "solve", "check", "commit"]
-    assert {len(getattr(plan, name)) for name in ROW_COLUMNS} == {COUNT}
-    assert sorted(plan.record_id) == [f"L{i:05}" for i in range(COUNT)]
+    assert plan.records == COUNT
+    assert sorted(move.record_id for move in moves) == [f"L{i:05}" for i in range(COUNT)]
     assert plan.termination == ("OPTIMAL", "")
 
 
 async def test_an_empty_plan_arrives_too(worker: Worker) -> None:
-    assert len(await worker.run(a_task(record_ids=("unknown",)), nothing)) == 0
+    assert (await answer_of(worker, a_task(record_ids=("unknown",)))).plan.records == 0
 
 
 async def test_what_fails_in_the_worker_is_told_with_its_trace_and_the_worker_goes_on(worker: Worker) -> None:
     with pytest.raises(WorkerFailed) as failed:
-        await worker.run(a_task(kind="MANUAL", selection=b"\xff"), nothing)
+        await answer_of(worker, a_task(kind="MANUAL", selection=b"\xff"), nothing)
     assert (failed.value.kind, "solve_task" in failed.value.trace) == ("DecodeError", True)
-    assert len(await worker.run(a_task(record_ids=("L00001",)), nothing)) == 1
+    assert (await answer_of(worker, a_task(record_ids=("L00001",)))).plan.records == 1
 
 
 async def test_a_cancelled_task_ends_its_process_and_the_next_gets_a_fresh_one(worker: Worker) -> None:
     begun = asyncio.Event()
-    task = asyncio.ensure_future(worker.run(a_task(), lambda _stage: begun.set()))
+    task = asyncio.ensure_future(answer_of(worker, a_task(), lambda _stage: begun.set()))
     await begun.wait()
     before = worker.process_id
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(await worker.run(a_task(record_ids=("L00001",)), nothing)) == 1
+    assert (await answer_of(worker, a_task(record_ids=("L00001",)))).plan.records == 1
     assert worker.process_id != before
 
 
 async def test_a_task_that_reaches_its_time_limit_is_ended(worker: Worker) -> None:
     with pytest.raises(TimeoutError):
-        await worker.run(a_task(), nothing, 0.001)
+        await answer_of(worker, a_task(), nothing, 0.001)
 
 
 async def test_a_worker_that_is_killed_from_outside_is_noticed(worker: Worker) -> None:
-    await worker.run(a_task(record_ids=("L00001",)), nothing)
+    await answer_of(worker, a_task(record_ids=("L00001",)), nothing)
     with pytest.raises(WorkerKilled):
-        await worker.run(a_task(), lambda _stage: os.kill(worker.process_id or 0, signal.SIGKILL))
+        await answer_of(worker, a_task(), lambda _stage: os.kill(worker.process_id or 0, signal.SIGKILL))
 
 
 async def test_a_worker_ends_with_the_process_that_started_it(crowded: str) -> None:
@@ -123,12 +136,9 @@ def _alive(process: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("rows", "traces", "size", "pieces"), [(0, 0, 2, 1), (1, 0, 2, 1), (5, 2, 2, 3), (2, 5, 2, 3), (4, 4, 2, 2)])
-async def test_pieces_of_a_plan_put_together_are_the_plan(rows: int, traces: int, size: int, pieces: int) -> None:
-    plan = Plan(3, levels=[("coverage", 1, 1)], termination=("OPTIMAL", ""), seconds={"plan": 1.0}, traces=[[i] for i in range(traces)])
-    for row in range(rows):
-        plan.add(**dict.fromkeys(ROW_COLUMNS, row))
-    first, *others = plan.pieces(size)
-    for other in others:
-        first.extend(other)
-    assert (first, 1 + len(others)) == (plan, pieces)
+async def test_whoever_leaves_before_the_last_piece_gets_a_fresh_process(worker: Worker) -> None:
+    async with worker.plan(a_task(), nothing) as planned:
+        before = worker.process_id
+        await anext(planned.pieces)
+    assert (await answer_of(worker, a_task(record_ids=("L00001",)))).plan.records == 1
+    assert worker.process_id != before

@@ -1,0 +1,204 @@
+"""Stop "write": what was decided about the records of a batch, written up as moves, in a worker process. Pure.
+
+The moves hold for the versions that were read; the commit checks these, and the maxima of the sellers.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from reallot.server.convert.records import Standing, state_text
+from reallot.server.road.batch import CHUNK
+from reallot.server.road.enrol import follow_segment, leave
+from reallot.server.road.events import event_of
+from reallot.server.road.outcome import OVERDUE, Decided, Decisions
+from reallot.storage.capacity import Weight
+from reallot.storage.documents import JsonText, dump, load, owner_of, owner_pair
+from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind
+from reallot.storage.moves import DecisionText, Move, enrollment_of
+from reallot.storage.numbering import NOW, EventText, event_text
+
+
+class Writing:
+    """Writes up the decisions about one batch; belongs to one thread."""
+
+    def __init__(self, decisions: Decisions) -> None:
+        self._decisions = decisions
+        self._work = decisions.work
+        self._config = decisions.work.config
+        self._names = {s.seller_id: s.display_name or s.seller_id for s in decisions.planner.pool.sellers}
+        self._owners: dict[str, Owner] = {}
+        self._traces: dict[int, JsonText] = {-1: JsonText("null")}
+
+    def pieces(self) -> Iterator[list[Move]]:
+        """Yield the moves in pieces of one commit each."""
+        rows = self._decisions.rows
+        for start in range(0, len(rows), CHUNK):
+            yield [self._move(row) for row in rows[start : start + CHUNK]]
+
+    def flooded(self) -> frozenset[str]:
+        """Return the sellers who would get more notices than the workspace wants."""
+        told: Counter[str] = Counter()
+        records = self._work.records
+        for row in self._decisions.rows:
+            if self._touches_owner(row) and not self._work.quiet(row):
+                before = records.owner_id[row] if records.owner_kind[row] == "SELLER" else ""
+                after = self._decisions.of(row).seller_id
+                if before != after:
+                    told.update({before, after} - {""})
+        return frozenset(seller for seller, count in told.items() if count > self._config.digest_above)
+
+    def _touches_owner(self, row: int) -> bool:
+        return bool(self._work.assign[row] or self._work.released[row])
+
+    def _move(self, row: int) -> Move:
+        work, decided, before = self._work, self._decisions.of(row), self._standing(row)
+        tried, quiet, cause = bool(work.assign[row]), work.quiet(row), work.cause(row)
+        after, change = self._placed(row, before, quiet)
+        if decided.assignment or self._touches_owner(row):
+            after = self._owned(row, after, decided, tried)
+        version = before.version + 1
+        ends, starts, enrolled = enrollment_of(before, after, change, version)
+        if change is not None:
+            after = after._replace(enrollment_id=enrolled[0], sequence_id=enrolled[1], sequence_version=enrolled[2], step=enrolled[3])
+        draft = event_of(
+            before, after, config=self._config, time_us=NOW, cause=cause, run_id=work.task.run_id, tried=tried, quiet=quiet,
+            names=self._names,
+        )  # fmt: skip
+        told, waits = event_text(draft) if draft is not None else None, after.owner is None
+        return Move(
+            record_id=before.record_id,
+            version=before.version,
+            next_version=version,
+            weight=_weight(before),
+            weight_after=_weight(after),
+            written=None,
+            state=_state(after, enrolled),
+            stamps=(after.last_attempt_us, after.overdue_us, (after.waiting_since_us or NOW) if waits else None),
+            turn=(decided.seller_id, before.record_type) if decided.seller_id else None,
+            ends=ends,
+            starts=starts,
+            event=told,
+            decision=self._decision(row, before, after, decided, told, cause),
+            generation=work.records.pending_generation[row],
+            cause=cause,
+            binding=decided.binding,
+            frees=_frees(before, after),
+            counted=_counted(before, after, tried),
+        )
+
+    @cached_property
+    def _rows(self) -> list[Standing]:
+        r = self._work.records
+        titled = {name for name, kind in self._config.record_types.items() if kind.message.title_field}
+        fields = [load(text) if kind in titled else {} for kind, text in zip(r.record_type, r.fields, strict=True)]
+        owners = [self._owner(kind, owner) for kind, owner in zip(r.owner_kind, r.owner_id, strict=True)]
+        previous = [self._owner(kind, owner) for kind, owner in zip(r.previous_owner_kind, r.previous_owner_id, strict=True)]
+        columns: tuple[list[Any], ...] = (
+            *(r.record_id, r.record_type, r.active, r.priority, r.effort, r.version, owners, previous),
+            *(r.segment_id, r.previous_segment_id, r.segmentation, r.assignment, r.connection, r.reason, r.rule_id, r.run_id),
+            *(r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us, r.waiting_since_us),
+            *(r.enrollment_id, r.sequence_id, r.sequence_version, r.step, fields),
+        )
+        return list(map(Standing._make, zip(*columns, strict=True)))
+
+    def _standing(self, row: int) -> Standing:
+        return self._rows[row]
+
+    def _owner(self, kind: str, owner_id: str) -> Owner | None:
+        if kind != "SELLER":
+            return owner_of(kind, owner_id)
+        if owner_id not in self._owners:
+            self._owners[owner_id] = Owner(OwnerKind.SELLER, owner_id)
+        return self._owners[owner_id]
+
+    def _placed(self, row: int, before: Standing, quiet: bool) -> tuple[Standing, EnrollmentChange | None]:
+        """Return the record in its segment, with what happens to its enrollment."""
+        segmentation, segment_id = str(self._work.segmentation[row]), str(self._work.segment[row])
+        if not segmentation:
+            return before, None
+        if segment_id == before.segment_id:
+            return before._replace(segmentation=segmentation), None
+        segment = self._config.segments.get(segment_id)
+        if segment is None:
+            change, connection = leave(before, "RELEASED"), "NO_SEQUENCE"
+        else:
+            change, connection = follow_segment(before, segment, self._config, quiet=quiet)
+        placed = before._replace(
+            segmentation=segmentation, segment_id=segment_id, previous_segment_id=before.segment_id, connection=connection
+        )
+        return placed, change
+
+    def _owned(self, row: int, after: Standing, decided: Decided, tried: bool) -> Standing:
+        owner, previous, rule_id = after.owner, after.previous_owner, decided.rule_id or after.rule_id
+        if self._touches_owner(row):
+            owner, rule_id = self._owner("SELLER" if decided.seller_id else "", decided.seller_id), decided.rule_id
+            previous = after.owner if after.owner not in (None, owner) else previous
+        return after._replace(
+            owner=owner,
+            previous_owner=previous,
+            attempts=after.attempts + tried,
+            last_attempt_us=NOW if tried else after.last_attempt_us,
+            rule_id=rule_id,
+            assignment=decided.assignment,
+            reason=decided.reason,
+            run_id=self._work.task.run_id,
+            overdue_us=(after.overdue_us or NOW) if decided.assignment in OVERDUE else None,
+        )
+
+    def _decision(self, row: int, before: Standing, after: Standing, decided: Decided, told: EventText | None, cause: Json) -> DecisionText:
+        states = (told.before, told.after) if told is not None else (state_text(before), state_text(after))
+        why = told.cause if told is not None else dump(cause)
+        reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
+        rest = (decided.rule_id, self._work.task.run_id, self._trace(decided.chain))
+        return DecisionText(NOW, before.record_id, why, after.assignment, reason, *states, *rest)
+
+    def _trace(self, chain: int) -> JsonText:
+        if chain not in self._traces:
+            self._traces[chain] = JsonText(dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]]))
+        return self._traces[chain]
+
+
+def _weight(record: Standing) -> Weight | None:
+    if not record.active or record.owner is None or record.owner.kind is not OwnerKind.SELLER:
+        return None
+    return Weight((record.owner.id, record.record_type, record.segment_id), record.effort)
+
+
+def _frees(before: Standing, after: Standing) -> bool:
+    """Tell whether somebody may have more room than before: in all, or in a record type or segment."""
+    if not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
+        return False
+    return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
+
+
+def _state(after: Standing, enrolled: tuple[str, str, int, int]) -> tuple[Any, ...]:
+    return (
+        *owner_pair(after.owner),
+        *owner_pair(after.previous_owner),
+        *(after.segment_id, after.previous_segment_id, after.segmentation),
+        *(after.assignment, after.connection, after.reason, after.rule_id, after.run_id, after.attempts, after.next_try_us),
+        *enrolled,
+    )
+
+
+def _segment_reason(segmentation: str, segment_id: str) -> str:
+    return {
+        "SEGMENTED": f"the record joined the segment {segment_id}",
+        "UNCHANGED": "the record was looked at again and stays in its segment",
+        "MOVE_NOT_ALLOWED": "another segment matches but does not accept moves",
+        "NO_SEGMENT": "no segment matches the record",
+    }.get(segmentation, "")
+
+
+def _counted(before: Standing, after: Standing, tried: bool) -> tuple[str, ...]:
+    names = []
+    if before.segment_id and before.segment_id != after.segment_id:
+        names.append("resegmented")
+    if tried:
+        names += ["considered", f"status:{after.assignment}"] + (["failed"] if after.owner is None else [])
+    if after.owner != before.owner:
+        names += ["assigned"] if after.owner is not None else ["released"]
+        names += ["moved"] if after.owner is not None and before.owner is not None else []
+    return tuple(names)
