@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from reallot.server.clock import Clock, ManualClock, SystemClock
+from reallot.server.door import Door
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
@@ -79,6 +80,7 @@ class Application:
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
+        self._door = Door(settings)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop, ...] = ()
         self._stack = AsyncExitStack()
 
@@ -110,7 +112,7 @@ class Application:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _start(self) -> None:
-        db = Database(self.settings.database_url, clock_us=self.clock.now_us)
+        db = Database(self.settings.database_url, clock_us=self.clock.now_us, most_queued=self.settings.most_queued_writes)
         self._stack.callback(db.close)
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
@@ -158,7 +160,7 @@ class Application:
             ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
+        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(), self._door], options=options)
         self._register(server, board)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -187,7 +189,7 @@ class Application:
 
     async def _stop_serving(self, server: Any, checks: Any) -> None:
         await checks.enter_graceful_shutdown()
-        self.hub.stop()
+        self._door.close()
         await server.stop(self.settings.stop_grace_s)
 
     async def _busy(self) -> bool:

@@ -32,8 +32,8 @@ class Database:
         database_id: Name of the database's content, which cursors are bound to.
     """
 
-    def __init__(self, url: str, *, clock_us: Callable[[], int], read_only: bool = False, readers: int = 4) -> None:
-        """Open the database at `url`; a reader opens no writer and takes no lock.
+    def __init__(self, url: str, *, clock_us: Callable[[], int], read_only: bool = False, readers: int = 4, most_queued: int = 0) -> None:
+        """Open the database at `url`; a reader opens no writer and takes no lock. `most_queued` bounds the callers' writes that wait.
 
         Raises:
             SchemaMismatch: the schema is not that of this program.
@@ -58,7 +58,7 @@ class Database:
         self._writer: Writer | None = None
         if not read_only:
             engine = make_engine(self.url, writes=True, pool_size=1, name=self._name)
-            self._writer = Writer(engine, clock_us, self.announce, self._tell_others)
+            self._writer = Writer(engine, clock_us, self.announce, self._tell_others, most_queued)
 
     def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run `function` on one consistent snapshot, in this thread, and return its result.
@@ -100,11 +100,17 @@ class Database:
             lease: If it is lost, nothing is written and the future raises LeaseLost.
 
         Raises:
+            StorageBusy: too many writes wait already, and this one has no lease.
             StorageUnavailable: the database was closed.
         """
         if self._writer is None:
             raise TypeError("this database is open for reading only")
         return self._writer.submit(workspace, function, lease)
+
+    @property
+    def waiting_writes(self) -> int:
+        """Number of units of work that wait for the writer, with those that were given up meanwhile."""
+        return self._writer.waiting if self._writer is not None else 0
 
     def on_commit(self, listener: Callable[[frozenset[Signal]], None]) -> None:
         """Have `listener` called after every commit that has something to tell, in a thread of storage.

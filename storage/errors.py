@@ -7,6 +7,7 @@ StorageError
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
 ├── LeaseLost            another server works the workspace by now
+├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
 """
 
@@ -46,6 +47,14 @@ class LeaseLost(StorageError):
     def __init__(self, workspace: str) -> None:
         super().__init__(f"another server works the workspace {workspace!r}")
         self.workspace = workspace
+
+
+class StorageBusy(StorageError):
+    """Too many writes wait already; this one was not queued. `retry_after_s` is about how long they take."""
+
+    def __init__(self, waiting: int, retry_after_s: float) -> None:
+        super().__init__(f"{waiting} writes wait already")
+        self.retry_after_s = retry_after_s
 
 
 class StorageUnavailable(StorageError):
