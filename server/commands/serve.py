@@ -19,6 +19,7 @@ from reallot.storage.schema import migrate as migrate_database
 from reallot.storage.schema import revision_of
 
 SWITCH_INTERVAL_S = 0.0005
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CANNOT_START = 2
 """Exit code when settings, database or address cannot be used."""
 
@@ -33,7 +34,7 @@ def serve(
     json_logs: Annotated[bool | None, typer.Option("--json-logs", help="Logs as JSON lines.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine.")] = False,
 ) -> None:
-    """Run the server until it is told to stop."""
+    """Run the server until it is told to stop: the first SIGTERM or SIGINT lets running calls finish, the second ends it at once."""
     settings = _settings(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
     if not is_loopback(settings.host) and not allow_remote:
         _fail(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
@@ -51,8 +52,16 @@ async def _run(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def asked_to_stop() -> None:
+        stop.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            # Whoever asks twice does not want to wait: the signal now does what it does to any process.
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, asked_to_stop)
     async with Application(settings) as app:
         shown = f"listening on {settings.host}:{app.port}"
         note = " (this machine only, no authentication)" if is_loopback(settings.host) else " (no authentication)"
