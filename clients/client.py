@@ -50,7 +50,9 @@ ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run
 
 @dataclass(frozen=True)
 class Gap:
-    """Stands in a stream where events are missing because the cursor had expired; the stream goes on from the oldest kept."""
+    """Stands in a stream where events are missing, because the cursor had expired or the database was restored from a backup. The
+    stream goes on with what happens from now on.
+    """
 
     reason: str
 
@@ -166,6 +168,10 @@ class AsyncClient:
                 failure = from_rpc(error)
                 if isinstance(failure, CursorExpired):
                     request.cursor = ""
+                    yield Gap(str(failure))
+                elif failure.reason == "CURSOR_MISMATCH" and "database" in failure.metadata:
+                    # A backup was restored: its events are numbered anew from an earlier number on.
+                    request.cursor, last = "", 0
                     yield Gap(str(failure))
                 elif not isinstance(failure, Unavailable | Exhausted):
                     raise failure from None

@@ -6,6 +6,7 @@ StorageError
 ├── VersionConflict      a row changed since it was read
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
+├── DatabaseDamaged      a file is no sound database of this program
 ├── LeaseLost            another server works the workspace by now
 ├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
@@ -39,6 +40,10 @@ class SchemaMismatch(StorageError):
 
 class DatabaseLocked(StorageError):
     """Another server process has the database file."""
+
+
+class DatabaseDamaged(StorageError):
+    """A file is no sound database of this program; the text says what was found."""
 
 
 class LeaseLost(StorageError):

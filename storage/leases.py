@@ -107,7 +107,12 @@ class LeaseTable:
         dead = sorted(row[0] for row in rows)
         if dead:
             names = [application_name(replica_id) for replica_id in dead]
-            self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY(:names)", names=names)
+            # A copy of a database may stand beside it, and name servers that live.
+            self._execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = ANY(:names) AND datname = current_database()""",
+                names=names,
+            )
             self._execute("UPDATE leases SET holder = '' WHERE holder = ANY(:dead)", dead=dead)
         return dead
 

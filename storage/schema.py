@@ -33,6 +33,11 @@ def head() -> str:
     return revision
 
 
+def known_revisions() -> frozenset[str]:
+    """Return the revisions that this program can bring to the newest."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config("sqlite://")).walk_revisions())
+
+
 def revision_of(url: str) -> str | None:
     """Return the revision of a database; None for an empty one.
 
@@ -62,8 +67,7 @@ def migrate(url: str) -> tuple[str | None, str]:
         StorageUnavailable: it cannot be written, is no database, or a migration failed; it is as before then.
     """
     before = revision_of(url)
-    known = {script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions()}
-    if before is not None and before not in known:
+    if before is not None and before not in known_revisions():
         raise SchemaMismatch(f"the database is at revision {before}, which this program does not know: use a newer reallot")
     if before != head():
         with _alone(url):

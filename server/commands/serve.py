@@ -35,16 +35,16 @@ def serve(
     allow_remote: Annotated[bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine.")] = False,
 ) -> None:
     """Run the server until it is told to stop: the first SIGTERM or SIGINT lets running calls finish, the second ends it at once."""
-    settings = _settings(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
+    settings = settings_of(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
     if not is_loopback(settings.host) and not allow_remote:
-        _fail(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
+        refuse(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
     logs.configure(settings.log_level, as_json=settings.json_logs)
     try:
         if is_sqlite(settings.database_url) and revision_of(settings.database_url) is None:
             migrate_database(settings.database_url)
         uvloop.run(_run(settings))
     except (StorageError, OSError, RuntimeError, ValueError) as error:
-        _fail(str(error))
+        refuse(str(error))
 
 
 async def _run(settings: Settings) -> None:
@@ -75,11 +75,11 @@ def migrate(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
 ) -> None:
     """Bring the database to the schema of this version."""
-    settings = _settings(config, database_url=database_url)
+    settings = settings_of(config, database_url=database_url)
     try:
         before, after = migrate_database(settings.database_url)
     except StorageError as error:
-        _fail(str(error))
+        refuse(str(error))
     typer.echo(f"schema {before or 'empty'} → {after}" if before != after else f"schema {after} is up to date")
 
 
@@ -87,18 +87,20 @@ def check_config(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
 ) -> None:
     """Show the settings that a server would run with."""
-    for name, value in _settings(config).model_dump().items():
+    for name, value in settings_of(config).model_dump().items():
         typer.echo(f"{name:<24}{value}")
 
 
-def _settings(toml_file: Path | None, **given: object) -> Settings:
+def settings_of(toml_file: Path | None, **given: object) -> Settings:
+    """Return the settings; end the program if they cannot be used."""
     try:
         return load_settings(toml_file, **given)
     except ValidationError as error:
         lines = [f"{'.'.join(str(p) for p in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()]
-        _fail("; ".join(lines))
+        refuse("; ".join(lines))
 
 
-def _fail(text: str) -> NoReturn:
+def refuse(text: str) -> NoReturn:
+    """End the program, and say why."""
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(CANNOT_START)

@@ -73,7 +73,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: {"reason": "PAGE_TOKEN_MISMATCH", "domain": "reallot", "metadata": {"field": "page_token"}}
     """
     ERROR_REASON_CURSOR_MISMATCH: _ErrorReason.ValueType  # 13
-    """The cursor belongs to another database or filter.
+    """The cursor belongs to another database or filter; of another database, which a restored one is, the metadata name the present one,
+    and whoever follows lists again.
     Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 14
@@ -227,7 +228,8 @@ ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason.ValueType  # 12
 Sample: {"reason": "PAGE_TOKEN_MISMATCH", "domain": "reallot", "metadata": {"field": "page_token"}}
 """
 ERROR_REASON_CURSOR_MISMATCH: ErrorReason.ValueType  # 13
-"""The cursor belongs to another database or filter.
+"""The cursor belongs to another database or filter; of another database, which a restored one is, the metadata name the present one,
+and whoever follows lists again.
 Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 14
