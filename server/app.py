@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from reallot.server.door import Door
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
+from reallot.server.readiness import Readiness
 from reallot.server.runtime import Runtime
 from reallot.server.schedules import ScheduleLoop
 from reallot.server.services.assignment import AssignmentService
@@ -172,8 +174,9 @@ class Application:
         channelz.add_channelz_servicer(server)
         self.port = server.add_insecure_port(f"{self.settings.host}:{self.settings.port}")
         await server.start()
-        for name in ("", *SERVICE_NAMES):
-            await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await _tell_health(checks, True)
+        readiness = Readiness(self.runtime, partial(_tell_health, checks))
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(readiness.run_forever()))
         self._stack.push_async_callback(self._stop_serving, server, checks)
 
     def _register(self, server: Any, board: ProgressBoard) -> None:
@@ -207,6 +210,12 @@ class Application:
 
         # A lane may have emptied the tables and still be at its last commit.
         return await self.runtime.read(read) or self._intake.busy or self._runs.busy or self._schedules.busy
+
+
+async def _tell_health(checks: Any, ready: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+    for name in ("", *SERVICE_NAMES):
+        await checks.set(name, status)
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: Any) -> None:

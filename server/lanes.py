@@ -70,7 +70,11 @@ class Lane(ABC):
         while True:
             await self.wake.wait(POLL_S)
             await asyncio.sleep(self._runtime.settings.coalesce_ms / 1_000)
-            await self.drain()
+            try:
+                await self.drain()
+            except StorageUnavailable as error:
+                # It looks again at the next wake or poll, until the database is back.
+                log.warning("storage unavailable", lane=type(self).__name__, exc_info=error)
 
     async def drain(self) -> None:
         """Work until nothing is left that can be done now."""
@@ -90,6 +94,8 @@ class Lane(ABC):
                 if lease is not None:
                     config = await self._runtime.config(workspace)
                     got_on |= not config.settings.paused and await self._step(config, lease)
+            except StorageUnavailable as error:
+                log.warning("storage unavailable", lane=type(self).__name__, workspace=workspace, exc_info=error)
             except LeaseLost:
                 log.warning("another server took over", lane=type(self).__name__, workspace=workspace)
             except Exception:
@@ -137,7 +143,11 @@ class IntakeLane(Lane):
     async def _carry_out(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()
         task = Task(config.workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
-        plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
+        try:
+            plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
+        except WorkerKilled:
+            # Whatever killed it need not lie in the records: they are to blame when it happens again.
+            plan = await plan_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s)
         run = Run(run_id, "INTAKE", "RUNNING", {"kind": "INTAKE"}, None, create_us=now_us, start_us=now_us)
         planned = set(plan.record_id)
         # What is not in the plan is not active any more, or of a type that is gone.

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from reallot.server.road.batch import Plan, Task
+from reallot.storage.errors import StorageError, StorageUnavailable
 
 PIECE_ROWS = 2_000
 """Rows of a plan that are handed over at once."""
@@ -47,7 +48,7 @@ def _main(pipe: Connection, start: _Start) -> None:
     from reallot.server.workspace_config import WorkspaceConfig
     from reallot.storage import Database, ReadTransaction
 
-    database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
+    database: Database | None = None
     configs: dict[str, WorkspaceConfig] = {}
 
     def config_of(tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
@@ -57,6 +58,13 @@ def _main(pipe: Connection, start: _Start) -> None:
         return configs[workspace]
 
     def run(task: Task) -> Plan:
+        nonlocal database
+        if database is None:
+            # Here, so that a database that cannot be opened at the moment fails the task and not the worker.
+            try:
+                database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
+            except StorageError as error:
+                raise StorageUnavailable(str(error)) from error
         return database.read(lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage))))
 
     while True:
@@ -102,6 +110,7 @@ class Worker:
         Raises:
             WorkerFailed: the task raised.
             WorkerKilled: the worker ended before it answered.
+            StorageUnavailable: the worker could not read the database.
             TimeoutError: the time limit was reached; the worker was killed.
         """
         async with self._busy:
@@ -126,7 +135,7 @@ class Worker:
             if kind == "stage":
                 on_stage(content)
             elif kind == "error":
-                raise WorkerFailed(*content)
+                raise StorageUnavailable(content[1]) if content[0] == StorageUnavailable.__name__ else WorkerFailed(*content)
             elif kind == "end" and plan is not None:
                 return plan
             elif plan is None:

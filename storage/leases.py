@@ -57,7 +57,7 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
     """Begin a write on PostgreSQL: take the locks of these workspaces, leases first, and return the leases that are lost.
 
     Locks are taken in one order by all: leases by workspace, then workspaces by name; everything else of a workspace is only
-    touched by who holds its row. SQLite has locked the whole file already.
+    touched by who holds its row. The name "" is no workspace and has no row. SQLite has locked the whole file already.
     """
     if connection.dialect.name != "postgresql":
         return set()
@@ -68,7 +68,7 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
         statement = select(c.workspace, c.fence).where(c.workspace.in_(fenced)).order_by(c.workspace).with_for_update(read=True)
         stored = {row[0]: row[1] for row in connection.execute(statement)}
         lost = {lease for lease in held if lease.fence is not None and stored.get(lease.workspace) != lease.fence}
-    _lock_workspaces(connection, sorted(names))
+    _lock_workspaces(connection, sorted(name for name in names if name))
     return lost
 
 

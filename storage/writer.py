@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reallot.storage.contract import Signal
-from reallot.storage.dialect import is_safe_to_repeat, was_disconnected
+from reallot.storage.dialect import has_given_up, is_safe_to_repeat, was_disconnected
 from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable
 from reallot.storage.leases import Lease, lock_for_writing
 from reallot.storage.transaction import WriteTransaction
@@ -46,7 +46,11 @@ class Unit:
 
 
 class Writer:
-    """The one who writes to a database, in this process. Thread-safe."""
+    """The one who writes to a database, in this process. Thread-safe.
+
+    Attributes:
+        failures: How often the database has refused a unit or a commit, for a reason of its own.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._most_queued = most_queued
         self._waited_s = 0.0
+        self.failures = 0
         # Held while something is queued, so that nothing is queued behind the end.
         self._gate = threading.Lock()
         self._closed = False
@@ -129,6 +134,7 @@ class Writer:
         except Exception as error:
             failure = error if isinstance(error, StorageError) else StorageUnavailable(str(getattr(error, "orig", error)))
             failure.__cause__ = error
+            self.failures += 1
             for unit in group:
                 unit.future.set_exception(failure)
             return
@@ -137,6 +143,7 @@ class Writer:
             self._announce(signals)
         for unit, (result, caught) in zip(group, outcomes, strict=True):
             if caught is not None:
+                self.failures += isinstance(caught, StorageUnavailable)
                 unit.future.set_exception(caught)
             else:
                 unit.future.set_result(result)
@@ -191,7 +198,7 @@ def _one(connection: Connection, unit: Unit, transaction: WriteTransaction) -> O
     try:
         result = unit.function(transaction)
     except Exception as error:
-        if was_disconnected(error) or is_safe_to_repeat(error):
+        if was_disconnected(error) or is_safe_to_repeat(error) or has_given_up(connection):
             raise
         savepoint.rollback()
         return None, _unavailable(error) if isinstance(error, OperationalError) else error
