@@ -44,6 +44,8 @@ T = TypeVar("T")
 BATCH = 1_000
 """Rows in one request."""
 RETRIES, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 6, 0.1, 5.0
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""Ends of calls that pass by themselves, or with another server."""
 LARGEST_MESSAGE = 64 * 1024 * 1024
 ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED})
 
@@ -124,9 +126,7 @@ class AsyncClient:
                 return await method(request)
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc(error)
-                passes = error.code() is grpc.StatusCode.UNAVAILABLE or (
-                    isinstance(failure, Exhausted) and failure.retry_after_s is not None
-                )
+                passes = error.code() in PASSING or (isinstance(failure, Exhausted) and failure.retry_after_s is not None)
                 if not passes or attempt == RETRIES - 1:
                     raise failure from None
             await asyncio.sleep(_pause_s(failure, backoff_s))

@@ -93,6 +93,8 @@ _BY_CODE: dict[grpc.StatusCode, type[ReallotError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    # A caller who cancels sees no error: this is a call that crossed with the end of its connection.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
     grpc.StatusCode.OUT_OF_RANGE: CursorExpired,
     grpc.StatusCode.UNIMPLEMENTED: Unimplemented,

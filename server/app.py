@@ -73,6 +73,10 @@ SERVICE_NAMES = tuple(
 )
 CHANNELZ_NAME = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 SETTLE_POLL_S = 0.005
+SEND_AWAY_S = 0.2
+"""How long callers are sent elsewhere before the server closes its connections."""
+LAST_ANSWERS_S = 1.0
+"""How long answers that are made may take to be sent when the server stops."""
 
 
 class Application:
@@ -193,7 +197,14 @@ class Application:
     async def _stop_serving(self, server: Any, checks: Any) -> None:
         await checks.enter_graceful_shutdown()
         self._door.close()
-        await server.stop(self.settings.stop_grace_s)
+        # Whoever calls now is told why, before the connections are closed under calls that are on their way.
+        await asyncio.sleep(min(self.settings.stop_grace_s, SEND_AWAY_S))
+        stopping = asyncio.ensure_future(server.stop(self.settings.stop_grace_s))
+        quiet = asyncio.ensure_future(self._door.quiet())
+        await asyncio.wait((stopping, quiet), return_when=asyncio.FIRST_COMPLETED)
+        quiet.cancel()
+        # What is left are streams of health and the like, which have no end of their own.
+        await server.stop(min(self.settings.stop_grace_s, LAST_ANSWERS_S))
 
     async def _busy(self) -> bool:
         now_us = self.clock.now_us()

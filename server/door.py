@@ -7,7 +7,7 @@ is told when it may be tried again.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import grpc
@@ -45,19 +45,25 @@ class Door(grpc.aio.ServerInterceptor):
         self._rows = Allowance(settings.rows_per_s)
         self._following: set[asyncio.Task[Any]] = set()
         self._stopping = False
+        self._quiet = asyncio.Event()
         self.calls = 0
+        self.streams = 0
         self.refused = 0
-
-    @property
-    def streams(self) -> int:
-        """Number of streams being served."""
-        return len(self._following)
 
     def close(self) -> None:
         """End all streams, and refuse what comes from now on: callers reconnect elsewhere. Running calls go on."""
         self._stopping = True
+        self._tell_if_quiet()
         for task in self._following:
             task.cancel()
+
+    async def quiet(self) -> None:
+        """Return when the door is closed and nothing is being served any more that went through it."""
+        await self._quiet.wait()
+
+    def _tell_if_quiet(self) -> None:
+        if self._stopping and not self.calls and not self.streams:
+            self._quiet.set()
 
     async def intercept_service(
         self,
@@ -81,6 +87,7 @@ class Door(grpc.aio.ServerInterceptor):
                 return await inner(given, context)
             finally:
                 self.calls -= 1
+                self._tell_if_quiet()
 
         make: Any = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
@@ -92,25 +99,25 @@ class Door(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             self._let_in("most_streams", self.streams, self._settings.most_streams, STREAMS_AGAIN_S)
             given = self._each(request) if handler.request_streaming else self._charged(request)
-            await self._followed(inner(given, context), context)
+            await self._followed(partial(inner, given), context)
 
         make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
         return made
 
-    async def _followed(self, answers: Any, context: Context) -> None:
+    async def _followed(self, serve: Callable[[Context], Any], context: Context) -> None:
         """Serve a stream to its end, or to that of the server."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream is served by a task")
-        self._following.add(task)
+        self.streams += 1
         try:
-            # A handler either writes to the context itself or yields its answers.
-            if isinstance(answers, Awaitable):
-                await answers
-                return
-            async for answer in answers:
-                await context.write(answer)
+            # A first message that is cut off on its way would keep gRPC from sending anything after it, even the reason.
+            await context.send_initial_metadata(())
+            if self._stopping:
+                raise shutting_down()
+            self._following.add(task)
+            await _served(serve(context), context)
         except asyncio.CancelledError:
             if not self._stopping or context.cancelled():
                 raise
@@ -118,6 +125,8 @@ class Door(grpc.aio.ServerInterceptor):
             raise shutting_down() from None
         finally:
             self._following.discard(task)
+            self.streams -= 1
+            self._tell_if_quiet()
 
     def _let_in(self, limit: str, now: int, most: int, again_s: float) -> None:
         if self._stopping:
@@ -160,6 +169,15 @@ class Door(grpc.aio.ServerInterceptor):
     async def _each(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
             yield self._charged(request)
+
+
+async def _served(answers: Any, context: Context) -> None:
+    # A handler either writes to the context itself or yields its answers.
+    if isinstance(answers, Awaitable):
+        await answers
+        return
+    async for answer in answers:
+        await context.write(answer)
 
 
 def _rows_of(request: Any) -> int:

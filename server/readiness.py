@@ -18,7 +18,7 @@ log = structlog.get_logger("reallot.readiness")
 
 LOOK_S = 0.5
 """How often it looks."""
-SILENT_S = 5.0
+SILENT_S = 15.0
 """A database that does not answer for so long cannot be used."""
 
 
