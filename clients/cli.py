@@ -14,6 +14,7 @@ GROUP = "reallot.commands"
 HELP = "Reallot decides which seller works which CRM record, and decides again when things change."
 SUMMARIES = {
     "apply": "Show what a configuration file changes, and store it.",
+    "backup": "Copy a SQLite database to a file, while servers go on.",
     "check-config": "Show the settings that a server would run with.",
     "clock": "Move the clock of a server that runs with a manual one.",
     "demo": "Show the whole job on a fresh database.",
@@ -23,6 +24,7 @@ SUMMARIES = {
     "migrate": "Bring the database to the schema of this version.",
     "records": "Look at records, give them to sellers, release them.",
     "rerun": "Try unassigned records again.",
+    "restore": "Put a backup in the place of a SQLite database.",
     "runs": "Look at runs.",
     "sellers": "Look at sellers.",
     "serve": "Run the server.",

@@ -1,11 +1,12 @@
 """The Python client: one asynchronous implementation, and a synchronous face over it.
 
-Reads, and writes that carry a request id (the client fills one in), are retried while the server is UNAVAILABLE; nothing else is.
-Streams reconnect with their last cursor and pass over what they have given out already.
+Reads, and writes that carry a request id (the client fills one in), are retried while the server is UNAVAILABLE, or has too much to
+do and says when to come again; nothing else is. Streams reconnect with their last cursor and pass over what they have given out already.
 """
 
 import asyncio
 import queue
+import random
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -43,13 +44,17 @@ T = TypeVar("T")
 BATCH = 1_000
 """Rows in one request."""
 RETRIES, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 6, 0.1, 5.0
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""Ends of calls that pass by themselves, or with another server."""
 LARGEST_MESSAGE = 64 * 1024 * 1024
 ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED})
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Stands in a stream where events are missing because the cursor had expired; the stream goes on from the oldest kept."""
+    """Stands in a stream where events are missing, because the cursor had expired or the database was restored from a backup. The
+    stream goes on with what happens from now on.
+    """
 
     reason: str
 
@@ -105,7 +110,7 @@ class AsyncClient:
         await self._channel.close()
 
     async def call(self, method: Callable[..., Any], request: Any) -> Any:
-        """Make a unary call: fills in workspace and request id, retries while the server is unavailable.
+        """Make a unary call: fills in workspace and request id, retries while the server is unavailable or busy.
 
         Raises:
             ReallotError: the call failed.
@@ -121,9 +126,10 @@ class AsyncClient:
                 return await method(request)
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc(error)
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == RETRIES - 1:
+                passes = error.code() in PASSING or (isinstance(failure, Exhausted) and failure.retry_after_s is not None)
+                if not passes or attempt == RETRIES - 1:
                     raise failure from None
-            await asyncio.sleep(backoff_s)
+            await asyncio.sleep(_pause_s(failure, backoff_s))
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
         raise AssertionError("the loop returns or raises")
 
@@ -149,6 +155,7 @@ class AsyncClient:
         request.workspace = request.workspace or self.workspace
         last, backoff_s = 0, FIRST_BACKOFF_S
         while True:
+            pause_s = backoff_s
             try:
                 async for answer in method(request):
                     backoff_s = FIRST_BACKOFF_S
@@ -162,10 +169,20 @@ class AsyncClient:
                 if isinstance(failure, CursorExpired):
                     request.cursor = ""
                     yield Gap(str(failure))
+                elif failure.reason == "CURSOR_MISMATCH" and "database" in failure.metadata:
+                    # A backup was restored: its events are numbered anew from an earlier number on.
+                    request.cursor, last = "", 0
+                    yield Gap(str(failure))
                 elif not isinstance(failure, Unavailable | Exhausted):
                     raise failure from None
-            await asyncio.sleep(backoff_s)
+                pause_s = _pause_s(failure, backoff_s)
+            await asyncio.sleep(pause_s)
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+
+
+def _pause_s(failure: ReallotError, backoff_s: float) -> float:
+    """Return how long to wait: what the server asks for, or longer; and never all at the same moment."""
+    return max(backoff_s, failure.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
 
 
 class Calls:
@@ -277,6 +294,7 @@ class RunCalls(Calls):
         request = assignment_service_pb2.WatchRunRequest(workspace=self._client.workspace, run_id=run_id)
         backoff_s = FIRST_BACKOFF_S
         while True:
+            pause_s = backoff_s
             try:
                 async for answer in self._client.stubs.assignment.WatchRun(request):
                     backoff_s = FIRST_BACKOFF_S
@@ -285,9 +303,10 @@ class RunCalls(Calls):
                         return
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc(error)
-                if not isinstance(failure, Unavailable):
+                if not isinstance(failure, Unavailable | Exhausted):
                     raise failure from None
-            await asyncio.sleep(backoff_s)
+                pause_s = _pause_s(failure, backoff_s)
+            await asyncio.sleep(pause_s)
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
 
     async def wait(self, run_id: str) -> run_pb2.Run:

@@ -6,7 +6,7 @@ ReallotError
 ├── Conflict             it was changed since it was read, or exists already
 ├── FailedPrecondition   the state does not allow it
 ├── Unavailable          the server cannot be reached or is stopping; safe calls were retried already
-├── Exhausted            too slow or too much
+├── Exhausted            too slow or too much; what the server wants to be asked again was tried again already
 ├── CursorExpired        the events after the cursor are no longer kept
 ├── Unimplemented        this version does not serve it
 └── ServerError          the server failed; `metadata["incident"]` is what its log has it under
@@ -29,15 +29,24 @@ class Violation:
 
 
 class ReallotError(Exception):
-    """A call that failed. `reason` is stable, the text is for people."""
+    """A call that failed. `reason` is stable, the text is for people; `retry_after_s` is None where trying again does not help, or the
+    server has not said when.
+    """
 
     def __init__(
-        self, text: str, *, reason: str = "", metadata: dict[str, str] | None = None, violations: tuple[Violation, ...] = ()
+        self,
+        text: str,
+        *,
+        reason: str = "",
+        metadata: dict[str, str] | None = None,
+        violations: tuple[Violation, ...] = (),
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(text)
         self.reason = reason
         self.metadata = metadata or {}
         self.violations = violations
+        self.retry_after_s = retry_after_s
 
 
 class InvalidArgument(ReallotError):
@@ -84,6 +93,8 @@ _BY_CODE: dict[grpc.StatusCode, type[ReallotError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    # A caller who cancels sees no error: this is a call that crossed with the end of its connection.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
     grpc.StatusCode.OUT_OF_RANGE: CursorExpired,
     grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
@@ -93,12 +104,15 @@ _BY_CODE: dict[grpc.StatusCode, type[ReallotError]] = {
 def from_rpc(error: Any) -> ReallotError:
     """Return the exception for a failed call."""
     kind = _BY_CODE.get(error.code(), ServerError)
-    reason, metadata, violations = "", {}, []
+    reason, metadata, violations, retry_after_s = "", {}, [], None
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(bad):
             violations = [Violation(v.field, v.description) for v in bad.field_violations]
-    return kind(error.details() or error.code().name, reason=reason, metadata=metadata, violations=tuple(violations))
+        elif detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToMilliseconds() / 1_000
+    text = error.details() or error.code().name
+    return kind(text, reason=reason, metadata=metadata, violations=tuple(violations), retry_after_s=retry_after_s)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -13,9 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from reallot.server.clock import Clock, ManualClock, SystemClock
+from reallot.server.door import Door
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
+from reallot.server.readiness import Readiness
 from reallot.server.runtime import Runtime
 from reallot.server.schedules import ScheduleLoop
 from reallot.server.services.assignment import AssignmentService
@@ -70,6 +73,10 @@ SERVICE_NAMES = tuple(
 )
 CHANNELZ_NAME = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 SETTLE_POLL_S = 0.005
+SEND_AWAY_S = 0.2
+"""How long callers are sent elsewhere before the server closes its connections."""
+LAST_ANSWERS_S = 1.0
+"""How long answers that are made may take to be sent when the server stops."""
 
 
 class Application:
@@ -79,6 +86,7 @@ class Application:
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
+        self._door = Door(settings)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop, ...] = ()
         self._stack = AsyncExitStack()
 
@@ -110,7 +118,7 @@ class Application:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _start(self) -> None:
-        db = Database(self.settings.database_url, clock_us=self.clock.now_us)
+        db = Database(self.settings.database_url, clock_us=self.clock.now_us, most_queued=self.settings.most_queued_writes)
         self._stack.callback(db.close)
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
@@ -158,7 +166,7 @@ class Application:
             ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=options)
+        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(), self._door], options=options)
         self._register(server, board)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -170,8 +178,9 @@ class Application:
         channelz.add_channelz_servicer(server)
         self.port = server.add_insecure_port(f"{self.settings.host}:{self.settings.port}")
         await server.start()
-        for name in ("", *SERVICE_NAMES):
-            await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await _tell_health(checks, True)
+        readiness = Readiness(self.runtime, partial(_tell_health, checks))
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(readiness.run_forever()))
         self._stack.push_async_callback(self._stop_serving, server, checks)
 
     def _register(self, server: Any, board: ProgressBoard) -> None:
@@ -187,8 +196,15 @@ class Application:
 
     async def _stop_serving(self, server: Any, checks: Any) -> None:
         await checks.enter_graceful_shutdown()
-        self.hub.stop()
-        await server.stop(self.settings.stop_grace_s)
+        self._door.close()
+        # Whoever calls now is told why, before the connections are closed under calls that are on their way.
+        await asyncio.sleep(min(self.settings.stop_grace_s, SEND_AWAY_S))
+        stopping = asyncio.ensure_future(server.stop(self.settings.stop_grace_s))
+        quiet = asyncio.ensure_future(self._door.quiet())
+        await asyncio.wait((stopping, quiet), return_when=asyncio.FIRST_COMPLETED)
+        quiet.cancel()
+        # What is left are streams of health and the like, which have no end of their own.
+        await server.stop(min(self.settings.stop_grace_s, LAST_ANSWERS_S))
 
     async def _busy(self) -> bool:
         now_us = self.clock.now_us()
@@ -205,6 +221,12 @@ class Application:
 
         # A lane may have emptied the tables and still be at its last commit.
         return await self.runtime.read(read) or self._intake.busy or self._runs.busy or self._schedules.busy
+
+
+async def _tell_health(checks: Any, ready: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+    for name in ("", *SERVICE_NAMES):
+        await checks.set(name, status)
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: Any) -> None:

@@ -99,8 +99,21 @@ def _from_storage(error: storage_errors.StorageError) -> ApiError:
                 "the database cannot be reached at the moment",
                 retry_after_s=1.0,
             )
+        case storage_errors.StorageBusy():
+            return ApiError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "SERVER_BUSY",
+                str(error),
+                metadata={"limit": "most_queued_writes"},
+                retry_after_s=error.retry_after_s,
+            )
         case _:
             return internal_error()
+
+
+def shutting_down() -> ApiError:
+    """Return UNAVAILABLE: the server stops, and the caller had better go on with another."""
+    return ApiError(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", "the server stops: reconnect", retry_after_s=0.1)
 
 
 def internal_error() -> ApiError:

@@ -76,7 +76,11 @@ class Lane(ABC):
         while True:
             await self.wake.wait(POLL_S)
             await asyncio.sleep(self._runtime.settings.coalesce_ms / 1_000)
-            await self.drain()
+            try:
+                await self.drain()
+            except StorageUnavailable as error:
+                # It looks again at the next wake or poll, until the database is back.
+                log.warning("storage unavailable", lane=type(self).__name__, exc_info=error)
 
     async def drain(self) -> None:
         """Work until nothing is left that can be done now."""
@@ -96,6 +100,8 @@ class Lane(ABC):
                 if lease is not None:
                     config = await self._runtime.config(workspace)
                     got_on |= not config.settings.paused and await self._step(config, lease)
+            except StorageUnavailable as error:
+                log.warning("storage unavailable", lane=type(self).__name__, workspace=workspace, exc_info=error)
             except LeaseLost:
                 log.warning("another server took over", lane=type(self).__name__, workspace=workspace)
             except Exception:
@@ -126,19 +132,36 @@ class IntakeLane(Lane):
         marks = await self._runtime.read(lambda tx: tx.pending.oldest(config.workspace, most))
         return await self._batch(config, lease, marks) if marks else False
 
-    async def _batch(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
+    async def _batch(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending], again: bool = False) -> bool:
         """Carry out a batch; at a fault, look for the record that is to blame by halving."""
+        if not marks:
+            return True
         try:
             return await self._carry_out(config, lease, marks)
         except (StorageUnavailable, LeaseLost):
             raise
+        except WorkerKilled:
+            # Whatever killed it need not lie in the records: they are to blame when it happens again.
+            if not again:
+                return await self._batch(config, lease, await self._left(config, marks), again=True)
+            return await self._halve(config, lease, await self._left(config, marks), WorkerKilled("the worker was killed twice"))
         except Exception as error:
-            if len(marks) == 1:
-                await self._set_aside(config, lease, marks[0], error)
-                return True
-            middle = len(marks) // 2
-            first = await self._batch(config, lease, marks[:middle])
-            return await self._batch(config, lease, marks[middle:]) or first
+            return await self._halve(config, lease, await self._left(config, marks), error)
+
+    async def _left(self, config: WorkspaceConfig, marks: list[Pending]) -> list[Pending]:
+        """Return the marks that still stand: pieces of a batch may have been committed before its fault."""
+        ids = await self._runtime.read(lambda tx: tx.records.pending_ids(config.workspace, [mark.record_id for mark in marks]))
+        return [mark for mark in marks if mark.record_id in ids]
+
+    async def _halve(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending], error: Exception) -> bool:
+        if not marks:
+            return True
+        if len(marks) == 1:
+            await self._set_aside(config, lease, marks[0], error)
+            return True
+        middle = len(marks) // 2
+        first = await self._batch(config, lease, marks[:middle])
+        return await self._batch(config, lease, marks[middle:]) or first
 
     async def _carry_out(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()

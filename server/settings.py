@@ -40,6 +40,16 @@ class Settings(BaseSettings):
     """Events kept in memory for followers; who falls further behind is cut off."""
     largest_message_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
     """Largest request."""
+    most_queued_writes: int = Field(default=2_000, ge=0)
+    """Callers' writes that may wait for the writer; 0 = no bound."""
+    most_calls: int = Field(default=4_000, ge=0)
+    """Calls that may be served at once, without streams; 0 = no bound."""
+    most_streams: int = Field(default=10_000, ge=0)
+    """Streams that may be served at once; 0 = no bound."""
+    requests_per_s: float = Field(default=0.0, ge=0)
+    """Requests that a workspace may make in a second; 0 = as many as it likes."""
+    rows_per_s: float = Field(default=0.0, ge=0)
+    """Rows that a workspace may send in a second; 0 = as many as it likes."""
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long running calls may finish when the server stops."""
     log_level: str = "info"

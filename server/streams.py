@@ -44,18 +44,11 @@ class Hub:
         self._runtime = runtime
         self._tails: dict[str, Tail] = {}
         self._followers = 0
-        self._stopping = asyncio.Event()
 
     @property
     def followers(self) -> int:
         """Number of open streams."""
         return self._followers
-
-    def stop(self) -> None:
-        """End all streams: followers reconnect elsewhere."""
-        self._stopping.set()
-        for tail in self._tails.values():
-            tail.changed.set()
 
     def hear(self, signals: Iterable[Signal]) -> None:
         """Wake the followers of workspaces in which events were committed."""
@@ -93,19 +86,13 @@ class Hub:
                 tail.notices.popleft()
 
     async def wait(self, tail: Tail, at_most_s: float) -> None:
-        """Return when something was committed, or after a while.
-
-        Raises:
-            ApiError: the server stops.
-        """
+        """Return when something was committed, or after a while."""
         try:
             async with asyncio.timeout(at_most_s):
                 await tail.changed.wait()
         except TimeoutError:
             pass
         tail.changed.clear()
-        if self._stopping.is_set():
-            raise ApiError(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", "the server stops: reconnect", retry_after_s=1.0)
 
     async def follow(
         self, workspace: str, position: int, kind: str, heartbeat_s: float, from_table: Callable[[int], Awaitable[tuple[int, list[Any]]]]

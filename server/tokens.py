@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from reallot.internal.v1 import tokens_pb2
-from reallot.server.errors import ApiError, invalid_field
+from reallot.server.errors import ApiError, Violation, invalid_field
 
 _HASH_BYTES = 12
 
@@ -69,7 +69,14 @@ def read_cursor(text: str, database_id: str, bound: bytes) -> int:
     if not _decode(text, cursor):
         raise invalid_field("cursor", "this is no cursor", "CURSOR_MISMATCH")
     if cursor.v1.database_id != database_id:
-        raise invalid_field("cursor", "the cursor belongs to another database", "CURSOR_MISMATCH")
+        # A follower may have outlived a restore: its client must tell that from a fault of the caller, and list again.
+        raise ApiError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "CURSOR_MISMATCH",
+            "cursor: the cursor belongs to another database: list again and follow from there",
+            metadata={"field": "cursor", "database": database_id},
+            violations=[Violation("cursor", "the cursor belongs to another database", "CURSOR_MISMATCH")],
+        )
     if cursor.v1.filter_hash != bound:
         raise invalid_field("cursor", "the cursor belongs to another stream or filter", "CURSOR_MISMATCH")
     return int(cursor.v1.number)

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal
 
 from reallot.server.road.batch import Plan, Planned, Task
+from reallot.storage.errors import StorageError, StorageUnavailable
 from reallot.storage.moves import Move
 
 Message = tuple[Literal["stage", "plan", "piece", "end", "error"], Any]
@@ -48,7 +49,7 @@ def _main(pipe: Connection, start: _Start) -> None:
     from reallot.server.workspace_config import WorkspaceConfig
     from reallot.storage import Database, ReadTransaction
 
-    database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
+    database: Database | None = None
     configs: dict[str, WorkspaceConfig] = {}
 
     def config_of(tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
@@ -58,6 +59,13 @@ def _main(pipe: Connection, start: _Start) -> None:
         return configs[workspace]
 
     def run(task: Task) -> tuple[Plan, Iterator[list[Move]]]:
+        nonlocal database
+        if database is None:
+            # Here, so that a database that cannot be opened at the moment fails the task and not the worker.
+            try:
+                database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
+            except StorageError as error:
+                raise StorageUnavailable(str(error)) from error
         return database.read(lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage))))
 
     while True:
@@ -108,6 +116,7 @@ class Worker:
         Raises:
             WorkerFailed: the task raised.
             WorkerKilled: the worker ended before it answered.
+            StorageUnavailable: the worker could not read the database.
             TimeoutError: the time limit was reached before the plan was made; the worker was killed.
         """
         async with self._busy:
@@ -119,7 +128,7 @@ class Worker:
                     plan = await _first_of(messages, on_stage)
                 async with aclosing(pieces.ahead()) as ahead:
                     yield Planned(plan, ahead)
-            except WorkerFailed:
+            except (WorkerFailed, StorageUnavailable):
                 pieces.ended = True
                 raise
             finally:
@@ -135,7 +144,7 @@ class Worker:
                 # Unpacking takes a while, and a message may still be on its way: not on the loop.
                 message: Message = await asyncio.to_thread(pipe.recv)
                 if message[0] == "error":
-                    raise WorkerFailed(*message[1])
+                    raise _failure(*message[1])
                 if message[0] == "end":
                     return
                 yield message
@@ -165,6 +174,10 @@ class Worker:
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
+
+
+def _failure(kind: str, text: str, trace: str) -> Exception:
+    return StorageUnavailable(text) if kind == StorageUnavailable.__name__ else WorkerFailed(kind, text, trace)
 
 
 async def _first_of(messages: AsyncIterator[Message], on_stage: Callable[[str], None]) -> Plan:

@@ -15,6 +15,7 @@ from reallot.storage.contract import Signal
 from reallot.storage.dialect import is_sqlite, make_engine, normal_url, sqlite_path, was_disconnected
 from reallot.storage.errors import StorageUnavailable
 from reallot.storage.leases import Lease, application_name
+from reallot.storage.sqlite_file import guarded
 from reallot.storage.tables import meta
 from reallot.storage.transaction import ReadTransaction, WriteTransaction
 from reallot.storage.writer import Writer
@@ -32,8 +33,8 @@ class Database:
         database_id: Name of the database's content, which cursors are bound to.
     """
 
-    def __init__(self, url: str, *, clock_us: Callable[[], int], read_only: bool = False, readers: int = 4) -> None:
-        """Open the database at `url`; a reader opens no writer and takes no lock.
+    def __init__(self, url: str, *, clock_us: Callable[[], int], read_only: bool = False, readers: int = 4, most_queued: int = 0) -> None:
+        """Open the database at `url`; a reader opens no writer and takes no lock. `most_queued` bounds the callers' writes that wait.
 
         Raises:
             SchemaMismatch: the schema is not that of this program.
@@ -47,7 +48,7 @@ class Database:
         self._lock_file = None if read_only or self.is_shared else lock_file.hold(sqlite_path(self.url))
         try:
             schema.check(self.url)
-            self._readers = make_engine(self.url, writes=False, pool_size=readers, name=self._name)
+            self._readers = guarded(make_engine(self.url, writes=False, pool_size=readers, name=self._name), self.url)
             self.database_id = self._database_id()
         except Exception:
             self._unlock()
@@ -57,8 +58,8 @@ class Database:
         self._closed = False
         self._writer: Writer | None = None
         if not read_only:
-            engine = make_engine(self.url, writes=True, pool_size=1, name=self._name)
-            self._writer = Writer(engine, clock_us, self.announce, self._tell_others)
+            engine = guarded(make_engine(self.url, writes=True, pool_size=1, name=self._name), self.url)
+            self._writer = Writer(engine, clock_us, self.announce, self._tell_others, most_queued)
 
     def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run `function` on one consistent snapshot, in this thread, and return its result.
@@ -100,11 +101,22 @@ class Database:
             lease: If it is lost, nothing is written and the future raises LeaseLost.
 
         Raises:
+            StorageBusy: too many writes wait already, and this one has no lease.
             StorageUnavailable: the database was closed.
         """
         if self._writer is None:
             raise TypeError("this database is open for reading only")
         return self._writer.submit(workspace, function, lease)
+
+    @property
+    def waiting_writes(self) -> int:
+        """Number of units of work that wait for the writer, with those that were given up meanwhile."""
+        return self._writer.waiting if self._writer is not None else 0
+
+    @property
+    def write_failures(self) -> int:
+        """How often the database has refused a write so far, for a reason of its own."""
+        return self._writer.failures if self._writer is not None else 0
 
     def on_commit(self, listener: Callable[[frozenset[Signal]], None]) -> None:
         """Have `listener` called after every commit that has something to tell, in a thread of storage.

@@ -126,6 +126,12 @@ def is_safe_to_repeat(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _SAFE_TO_REPEAT
 
 
+def has_given_up(connection: Connection) -> bool:
+    """Tell whether the engine has undone the whole transaction by itself, as SQLite does when its disk is full."""
+    driver: Any = connection.connection.driver_connection
+    return connection.dialect.name == "sqlite" and not driver.in_transaction
+
+
 def upsert(
     connection: Connection,
     table: Table,

@@ -6,7 +6,9 @@ StorageError
 ├── VersionConflict      a row changed since it was read
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
+├── DatabaseDamaged      a file is no sound database of this program
 ├── LeaseLost            another server works the workspace by now
+├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
 """
 
@@ -40,12 +42,24 @@ class DatabaseLocked(StorageError):
     """Another server process has the database file."""
 
 
+class DatabaseDamaged(StorageError):
+    """A file is no sound database of this program; the text says what was found."""
+
+
 class LeaseLost(StorageError):
     """Another server works the workspace by now; nothing was written."""
 
     def __init__(self, workspace: str) -> None:
         super().__init__(f"another server works the workspace {workspace!r}")
         self.workspace = workspace
+
+
+class StorageBusy(StorageError):
+    """Too many writes wait already; this one was not queued. `retry_after_s` is about how long they take."""
+
+    def __init__(self, waiting: int, retry_after_s: float) -> None:
+        super().__init__(f"{waiting} writes wait already")
+        self.retry_after_s = retry_after_s
 
 
 class StorageUnavailable(StorageError):

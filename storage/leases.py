@@ -57,7 +57,7 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
     """Begin a write on PostgreSQL: take the locks of these workspaces, leases first, and return the leases that are lost.
 
     Locks are taken in one order by all: leases by workspace, then workspaces by name; everything else of a workspace is only
-    touched by who holds its row. SQLite has locked the whole file already.
+    touched by who holds its row. The name "" is no workspace and has no row. SQLite has locked the whole file already.
     """
     if connection.dialect.name != "postgresql":
         return set()
@@ -68,7 +68,7 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
         statement = select(c.workspace, c.fence).where(c.workspace.in_(fenced)).order_by(c.workspace).with_for_update(read=True)
         stored = {row[0]: row[1] for row in connection.execute(statement)}
         lost = {lease for lease in held if lease.fence is not None and stored.get(lease.workspace) != lease.fence}
-    _lock_workspaces(connection, sorted(names))
+    _lock_workspaces(connection, sorted(name for name in names if name))
     return lost
 
 
@@ -107,7 +107,12 @@ class LeaseTable:
         dead = sorted(row[0] for row in rows)
         if dead:
             names = [application_name(replica_id) for replica_id in dead]
-            self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY(:names)", names=names)
+            # A copy of a database may stand beside it, and name servers that live.
+            self._execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = ANY(:names) AND datname = current_database()""",
+                names=names,
+            )
             self._execute("UPDATE leases SET holder = '' WHERE holder = ANY(:dead)", dead=dead)
         return dead
 

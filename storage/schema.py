@@ -9,12 +9,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from reallot.storage import lock_file
 from reallot.storage.dialect import is_sqlite, normal_url, sqlite_path
-from reallot.storage.errors import SchemaMismatch, StorageUnavailable
+from reallot.storage.errors import DatabaseLocked, SchemaMismatch, StorageUnavailable
+from reallot.storage.migrations import served
 
 
 def _config(url: str) -> Config:
@@ -33,6 +34,11 @@ def head() -> str:
     return revision
 
 
+def known_revisions() -> frozenset[str]:
+    """Return the revisions that this program can bring to the newest."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config("sqlite://")).walk_revisions())
+
+
 def revision_of(url: str) -> str | None:
     """Return the revision of a database; None for an empty one.
 
@@ -41,32 +47,27 @@ def revision_of(url: str) -> str | None:
     """
     if is_sqlite(url) and not Path(sqlite_path(url)).exists():
         return None
-    engine = create_engine(normal_url(url))
-    try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
-        raise StorageUnavailable(f"{engine.url.render_as_string()}: {error.orig}") from error
-    finally:
-        engine.dispose()
+    with _connected(url) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def migrate(url: str) -> tuple[str | None, str]:
     """Bring a database to the newest schema; return its revision before and after. Safe to repeat.
 
-    All migrations that are needed happen in one transaction, and never under a server that has the file.
+    All migrations that are needed happen in one transaction. A database of a newer program that still serves this one stays as it is.
 
     Raises:
-        SchemaMismatch: the database was migrated by a newer program.
-        DatabaseLocked: it needs migrating while a server has it.
+        SchemaMismatch: the database was migrated by a newer program, and no longer serves this one. There is no way back.
+        DatabaseLocked: a server has it that would not go on working: any on SQLite, on PostgreSQL one that the schema no longer serves.
         StorageUnavailable: it cannot be written, is no database, or a migration failed; it is as before then.
     """
     before = revision_of(url)
-    known = {script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions()}
-    if before is not None and before not in known:
-        raise SchemaMismatch(f"the database is at revision {before}, which this program does not know: use a newer reallot")
+    if before is not None and before not in known_revisions():
+        if not _serves(url, before, head()):
+            raise SchemaMismatch(_newer(before))
+        return before, before
     if before != head():
-        with _alone(url):
+        with _alone(url, before):
             try:
                 command.upgrade(_config(url), "head")
             except DBAPIError as error:
@@ -75,23 +76,58 @@ def migrate(url: str) -> tuple[str | None, str]:
 
 
 @contextlib.contextmanager
-def _alone(url: str) -> Iterator[None]:
-    """Keep servers away from a SQLite file."""
-    held = lock_file.hold(sqlite_path(url)) if is_sqlite(url) else None
+def _alone(url: str, before: str | None) -> Iterator[None]:
+    """Keep servers away from a SQLite file; make sure that there are none that a PostgreSQL database will no longer serve."""
+    if not is_sqlite(url):
+        _refuse_under_servers(url, before)
+        yield
+        return
+    held = lock_file.hold(sqlite_path(url))
     try:
         yield
     finally:
-        if held is not None:
-            os.close(held)
+        os.close(held)
+
+
+def _refuse_under_servers(url: str, before: str | None) -> None:
+    if before in served.served_revisions(ScriptDirectory.from_config(_config(url)).walk_revisions()):
+        return
+    with _connected(url) as connection:
+        working = served.servers_at_work(connection)
+    if working:
+        raise DatabaseLocked(f"the schema will no longer serve the servers that work with it: stop {', '.join(working)} first")
 
 
 def check(url: str) -> None:
-    """Do nothing if the database has the schema of this program.
+    """Do nothing if the database has the schema of this program, or a newer one that still serves it.
 
     Raises:
-        SchemaMismatch: it has another, or none; the text names the command that mends it.
+        SchemaMismatch: it has another, or none; the text names what mends it.
     """
     found, needed = revision_of(url), head()
-    if found != needed:
+    if found is None or (found != needed and found in known_revisions()):
         state = f"at revision {found}" if found else "empty"
         raise SchemaMismatch(f"the database is {state}, this program needs {needed}: run `reallot migrate`")
+    if found != needed and not _serves(url, found, needed):
+        raise SchemaMismatch(_newer(found))
+
+
+def _newer(found: str) -> str:
+    return f"the database is at revision {found}, which no longer serves this program ({head()}), and cannot go back: use a newer reallot"
+
+
+def _serves(url: str, found: str, needed: str) -> bool:
+    with _connected(url) as connection:
+        return needed in served.noted(connection, found)
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(normal_url(url))
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise StorageUnavailable(f"{engine.url.render_as_string()}: {error.orig}") from error
+    finally:
+        engine.dispose()

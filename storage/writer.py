@@ -7,17 +7,18 @@ then answers. A unit that raises is undone alone. What is answered is durable.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reallot.storage.contract import Signal
-from reallot.storage.dialect import is_safe_to_repeat, was_disconnected
-from reallot.storage.errors import LeaseLost, StorageError, StorageUnavailable
+from reallot.storage.dialect import has_given_up, is_safe_to_repeat, was_disconnected
+from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable
 from reallot.storage.leases import Lease, lock_for_writing
 from reallot.storage.transaction import WriteTransaction
 
@@ -27,6 +28,8 @@ GROUP = 64
 """Most units of work in one commit."""
 ATTEMPTS = 3
 """How often a group is tried that the engine undoes for reasons of its own."""
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
+"""When whoever finds the queue full is told to come again: after as long as the last unit has waited, within these bounds."""
 Announce = Callable[[frozenset[Signal]], None]
 Outcome = tuple[Any, Exception | None]
 
@@ -39,13 +42,23 @@ class Unit:
     function: Callable[[WriteTransaction], Any]
     future: Future[Any]
     lease: Lease | None = None
+    queued_s: float = field(default_factory=time.monotonic)
 
 
 class Writer:
-    """The one who writes to a database, in this process. Thread-safe."""
+    """The one who writes to a database, in this process. Thread-safe.
+
+    Attributes:
+        failures: How often the database has refused a unit or a commit, for a reason of its own.
+    """
 
     def __init__(
-        self, engine: Engine, clock_us: Callable[[], int], announce: Announce, tell_others: Callable[[Connection, frozenset[Signal]], None]
+        self,
+        engine: Engine,
+        clock_us: Callable[[], int],
+        announce: Announce,
+        tell_others: Callable[[Connection, frozenset[Signal]], None],
+        most_queued: int = 0,
     ) -> None:
         """Start the thread.
 
@@ -54,12 +67,16 @@ class Writer:
             clock_us: The present instant.
             announce: Called after every commit that has something to tell, in the writer's thread.
             tell_others: Called for the same just before the commit, to tell other servers by the database.
+            most_queued: Units without a lease are refused while so many wait; 0 = never.
         """
         self._engine = engine
         self._clock_us = clock_us
         self._announce = announce
         self._tell_others = tell_others
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._most_queued = most_queued
+        self._waited_s = 0.0
+        self.failures = 0
         # Held while something is queued, so that nothing is queued behind the end.
         self._gate = threading.Lock()
         self._closed = False
@@ -70,14 +87,22 @@ class Writer:
         """Queue a unit of work; the future is done once it is durable or undone.
 
         Raises:
+            StorageBusy: too many units wait already; work under a lease, the server's own, is never refused.
             StorageUnavailable: the writer was closed.
         """
         future: Future[T] = Future()
         with self._gate:
             if self._closed:
                 raise StorageUnavailable("the database is closed")
+            if lease is None and self._most_queued and (waiting := self.waiting) >= self._most_queued:
+                raise StorageBusy(waiting, min(max(self._waited_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
             self._queue.put(Unit(workspace, function, future, lease))
         return future
+
+    @property
+    def waiting(self) -> int:
+        """Number of units that wait, with those that were given up meanwhile."""
+        return self._queue.qsize()
 
     def close(self) -> None:
         """Finish what is queued and end."""
@@ -93,6 +118,7 @@ class Writer:
             group: list[Unit] = []
             item = self._queue.get()
             while item is not None:
+                self._waited_s = time.monotonic() - item.queued_s
                 if item.future.set_running_or_notify_cancel():
                     group.append(item)
                 if len(group) >= GROUP or self._queue.empty():
@@ -108,6 +134,7 @@ class Writer:
         except Exception as error:
             failure = error if isinstance(error, StorageError) else StorageUnavailable(str(getattr(error, "orig", error)))
             failure.__cause__ = error
+            self.failures += 1
             for unit in group:
                 unit.future.set_exception(failure)
             return
@@ -116,6 +143,7 @@ class Writer:
             self._announce(signals)
         for unit, (result, caught) in zip(group, outcomes, strict=True):
             if caught is not None:
+                self.failures += isinstance(caught, StorageUnavailable)
                 unit.future.set_exception(caught)
             else:
                 unit.future.set_result(result)
@@ -170,7 +198,7 @@ def _one(connection: Connection, unit: Unit, transaction: WriteTransaction) -> O
     try:
         result = unit.function(transaction)
     except Exception as error:
-        if was_disconnected(error) or is_safe_to_repeat(error):
+        if was_disconnected(error) or is_safe_to_repeat(error) or has_given_up(connection):
             raise
         savepoint.rollback()
         return None, _unavailable(error) if isinstance(error, OperationalError) else error

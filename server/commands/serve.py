@@ -19,6 +19,7 @@ from reallot.storage.schema import migrate as migrate_database
 from reallot.storage.schema import revision_of
 
 SWITCH_INTERVAL_S = 0.0005
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CANNOT_START = 2
 """Exit code when settings, database or address cannot be used."""
 
@@ -33,17 +34,17 @@ def serve(
     json_logs: Annotated[bool | None, typer.Option("--json-logs", help="Logs as JSON lines.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine.")] = False,
 ) -> None:
-    """Run the server until it is told to stop."""
-    settings = _settings(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
+    """Run the server until it is told to stop: the first SIGTERM or SIGINT lets running calls finish, the second ends it at once."""
+    settings = settings_of(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
     if not is_loopback(settings.host) and not allow_remote:
-        _fail(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
+        refuse(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
     logs.configure(settings.log_level, as_json=settings.json_logs)
     try:
         if is_sqlite(settings.database_url) and revision_of(settings.database_url) is None:
             migrate_database(settings.database_url)
         uvloop.run(_run(settings))
     except (StorageError, OSError, RuntimeError, ValueError) as error:
-        _fail(str(error))
+        refuse(str(error))
 
 
 async def _run(settings: Settings) -> None:
@@ -51,8 +52,16 @@ async def _run(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+
+    def asked_to_stop() -> None:
+        stop.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            # Whoever asks twice does not want to wait: the signal now does what it does to any process.
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, asked_to_stop)
     async with Application(settings) as app:
         shown = f"listening on {settings.host}:{app.port}"
         note = " (this machine only, no authentication)" if is_loopback(settings.host) else " (no authentication)"
@@ -66,11 +75,11 @@ def migrate(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
 ) -> None:
     """Bring the database to the schema of this version."""
-    settings = _settings(config, database_url=database_url)
+    settings = settings_of(config, database_url=database_url)
     try:
         before, after = migrate_database(settings.database_url)
     except StorageError as error:
-        _fail(str(error))
+        refuse(str(error))
     typer.echo(f"schema {before or 'empty'} → {after}" if before != after else f"schema {after} is up to date")
 
 
@@ -78,18 +87,20 @@ def check_config(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
 ) -> None:
     """Show the settings that a server would run with."""
-    for name, value in _settings(config).model_dump().items():
+    for name, value in settings_of(config).model_dump().items():
         typer.echo(f"{name:<24}{value}")
 
 
-def _settings(toml_file: Path | None, **given: object) -> Settings:
+def settings_of(toml_file: Path | None, **given: object) -> Settings:
+    """Return the settings; end the program if they cannot be used."""
     try:
         return load_settings(toml_file, **given)
     except ValidationError as error:
         lines = [f"{'.'.join(str(p) for p in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()]
-        _fail("; ".join(lines))
+        refuse("; ".join(lines))
 
 
-def _fail(text: str) -> NoReturn:
+def refuse(text: str) -> NoReturn:
+    """End the program, and say why."""
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(CANNOT_START)

@@ -3,6 +3,7 @@
 from alembic import context
 
 from reallot.storage.dialect import make_engine
+from reallot.storage.migrations.served import note
 from reallot.storage.tables import metadata
 
 
@@ -24,6 +25,7 @@ def run() -> None:
             )
             with context.begin_transaction():
                 context.run_migrations()
+                note(connection, context.script.walk_revisions())
     finally:
         engine.dispose()
 

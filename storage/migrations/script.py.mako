@@ -11,6 +11,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
+# True if servers of the revision before go on working during and after this.
+expands = False
 
 
 def upgrade() -> None:

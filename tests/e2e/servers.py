@@ -49,8 +49,15 @@ class Server:
         return self._process.pid
 
     def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process_id, number)
+
+    def ended(self) -> int:
+        """Wait for the end of the process and return its exit code."""
         assert self._process is not None
-        self._process.terminate()
         code = self._process.wait(30)
         self._close()
         return code

@@ -73,6 +73,38 @@ def test_what_the_engine_refuses_fails_alone(db: Database) -> None:
     assert (events(db), db.read(lambda tx: tx.pending.count("w"))) == (3, 0)
 
 
+def test_where_there_is_no_room_the_whole_commit_is_undone_and_says_why(db: Database) -> None:
+    def too_much(tx: WriteTransaction) -> None:
+        (pages,) = tx.connection.exec_driver_sql("PRAGMA page_count").one()
+        tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 20}")
+        try:
+            for n in range(2_000):
+                tells(f"much-{n}-{'x' * 1_000}")(tx)
+            tx.buffer.flush(tx.connection)
+        finally:
+            tx.connection.exec_driver_sql("PRAGMA max_page_count=1000000000")
+
+    gate = Gate(db)
+    group = [db.submit_write("w", unit) for unit in (tells("a"), too_much, tells("b"))]
+    gate.release()
+    for future in group:
+        with pytest.raises(StorageUnavailable, match="full"):
+            future.result(30)
+    assert (events(db), db.write_failures) == (0, 1)
+    db.write("w", tells("c"))
+    assert events(db) == 1
+
+
+def test_a_removed_file_is_neither_written_to_nor_made_anew(url: str, db: Database) -> None:
+    db.write("w", tells("a"))
+    Path(url.removeprefix("sqlite:///")).unlink()
+    for call in (lambda: db.write("w", tells("b")), lambda: events(db)):
+        with pytest.raises(StorageUnavailable, match="cannot be used"):
+            call()
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+    assert db.write_failures == 1
+
+
 def test_a_unit_that_was_cancelled_in_time_is_not_done(db: Database) -> None:
     gate = Gate(db)
     unwanted, wanted = db.submit_write("w", tells("a")), db.submit_write("w", tells("b"))

@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from reallot.storage import Database, migrate
+from reallot.storage import Database, migrate, migrations
 from reallot.storage.errors import DatabaseLocked, SchemaMismatch
+from reallot.storage.migrations.served import noted
+from reallot.storage.schema import head
 from reallot.storage.tables import metadata
 
 
@@ -56,6 +59,19 @@ def test_a_database_of_a_newer_program_is_refused(url: str) -> None:
         migrate(url)
     with pytest.raises(SchemaMismatch):
         Database(url, clock_us=clock)
+
+
+def test_every_migration_says_whether_servers_go_on_working() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()
+    assert all(isinstance(script.module.expands, bool) for script in scripts)
+
+
+def test_a_database_notes_whom_it_serves(url: str) -> None:
+    migrate(url)
+    db = Database(url, clock_us=clock)
+    assert db.read(lambda tx: noted(tx.connection, head())) == {head()}
+    assert db.read(lambda tx: noted(tx.connection, "9999")) == set()
+    db.close()
 
 
 def test_a_second_writer_is_refused_and_readers_are_not(url: str) -> None:

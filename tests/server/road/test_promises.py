@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reallot.server.convert.records import state_text
+from reallot.server.workers import WorkerKilled
 from reallot.storage.entities import Record
 from reallot.v1 import assignment_service_pb2
 from support.api import a_row, a_segment, resource
@@ -174,6 +175,22 @@ def test_a_record_at_which_the_solver_fails_is_set_aside_and_the_others_go_on(of
     office.worker.before = lambda _task: None
     office.run()
     assert office.owner("L3") == "ann"
+
+
+def test_a_worker_that_is_killed_once_puts_no_blame_on_a_record(office: Office) -> None:
+    office.apply(*leads(everybody()))
+    office.hire(a_seller("ann"))
+    left = [None]
+
+    def die(_task: Any) -> None:
+        if left:
+            left.pop()
+            raise WorkerKilled("killed")
+
+    office.worker.before = die
+    office.upsert(a_row("L1"))
+    office.work()
+    assert (office.record("L1").assignment, left) == ("ASSIGNED", [])
 
 
 def test_a_batch_whose_commit_fails_is_halved_too(office: Office) -> None:

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from reallot.server.road.batch import Plan, Task
 from reallot.server.workers import Worker, WorkerFailed, WorkerKilled
+from reallot.storage.errors import StorageUnavailable
 from reallot.storage.moves import Move
 from support.api import a_row
 from support.office import Office, everybody, leads
@@ -107,6 +108,16 @@ async def test_a_worker_that_is_killed_from_outside_is_noticed(worker: Worker) -
     await answer_of(worker, a_task(record_ids=("L00001",)), nothing)
     with pytest.raises(WorkerKilled):
         await answer_of(worker, a_task(), lambda _stage: os.kill(worker.process_id or 0, signal.SIGKILL))
+
+
+async def test_a_database_that_cannot_be_read_is_no_fault_of_the_task(crowded: str, tmp_path: Path) -> None:
+    there = tmp_path / "later.sqlite"
+    made = Worker(f"sqlite:///{there}")
+    with pytest.raises(StorageUnavailable):
+        await answer_of(made, a_task())
+    shutil.copy(crowded.removeprefix("sqlite:///"), there)
+    assert (await answer_of(made, a_task())).plan.records > 0
+    made.close()
 
 
 async def test_a_worker_ends_with_the_process_that_started_it(crowded: str) -> None:

@@ -73,7 +73,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: {"reason": "PAGE_TOKEN_MISMATCH", "domain": "reallot", "metadata": {"field": "page_token"}}
     """
     ERROR_REASON_CURSOR_MISMATCH: _ErrorReason.ValueType  # 13
-    """The cursor belongs to another database or filter.
+    """The cursor belongs to another database or filter; of another database, which a restored one is, the metadata name the present one,
+    and whoever follows lists again.
     Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 14
@@ -164,6 +165,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server failed; its log has the cause under the incident id.
     Sample: {"reason": "INTERNAL", "domain": "reallot", "metadata": {"incident": "0a1b2c3d4e5f"}}
     """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 36
+    """The workspace asks more than it may in a second: RetryInfo says when it may again.
+    Sample: {"reason": "RATE_LIMITED", "domain": "reallot", "metadata": {"limit": "rows_per_s", "workspace": "default"}}
+    """
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 37
+    """The server has too much to do at the moment; nothing was begun. RetryInfo says when to try again.
+    Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "most_calls"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -219,7 +228,8 @@ ERROR_REASON_PAGE_TOKEN_MISMATCH: ErrorReason.ValueType  # 12
 Sample: {"reason": "PAGE_TOKEN_MISMATCH", "domain": "reallot", "metadata": {"field": "page_token"}}
 """
 ERROR_REASON_CURSOR_MISMATCH: ErrorReason.ValueType  # 13
-"""The cursor belongs to another database or filter.
+"""The cursor belongs to another database or filter; of another database, which a restored one is, the metadata name the present one,
+and whoever follows lists again.
 Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 14
@@ -309,5 +319,13 @@ Sample: {"reason": "CLOCK_BACKWARDS", "domain": "reallot", "metadata": {}}
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 35
 """The server failed; its log has the cause under the incident id.
 Sample: {"reason": "INTERNAL", "domain": "reallot", "metadata": {"incident": "0a1b2c3d4e5f"}}
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 36
+"""The workspace asks more than it may in a second: RetryInfo says when it may again.
+Sample: {"reason": "RATE_LIMITED", "domain": "reallot", "metadata": {"limit": "rows_per_s", "workspace": "default"}}
+"""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 37
+"""The server has too much to do at the moment; nothing was begun. RetryInfo says when to try again.
+Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "most_calls"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

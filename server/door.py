@@ -1,0 +1,189 @@
+"""The door: what is let in of what callers ask, so that one of them cannot take the server from the others.
+
+Only callers pass it. The road, the schedules and the streams' own reads are never refused here. What is refused has not begun, and
+is told when it may be tried again.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache, partial
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import Descriptor
+
+from reallot.server.errors import ApiError, shutting_down
+from reallot.server.limits import Allowance
+from reallot.server.settings import Settings
+from reallot.server.validation import DEFAULT_WORKSPACE
+
+SERVED = "/reallot.v1."
+"""Health, reflection and the like are always let in."""
+ROWS = frozenset({"records", "sellers", "resources", "record_ids", "seller_ids"})
+"""Fields whose elements count as rows."""
+CALLS_AGAIN_S, STREAMS_AGAIN_S = 0.5, 5.0
+"""When a caller may try again whom a full server has refused."""
+
+Handler = Any
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Door(grpc.aio.ServerInterceptor):
+    """Counts what is being served, refuses what is too much, and ends the streams when the server stops. Belongs to the event loop.
+
+    Attributes:
+        calls: Calls being answered, without streams.
+        refused: How many were refused so far.
+        streams: Streams being served.
+    """
+
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._monotonic = monotonic
+        self._requests = Allowance(settings.requests_per_s)
+        self._rows = Allowance(settings.rows_per_s)
+        self._following: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._quiet = asyncio.Event()
+        self.calls = 0
+        self.streams = 0
+        self.refused = 0
+
+    def close(self) -> None:
+        """End all streams, and refuse what comes from now on: callers reconnect elsewhere. Running calls go on."""
+        self._stopping = True
+        self._tell_if_quiet()
+        for task in self._following:
+            task.cancel()
+
+    async def quiet(self) -> None:
+        """Return when the door is closed and nothing is being served any more that went through it."""
+        await self._quiet.wait()
+
+    def _tell_if_quiet(self) -> None:
+        if self._stopping and not self.calls and not self.streams:
+            self._quiet.set()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Put the door before the handler of a call."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not str(handler_call_details.method).startswith(SERVED):
+            return handler
+        return self._streaming(handler) if handler.response_streaming else self._unary(handler)
+
+    def _unary(self, handler: Handler) -> Handler:
+        inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def call(request: Any, context: Context) -> Any:
+            self._let_in("most_calls", self.calls, self._settings.most_calls, CALLS_AGAIN_S)
+            given = self._each(request) if handler.request_streaming else self._charged(request)
+            self.calls += 1
+            try:
+                return await inner(given, context)
+            finally:
+                self.calls -= 1
+                self._tell_if_quiet()
+
+        make: Any = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+        return made
+
+    def _streaming(self, handler: Handler) -> Handler:
+        inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def call(request: Any, context: Context) -> None:
+            self._let_in("most_streams", self.streams, self._settings.most_streams, STREAMS_AGAIN_S)
+            given = self._each(request) if handler.request_streaming else self._charged(request)
+            await self._followed(partial(inner, given), context)
+
+        make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+        return made
+
+    async def _followed(self, serve: Callable[[Context], Any], context: Context) -> None:
+        """Serve a stream to its end, or to that of the server."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a stream is served by a task")
+        self.streams += 1
+        try:
+            # A first message that is cut off on its way would keep gRPC from sending anything after it, even the reason.
+            await context.send_initial_metadata(())
+            if self._stopping:
+                raise shutting_down()
+            self._following.add(task)
+            await _served(serve(context), context)
+        except asyncio.CancelledError:
+            if not self._stopping or context.cancelled():
+                raise
+            task.uncancel()
+            raise shutting_down() from None
+        finally:
+            self._following.discard(task)
+            self.streams -= 1
+            self._tell_if_quiet()
+
+    def _let_in(self, limit: str, now: int, most: int, again_s: float) -> None:
+        if self._stopping:
+            raise shutting_down()
+        if most and now >= most:
+            self.refused += 1
+            raise ApiError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "SERVER_BUSY",
+                f"the server is at work on {now} of at most {most} of this kind",
+                metadata={"limit": limit},
+                retry_after_s=again_s,
+            )
+
+    def _charged(self, request: Any) -> Any:
+        """Return a request once it is charged to its workspace.
+
+        Raises:
+            ApiError: it comes too early; nothing was charged.
+        """
+        workspace, rows, now_s = request.workspace or DEFAULT_WORKSPACE, _rows_of(request), self._monotonic()
+        waits = (
+            (self._requests.wait_s(workspace, 1, now_s), "requests_per_s"),
+            (self._rows.wait_s(workspace, rows, now_s), "rows_per_s"),
+        )
+        longest_s, limit = max(waits)
+        if longest_s > 0:
+            self.refused += 1
+            raise ApiError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "RATE_LIMITED",
+                f"workspace {workspace!r} asks more than it may in a second",
+                metadata={"limit": limit, "workspace": workspace},
+                retry_after_s=longest_s,
+            )
+        self._requests.take(workspace, 1)
+        self._rows.take(workspace, rows)
+        return request
+
+    async def _each(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield self._charged(request)
+
+
+async def _served(answers: Any, context: Context) -> None:
+    # A handler either writes to the context itself or yields its answers.
+    if isinstance(answers, Awaitable):
+        await answers
+        return
+    async for answer in answers:
+        await context.write(answer)
+
+
+def _rows_of(request: Any) -> int:
+    return sum(len(getattr(request, name)) for name in _row_fields(request.DESCRIPTOR))
+
+
+@cache
+def _row_fields(kind: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in kind.fields if field.name in ROWS and field.is_repeated)
