@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint bench check wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint bench chaos check wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -62,6 +62,15 @@ proto-lint: $(DEV_STAMP)  ## Lint the contract
 
 bench: $(DEV_STAMP)  ## Run a benchmark: make bench NAME=responsive
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+# KILLS faults on each ENGINE (sqlite, postgresql, both), most of them kill -9, then a soak of SOAK_MINUTES.
+ENGINE ?= both
+KILLS ?= 200
+SEED ?= 1
+SOAK_MINUTES ?= 10
+
+chaos: $(DEV_STAMP)  ## Kill, pause and cut off servers at work, and audit: make chaos KILLS=200 SEED=1 SOAK_MINUTES=10
+	PYTHONPATH=tests $(BIN)/python -m chaos --engine $(ENGINE) --kills $(KILLS) --seed $(SEED) --soak-minutes $(SOAK_MINUTES) $(ARGS)
 
 wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .

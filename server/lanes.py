@@ -94,7 +94,12 @@ class Lane(ABC):
     async def _round(self) -> bool:
         """Do one piece of work in every workspace; return whether any got on. A fault is logged, so that a lane never dies."""
         got_on = False
-        for workspace in await self._runtime.read(self._workspaces):
+        try:
+            workspaces = await self._runtime.read(self._workspaces)
+        except Exception:
+            log.exception("lane found no way to what waits", lane=type(self).__name__)
+            return False
+        for workspace in workspaces:
             try:
                 lease = self._runtime.leases.of(workspace)
                 if lease is not None:

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 COMMAND = [sys.executable, "-c", "from reallot.clients.cli import main; main()"]
 
@@ -18,18 +19,21 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process at a time, always on the same port and database."""
+    """One server process at a time, always on the same port and database. What it says on stderr goes to `log`, where one is given."""
 
-    def __init__(self, url: str, *options: str) -> None:
+    def __init__(self, url: str, *options: str, log: Path | None = None) -> None:
         self.url = url
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._options = options
+        self._log = log
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         command = [*COMMAND, "serve", "--port", str(self.port), "--database-url", self.url, "--log-level", "error", *self._options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("a")) if self._log else None
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         line = self._process.stdout.readline() if self._process.stdout else ""
         assert line.startswith("listening on"), line
 
