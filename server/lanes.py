@@ -378,15 +378,15 @@ class Commitment:
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
-        if not self._planned.plan.records:
-            return await self._piece([], finish, may_go_on, told) is not None
+        current = self._planned.plan.records > 0 or await self._piece([], finish, may_go_on, told) is not None
+        # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
         async for moves in self._planned.pieces:
             went_on = await self._piece(moves, finish, may_go_on, told)
             if went_on is None:
                 return False
             if not went_on:
                 break
-        return True
+        return current
 
     async def _piece(
         self, moves: list[Move], finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
