@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor
 
 from reallot.server.errors import ApiError, shutting_down
+from reallot.server.interceptors import Context, Handler, behaviour_of, replaced, send
 from reallot.server.limits import Allowance
 from reallot.server.settings import Settings
 from reallot.server.validation import DEFAULT_WORKSPACE
@@ -24,9 +25,6 @@ ROWS = frozenset({"records", "sellers", "resources", "record_ids", "seller_ids"}
 """Fields whose elements count as rows."""
 CALLS_AGAIN_S, STREAMS_AGAIN_S = 0.5, 5.0
 """When a caller may try again whom a full server has refused."""
-
-Handler = Any
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Door(grpc.aio.ServerInterceptor):
@@ -77,7 +75,7 @@ class Door(grpc.aio.ServerInterceptor):
         return self._streaming(handler) if handler.response_streaming else self._unary(handler)
 
     def _unary(self, handler: Handler) -> Handler:
-        inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        inner = behaviour_of(handler)
 
         async def call(request: Any, context: Context) -> Any:
             self._let_in("most_calls", self.calls, self._settings.most_calls, CALLS_AGAIN_S)
@@ -89,21 +87,17 @@ class Door(grpc.aio.ServerInterceptor):
                 self.calls -= 1
                 self._tell_if_quiet()
 
-        make: Any = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return made
+        return replaced(handler, call)
 
     def _streaming(self, handler: Handler) -> Handler:
-        inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        inner = behaviour_of(handler)
 
         async def call(request: Any, context: Context) -> None:
             self._let_in("most_streams", self.streams, self._settings.most_streams, STREAMS_AGAIN_S)
             given = self._each(request) if handler.request_streaming else self._charged(request)
             await self._followed(partial(inner, given), context)
 
-        make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-        return made
+        return replaced(handler, call)
 
     async def _followed(self, serve: Callable[[Context], Any], context: Context) -> None:
         """Serve a stream to its end, or to that of the server."""
@@ -117,7 +111,7 @@ class Door(grpc.aio.ServerInterceptor):
             if self._stopping:
                 raise shutting_down()
             self._following.add(task)
-            await _served(serve(context), context)
+            await send(serve(context), context)
         except asyncio.CancelledError:
             if not self._stopping or context.cancelled():
                 raise
@@ -169,15 +163,6 @@ class Door(grpc.aio.ServerInterceptor):
     async def _each(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
             yield self._charged(request)
-
-
-async def _served(answers: Any, context: Context) -> None:
-    # A handler either writes to the context itself or yields its answers.
-    if isinstance(answers, Awaitable):
-        await answers
-        return
-    async for answer in answers:
-        await context.write(answer)
 
 
 def _rows_of(request: Any) -> int:

@@ -39,8 +39,34 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return _unary(handler, method)
 
 
+def behaviour_of(handler: Handler) -> Any:
+    """Return the function of a handler, whichever of the four kinds it is."""
+    if handler.response_streaming:
+        return handler.stream_stream if handler.request_streaming else handler.unary_stream
+    return handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+
+def replaced(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]]) -> Handler:
+    """Return a handler of the same kind that does `call` instead; one that streams writes its answers to the context."""
+    if handler.response_streaming:
+        make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    else:
+        make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+    return made
+
+
+async def send(answers: Any, context: Context) -> None:
+    """Carry out what a streaming function has returned: it either writes to the context itself or yields its answers."""
+    if isawaitable(answers):
+        await answers
+        return
+    async for answer in answers:
+        await context.write(answer)
+
+
 def _unary(handler: Handler, method: str) -> Handler:
-    inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> Any:
         started = time.perf_counter()
@@ -53,31 +79,21 @@ def _unary(handler: Handler, method: str) -> Handler:
         log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2))
         return answer
 
-    make: Any = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-    return made
+    return replaced(handler, call)
 
 
 def _streaming(handler: Handler, method: str) -> Handler:
-    inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+    inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> None:
         try:
-            # A handler either writes to the context itself or yields its answers.
-            answers = inner(request, context)
-            if isawaitable(answers):
-                await answers
-                return
-            async for answer in answers:
-                await context.write(answer)
+            await send(inner(request, context), context)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
             await _refuse(context, method, error)
 
-    make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
-    return made
+    return replaced(handler, call)
 
 
 async def _refuse(context: Context, method: str, error: Exception) -> None:

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
-from reallot.storage.dialect import chunks, upsert
-from reallot.storage.entities import Limits, Outcome, OwnerKind, Record
+from reallot.storage.dialect import chunks, delete_rows, upsert
+from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing
 from reallot.storage.tables import loads
 
 Place = tuple[str, str, str]
@@ -29,7 +29,7 @@ Shift = tuple[Weight | None, Weight | None, Limits | None]
 """Where a record weighs before and after, None = on nobody, and the maxima that its new owner is held to, None = to none."""
 
 
-def weight_of(record: Record | None) -> Weight | None:
+def weight_of(record: Record | Standing | None) -> Weight | None:
     """Return where a record weighs and how much; None if it weighs on nobody."""
     if record is None or not record.active or record.owner is None or record.owner.kind is not OwnerKind.SELLER:
         return None
@@ -197,8 +197,5 @@ def store(connection: Connection, workspace: str, account: LoadAccount) -> None:
         for p, effort, records in changes
     ]
     upsert(connection, loads, rows, add=("effort", "records"))
-    emptied = [{"seller": place[0], "type": place[1], "segment": place[2]} for place, _, records in changes if records < 0]
-    if emptied:
-        c = loads.c
-        at = (c.seller_id == bindparam("seller"), c.record_type == bindparam("type"), c.segment_id == bindparam("segment"))
-        connection.execute(loads.delete().where(c.workspace == workspace, *at, c.records == 0), emptied)
+    emptied = [(workspace, *place, 0) for place, _, records in changes if records < 0]
+    delete_rows(connection, loads, ("workspace", "seller_id", "record_type", "segment_id", "records"), emptied)

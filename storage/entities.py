@@ -8,7 +8,7 @@ integer `int`, decimal `float`, boolean `bool`, timestamp `int` microseconds, da
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = Any
 """A JSON value as `json.loads` gives it."""
@@ -71,6 +71,37 @@ class Record:
     version: int = 0
     create_us: int = 0
     update_us: int = 0
+
+
+class Standing(NamedTuple):
+    """What of a record the road reads and changes; a tuple, as there is one for every record of a run."""
+
+    record_id: str
+    record_type: str
+    active: bool
+    priority: int
+    effort: int
+    version: int
+    owner: Owner | None
+    previous_owner: Owner | None
+    segment_id: str
+    previous_segment_id: str
+    segmentation: str
+    assignment: str
+    connection: str
+    reason: str
+    rule_id: str
+    run_id: str
+    attempts: int
+    next_try_us: int | None
+    last_attempt_us: int | None
+    overdue_us: int | None
+    waiting_since_us: int | None
+    enrollment_id: str
+    sequence_id: str
+    sequence_version: int
+    step: int
+    fields: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from reallot.storage.entities import (
     OwnerKind,
     PendingMark,
     Record,
+    Standing,
     Transition,
     Turn,
 )
@@ -158,7 +159,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         weight=weight_of(before),
         weight_after=weight_of(after),
         written=_written(after) if after else None,
-        state=_state(after, enrolled) if after else (),
+        state=state_of(after, enrolled) if after else (),
         stamps=(after.last_attempt_us, after.overdue_us, _waiting_since(after, now_us)) if after else (),
         turn=(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
         ends=ends,
@@ -180,7 +181,8 @@ def _written(after: Record) -> tuple[Any, ...]:
     return (after.record_type, *documents, *plain)
 
 
-def _state(after: Record, enrolled: tuple[str, str, int, int]) -> tuple[Any, ...]:
+def state_of(after: Record | Standing, enrolled: tuple[str, str, int, int]) -> tuple[Any, ...]:
+    """Return the values of STATE; `enrolled` are those of the enrollment."""
     return (
         *owner_pair(after.owner),
         *owner_pair(after.previous_owner),
@@ -242,9 +244,7 @@ class MoveWriter:
         self._store_rows(workspace, made, now_us)
         self._store_enrollments(workspace, made, now_us)
         self._store_turns(workspace, made, now_us)
-        delete_rows(
-            self._connection, pending, (*_KEY, "generation"), [(workspace, m.record_id, m.generation) for m in made if m.generation]
-        )
+        self._marks.clear(workspace, [(move.record_id, move.generation) for move in made if move.generation])
         self._marks.mark(workspace, [move.mark for move in made if move.mark is not None])
         told = [(move.decision, now_us if move.decision.time_us == NOW else move.decision.time_us) for move in made if move.decision]
         lines = [(workspace, time_us, *decision[1:]) for decision, time_us in told]

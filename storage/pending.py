@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
-from reallot.storage.dialect import chunks, upsert
+from reallot.storage.dialect import chunks, delete_rows, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
 from reallot.storage.numbering import current, draw
@@ -97,13 +97,8 @@ class PendingRepository:
 
     def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
         """Remove marks whose generation is still the one seen."""
-        if not seen:
-            return
-        c = pending.c
-        one = delete(pending).where(
-            c.workspace == workspace, c.record_id == bindparam("seen_id"), c.generation == bindparam("seen_generation")
-        )
-        self._connection.execute(one, [{"seen_id": record_id, "seen_generation": generation} for record_id, generation in seen])
+        rows = [(workspace, record_id, generation) for record_id, generation in seen]
+        delete_rows(self._connection, pending, ("workspace", "record_id", "generation"), rows)
 
 
 class RerunRepository:

@@ -1,6 +1,6 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from reallot.storage.dialect import chunks, upsert
 from reallot.storage.documents import dump, load
-from reallot.storage.entities import Load, OwnerKind, Seller, TimeOff, Turn
+from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
@@ -43,6 +43,11 @@ class SellerRepository:
         """Return sellers by id, in order of their ids; None = all."""
         statement = select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
         return {row.seller_id: _to_seller(row) for row in self._of_sellers(statement, sellers, seller_ids)}
+
+    def capacities(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
+        """Return the capacities of those sellers that exist, by id: all that a commit of many records needs of them."""
+        statement = select(sellers.c.seller_id, sellers.c.capacity).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
+        return {row.seller_id: load(row.capacity) for row in self._of_sellers(statement, sellers, seller_ids)}
 
     def _of_sellers(self, statement: Select[Any], table: Table, seller_ids: Iterable[str] | None) -> Iterator[Any]:
         """Yield the rows of `statement`, which is ordered by seller first, for some sellers; None = for all."""

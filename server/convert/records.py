@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from google.protobuf import json_format
 
@@ -11,7 +10,7 @@ from reallot.server.convert.values import from_owner, from_stored, from_us, mayb
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
 from reallot.storage.documents import JsonText, dump
-from reallot.storage.entities import Json, Owner, Record
+from reallot.storage.entities import Record, Standing
 from reallot.v1 import record_pb2
 
 _SEGMENTATION, _ASSIGNMENT, _CONNECTION = "SEGMENTATION_STATUS_", "ASSIGNMENT_STATUS_", "SEQUENCE_CONNECTION_STATUS_"
@@ -86,37 +85,6 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
         create_time=from_us(record.create_us),
         update_time=from_us(record.update_us),
     )
-
-
-class Standing(NamedTuple):
-    """What of a record the road reads and changes."""
-
-    record_id: str
-    record_type: str
-    active: bool
-    priority: int
-    effort: int
-    version: int
-    owner: Owner | None
-    previous_owner: Owner | None
-    segment_id: str
-    previous_segment_id: str
-    segmentation: str
-    assignment: str
-    connection: str
-    reason: str
-    rule_id: str
-    run_id: str
-    attempts: int
-    next_try_us: int | None
-    last_attempt_us: int | None
-    overdue_us: int | None
-    waiting_since_us: int | None
-    enrollment_id: str
-    sequence_id: str
-    sequence_version: int
-    step: int
-    fields: Mapping[str, Json]
 
 
 def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType] = NO_FIELDS) -> JsonText:

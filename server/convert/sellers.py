@@ -1,7 +1,7 @@
 """Sellers, calendars and absences between the contract and the entities."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -93,9 +93,9 @@ def counted_load(loads: Iterable[Load], config: WorkspaceConfig) -> int:
     return sum(row.effort for row in loads if row.record_type in config.counted_types)
 
 
-def maximum_of(seller: Seller, config: WorkspaceConfig) -> int:
-    """Return the most that a seller may carry over all counted record types."""
-    return int(seller.capacity.get("total", config.default_capacity))
+def maximum_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> int:
+    """Return the most that a seller with this capacity may carry over all counted record types."""
+    return int(capacity.get("total", config.default_capacity))
 
 
 def seller_message(
@@ -103,7 +103,7 @@ def seller_message(
 ) -> seller_pb2.Seller:
     """Return a stored seller with load, turns and absences as a message."""
     types = {f.id: f.type for f in config.seller_schema.fields}
-    free = maximum_of(seller, config) - counted_load(loads, config)
+    free = maximum_of(seller.capacity, config) - counted_load(loads, config)
     return seller_pb2.Seller(
         seller_id=seller.seller_id,
         display_name=seller.display_name,

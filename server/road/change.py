@@ -8,7 +8,7 @@ from reallot.server.convert.values import to_stored
 from reallot.server.road.enrol import leave
 from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Transition
+from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,8 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
     )
 
 
-def frees_capacity(transition: Transition) -> bool:
-    """Tell whether a transition may leave somebody with more room than before: in all, or in a record type or segment."""
-    before, after = transition.before, transition.after
+def frees_capacity(before: Record | Standing | None, after: Record | Standing | None) -> bool:
+    """Tell whether a change may leave somebody with more room than before: in all, or in a record type or segment."""
     if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
         return False
     if after is None or not after.active or after.effort < before.effort:

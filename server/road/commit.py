@@ -12,17 +12,17 @@ from reallot.server.convert.sellers import maximum_of
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
-from reallot.storage.entities import Limits, NoticeDraft, Outcome, PendingMark, Seller
+from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventText
 
 
-def limits_of(seller: Seller, config: WorkspaceConfig) -> Limits:
-    """Return the maxima that a binding assignment to a seller is held to."""
+def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
+    """Return the maxima that a binding assignment to a seller with this capacity is held to."""
     return Limits(
-        total=maximum_of(seller, config),
-        by_record_type=seller.capacity.get("by_record_type") or {},
-        by_segment=seller.capacity.get("by_segment") or {},
+        total=maximum_of(capacity, config),
+        by_record_type=capacity.get("by_record_type") or {},
+        by_segment=capacity.get("by_segment") or {},
         counted_types=config.counted_types,
     )
 
@@ -84,7 +84,8 @@ def _copied(listed: Listed) -> defaultdict[str, list[str]]:
 def commit_piece(tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], digests: Digests) -> tuple[Counter[str], Digests]:
     """Commit some moves and return what became of them: counts by outcome and "status:NAME", and the digests so far."""
     takers = {move.turn[0] for move in moves if move.turn is not None}
-    limits = {seller_id: limits_of(seller, config) for seller_id, seller in tx.sellers.get(config.workspace, takers).items()}
+    capacities = tx.sellers.capacities(config.workspace, takers)
+    limits = {seller_id: limits_of(capacity, config) for seller_id, capacity in capacities.items()}
     quieter = [move._replace(event=digests.without(move.event)) for move in moves] if digests.flooded else moves
     outcomes = tx.commit_moves(config.workspace, quieter, limits)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]

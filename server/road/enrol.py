@@ -1,8 +1,7 @@
 """Which outreach follows a record's segment: pure decisions."""
 
-from reallot.server.convert.records import Standing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig, is_active
-from reallot.storage.entities import EnrollmentChange, Record
+from reallot.storage.entities import EnrollmentChange, Record, Standing
 
 
 def follow_segment(

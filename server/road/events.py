@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from reallot.server.convert.records import NO_FIELDS, Standing, state_text
+from reallot.server.convert.records import NO_FIELDS, state_text
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record
+from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing
 from reallot.storage.moves import enrollment_of
 
 SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED", "OVERDUE", "OFFERED", "STEP_DUE"})

@@ -71,7 +71,7 @@ class Pool:
     @cached_property
     def free(self) -> Ints:
         """Free capacity over all counted types; may be below 0: int64, shape (m,)."""
-        room = np.array([maximum_of(seller, self.config) for seller in self.sellers], dtype=np.int64)
+        room = np.array([maximum_of(seller.capacity, self.config) for seller in self.sellers], dtype=np.int64)
         for (index, record_type, _), effort in self.held.items():
             if record_type in self.config.counted_types:
                 room[index] -= effort

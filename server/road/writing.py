@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from reallot.server.convert.records import Standing, state_text
+from reallot.server.convert.records import state_text
 from reallot.server.road.batch import CHUNK
+from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import event_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
-from reallot.storage.capacity import Weight
-from reallot.storage.documents import JsonText, dump, load, owner_of, owner_pair
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind
-from reallot.storage.moves import DecisionText, Move, enrollment_of
+from reallot.storage.capacity import weight_of
+from reallot.storage.documents import JsonText, dump, load, owner_of
+from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing
+from reallot.storage.moves import DecisionText, Move, enrollment_of, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
 
 
@@ -53,7 +54,7 @@ class Writing:
         return bool(self._work.assign[row] or self._work.released[row])
 
     def _move(self, row: int) -> Move:
-        work, decided, before = self._work, self._decisions.of(row), self._standing(row)
+        work, decided, before = self._work, self._decisions.of(row), self._rows[row]
         tried, quiet, cause = bool(work.assign[row]), work.quiet(row), work.cause(row)
         after, change = self._placed(row, before, quiet)
         if decided.assignment or self._touches_owner(row):
@@ -71,10 +72,10 @@ class Writing:
             record_id=before.record_id,
             version=before.version,
             next_version=version,
-            weight=_weight(before),
-            weight_after=_weight(after),
+            weight=weight_of(before),
+            weight_after=weight_of(after),
             written=None,
-            state=_state(after, enrolled),
+            state=state_of(after, enrolled),
             stamps=(after.last_attempt_us, after.overdue_us, (after.waiting_since_us or NOW) if waits else None),
             turn=(decided.seller_id, before.record_type) if decided.seller_id else None,
             ends=ends,
@@ -84,7 +85,7 @@ class Writing:
             generation=work.records.pending_generation[row],
             cause=cause,
             binding=decided.binding,
-            frees=_frees(before, after),
+            frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
         )
 
@@ -102,9 +103,6 @@ class Writing:
             *(r.enrollment_id, r.sequence_id, r.sequence_version, r.step, fields),
         )
         return list(map(Standing._make, zip(*columns, strict=True)))
-
-    def _standing(self, row: int) -> Standing:
-        return self._rows[row]
 
     def _owner(self, kind: str, owner_id: str) -> Owner | None:
         if kind != "SELLER":
@@ -158,29 +156,6 @@ class Writing:
         if chain not in self._traces:
             self._traces[chain] = JsonText(dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]]))
         return self._traces[chain]
-
-
-def _weight(record: Standing) -> Weight | None:
-    if not record.active or record.owner is None or record.owner.kind is not OwnerKind.SELLER:
-        return None
-    return Weight((record.owner.id, record.record_type, record.segment_id), record.effort)
-
-
-def _frees(before: Standing, after: Standing) -> bool:
-    """Tell whether somebody may have more room than before: in all, or in a record type or segment."""
-    if not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
-        return False
-    return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
-
-
-def _state(after: Standing, enrolled: tuple[str, str, int, int]) -> tuple[Any, ...]:
-    return (
-        *owner_pair(after.owner),
-        *owner_pair(after.previous_owner),
-        *(after.segment_id, after.previous_segment_id, after.segmentation),
-        *(after.assignment, after.connection, after.reason, after.rule_id, after.run_id, after.attempts, after.next_try_us),
-        *enrolled,
-    )
 
 
 def _segment_reason(segmentation: str, segment_id: str) -> str:

@@ -157,10 +157,10 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
-        claim = Claim(limits_of(seller, config)) if seller is not None and not request.force else None
+        claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
         made = [_by_hand(tx, config, record, owner, request.reason, claim) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
-        if any(frees_capacity(t) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
+        if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
             request_rerun(tx, config, "CAPACITY_FREED")
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
         return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
@@ -186,7 +186,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             found = tx.records.get(workspace, request.record_ids)
             made = [_by_hand(tx, config, r, None, request.reason, None) for _, r in sorted(found.items()) if r.owner is not None]
             tx.commit_records(workspace, made)
-            if any(frees_capacity(t) for t in made):
+            if any(frees_capacity(t.before, t.after) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
             return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)

@@ -127,7 +127,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             found = tx.records.get(workspace, request.record_ids)
             made = [_deletion(record, config, tx.now_us) for record in found.values()]
             tx.commit_records(workspace, made)
-            if any(frees_capacity(t) for t in made):
+            if any(frees_capacity(t.before, t.after) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))
 
@@ -229,7 +229,7 @@ def _commit(
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
-    if any(frees_capacity(t) for t in made):
+    if any(frees_capacity(t.before, t.after) for t in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
 
@@ -267,7 +267,7 @@ class _Write:
         return Transition(
             before,
             after,
-            claim=Claim(limits_of(seller, self.config)) if by_hand and seller else None,
+            claim=Claim(limits_of(seller.capacity, self.config)) if by_hand and seller else None,
             counts_turn=given and not self.quiet and after.record_type in self.config.counted_types,
             enrollment=enrollment,
             event=event,

@@ -55,7 +55,7 @@ def rerun_causes(before: Seller | None, after: Seller, config: WorkspaceConfig) 
 
 
 def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig) -> bool:
-    if maximum_of(after, config) > maximum_of(before, config):
+    if maximum_of(after.capacity, config) > maximum_of(before.capacity, config):
         return True
     for kind in ("by_record_type", "by_segment"):
         old, new = before.capacity.get(kind) or {}, after.capacity.get(kind) or {}
@@ -306,7 +306,7 @@ def _absence_faults(absence: seller_pb2.TimeOff) -> Iterator[Violation]:
 
 
 def _capacity(seller: Seller, config: WorkspaceConfig, loads: Sequence[Load]) -> seller_service_pb2.SellerCapacity:
-    maximum, load = maximum_of(seller, config), counted_load(loads, config)
+    maximum, load = maximum_of(seller.capacity, config), counted_load(loads, config)
     return seller_service_pb2.SellerCapacity(
         seller_id=seller.seller_id, maximum=maximum, load=load, free=maximum - load, loads=load_messages(loads)
     )

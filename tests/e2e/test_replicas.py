@@ -117,6 +117,7 @@ def test_another_server_takes_over_from_one_that_was_killed(cluster: Cluster) ->
     others = [number for number in range(3) if number != gone]
     cluster.client(others[0]).records.upsert(leads(0, 50))
     cluster.until(lambda: cluster.holder() in others and cluster.owned() == 50, "the records are worked by another server")
+    assert {str(row[0]) for row in cluster.ask("SELECT DISTINCT assignment FROM records WHERE workspace = :here")} == {"ASSIGNED"}
 
 
 def test_a_server_that_stops_hands_over_at_once(cluster: Cluster) -> None:

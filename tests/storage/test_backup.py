@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from reallot.storage import Database, RecordFilter, backup, migrate
+from reallot.storage import Database, RecordFilter, backup
 from reallot.storage.backup import back_up, restore
 from reallot.storage.entities import Owner, OwnerKind, Transition
 from reallot.storage.errors import DatabaseDamaged, DatabaseLocked, SchemaMismatch, StorageUnavailable
@@ -31,13 +31,6 @@ def names_in(url: str) -> list[str]:
     db = Database(url, clock_us=clock)
     found = [r.record_id for r in db.read(lambda tx: tx.records.page("w", RecordFilter(), limit=100_000))]
     db.close()
-    return found
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    found = f"sqlite:///{tmp_path / 'live.sqlite'}"
-    migrate(found)
     return found
 
 

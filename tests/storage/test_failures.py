@@ -26,13 +26,6 @@ def clock() -> int:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    found = f"sqlite:///{tmp_path / 'failures.sqlite'}"
-    migrate(found)
-    return found
-
-
-@pytest.fixture
 def db(url: str) -> Iterator[Database]:
     made = Database(url, clock_us=clock)
     yield made
@@ -227,7 +220,9 @@ def test_a_second_server_is_told_who_has_the_file(url: str, holder: subprocess.P
 def test_the_file_is_free_once_its_server_was_killed(url: str, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
-    Database(url, clock_us=clock).close()
+    db = Database(url, clock_us=clock)
+    assert events(db) == 0
+    db.close()
 
 
 def test_a_served_file_is_not_migrated_under_its_server(url: str, holder: subprocess.Popen[str]) -> None:

@@ -6,22 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from reallot.storage import Database, ReadTransaction, WriteTransaction, migrate
+from reallot.storage import Database, ReadTransaction, WriteTransaction
 from reallot.storage.contract import Signal
 from reallot.storage.entities import EventDraft, Record, Transition
 
 WRITERS, WRITES = 6, 60
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    found = f"sqlite:///{tmp_path / 'writer.sqlite'}"
-    migrate(found)
-    return found
 
 
 @pytest.fixture
