@@ -402,10 +402,19 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         if not self._loop.is_closed():
-            self.run(self._inner.close())
+            self.run(self._finish())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    async def _finish(self) -> None:
+        """Close the connection and end what is still on the loop: a stream that was left leaves a task of gRPC's behind."""
+        await self._inner.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
 
     def __enter__(self) -> "Client":
         return self
