@@ -109,7 +109,7 @@ class Worker:
 
     @asynccontextmanager
     async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
-        """Run a task and give its plan; whoever leaves before the last piece kills the process.
+        """Run a task and give its plan; whoever leaves with more than one piece to come kills the process.
 
         The moves are written up while earlier ones are committed: the worker is at most two pieces ahead.
 
@@ -128,6 +128,9 @@ class Worker:
                     plan = await _first_of(messages, on_stage)
                 async with aclosing(pieces.ahead()) as ahead:
                     yield Planned(plan, ahead)
+                    # One piece more is sooner heard than a process started.
+                    if not pieces.ended and await anext(ahead, None) is not None:
+                        await anext(ahead, None)
             except (WorkerFailed, StorageUnavailable):
                 pieces.ended = True
                 raise

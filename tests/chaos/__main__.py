@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
@@ -76,8 +77,15 @@ async def besiege(engine: str, given: argparse.Namespace, shown: Shown) -> Repor
         siege.dump(report)
     _table(engine, done, report, folder, given)
     if not report.findings:
-        shutil.rmtree(folder)
+        _remove(folder)
     return report
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a process that was left behind may still be closing its database."""
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _table(engine: str, done: Counter[str], report: Report, folder: Path, given: argparse.Namespace) -> None:

@@ -147,6 +147,16 @@ def _alive(process: int) -> bool:
         return False
 
 
+async def test_whoever_leaves_with_one_piece_to_come_keeps_the_process(worker: Worker) -> None:
+    await answer_of(worker, a_task(record_ids=("L00001",)))
+    before = worker.process_id
+    for record_ids in (("L00001",), tuple(f"L{n:05}" for n in range(3_000))):
+        async with worker.plan(a_task(record_ids=record_ids), nothing) as planned:
+            await anext(planned.pieces)
+    assert (await answer_of(worker, a_task(record_ids=("L00001",)))).plan.records == 1
+    assert worker.process_id == before
+
+
 async def test_whoever_leaves_before_the_last_piece_gets_a_fresh_process(worker: Worker) -> None:
     async with worker.plan(a_task(), nothing) as planned:
         before = worker.process_id
