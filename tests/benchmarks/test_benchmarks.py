@@ -1,0 +1,45 @@
+"""Every benchmark in a short form: it runs to its end on both engines and prints what it promises. What is measured is not judged."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from support.postgres import server_url
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENGINES = ("sqlite", "postgresql")
+
+
+def figures_of(name: str, engine: str, *arguments: str) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--engine", engine, *arguments]
+    command += ["--database", server_url()] if engine == "postgresql" else []
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    machine, *lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert machine["machine"]["cores"] >= 1
+    assert all(line["benchmark"] == name and line["engine"] == engine for line in lines)
+    return lines
+
+
+def promises_of(line: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    for promise in line["promises"]:
+        bound = promise["must_hold"]
+        if bound is not None:
+            kept = promise["measured"] <= bound if promise["bound"] == "at most" else promise["measured"] >= bound
+            assert promise["holds"] == kept
+    return {promise["name"]: promise for promise in line["promises"]}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_rerun_is_told_by_stage_beside_its_floor(engine: str) -> None:
+    (line,) = figures_of("rerun", engine, "--records", "300", "--sellers", "20")
+
+    assert line["rows_written"]["records"] == line["rows_written"]["events"] == 301
+    assert line["seconds"] == pytest.approx(sum(line["stage_seconds"].values()), abs=0.05)
+    (promise,) = promises_of(line).values()
+    assert promise["measured"] > 0
+    assert (promise["must_hold"], promise["aim"], promise["bound"]) == (2.0, 1.3, "at most")
