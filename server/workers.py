@@ -45,10 +45,12 @@ class _Start:
 def _main(pipe: Connection, start: _Start) -> None:
     """Serve tasks until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from reallot.server.garbage import collect_seldom
     from reallot.server.road.solve import solve_task
     from reallot.server.workspace_config import WorkspaceConfig
     from reallot.storage import Database, ReadTransaction
 
+    collect_seldom()
     database: Database | None = None
     configs: dict[str, WorkspaceConfig] = {}
 

@@ -5,7 +5,7 @@ transaction; the moves of a plan come written up from the worker that made it, s
 statements themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -234,8 +234,13 @@ class MoveWriter:
             stored.update((row[0], row[1]) for row in rows)
         return stored
 
-    def carry_out(self, workspace: str, moves: Sequence[Move], claims: Sequence[Limits | None], now_us: int) -> list[Outcome]:
-        """Carry out moves of different records at their versions; those whose claim does not fit leave their record as it was."""
+    def carry_out(
+        self, workspace: str, moves: Sequence[Move], claims: Sequence[Limits | None], now_us: int, untold: Set[str] = frozenset()
+    ) -> list[Outcome]:
+        """Carry out moves of different records at their versions; those whose claim does not fit leave their record as it was.
+
+        The sellers `untold` get no notices.
+        """
         burdened = {weight.place[0] for move in moves for weight in (move.weight, move.weight_after) if weight is not None}
         account = capacity.open_account(self._connection, workspace, burdened)
         outcomes = capacity.settle(account, [(m.weight, m.weight_after, claim) for m, claim in zip(moves, claims, strict=True)])
@@ -249,7 +254,7 @@ class MoveWriter:
         told = [(move.decision, now_us if move.decision.time_us == NOW else move.decision.time_us) for move in made if move.decision]
         lines = [(workspace, time_us, *decision[1:]) for decision, time_us in told]
         insert_rows(self._connection, decisions, _DECISION, lines)
-        self._buffer.add_texts(workspace, now_us, [move.event for move in made if move.event is not None])
+        self._buffer.add_texts(workspace, now_us, [move.event for move in made if move.event is not None], untold)
         return outcomes
 
     def _store_rows(self, workspace: str, made: Sequence[Move], now_us: int) -> None:

@@ -4,7 +4,7 @@ A transaction draws its block of event numbers as its last lock, just before it 
 commits, and whoever has read number n has seen every smaller one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
@@ -69,7 +69,8 @@ def event_text(draft: EventDraft) -> EventText:
     )
 
 
-_Item = NoticeDraft | EventText
+_Told = tuple[tuple[Any, ...], Sequence[str]]
+"""An event's values from its instant on, and who is notified."""
 _EVENT = ("workspace", "number", *EventText._fields[:-1])
 _NOTICE = ("workspace", "seller_id", "number", "kind", "time_us", "body")
 
@@ -78,19 +79,18 @@ class EventBuffer:
     """Events and notices of one unit of work, in order, until they get their numbers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._items: dict[str, list[_Item]] = {}
+        self._items: dict[str, list[NoticeDraft | _Told]] = {}
 
     def add(self, workspace: str, items: Sequence[EventDraft | NoticeDraft]) -> None:
         """Append items; they are numbered in this order."""
         if items:
-            made = [item if isinstance(item, NoticeDraft) else event_text(item) for item in items]
+            made = [item if isinstance(item, NoticeDraft) else _told(event_text(item)) for item in items]
             self._items.setdefault(workspace, []).extend(made)
 
-    def add_texts(self, workspace: str, time_us: int, texts: Sequence[EventText]) -> None:
-        """Append events that are written up already, in a commit at `time_us`."""
+    def add_texts(self, workspace: str, time_us: int, texts: Sequence[EventText], untold: Set[str] = frozenset()) -> None:
+        """Append events that are written up already, in a commit at `time_us`; the sellers `untold` are not notified of them."""
         if texts:
-            stamped = [told._replace(time_us=time_us) if told.time_us == NOW else told for told in texts]
-            self._items.setdefault(workspace, []).extend(stamped)
+            self._items.setdefault(workspace, []).extend(_told(told, time_us, untold) for told in texts)
 
     def flush(self, connection: Connection) -> list[str]:
         """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
@@ -103,14 +103,20 @@ class EventBuffer:
         return concerned
 
 
-def _store(connection: Connection, workspace: str, first: int, items: Sequence[_Item]) -> None:
+def _told(text: EventText, now_us: int = NOW, untold: Set[str] = frozenset()) -> _Told:
+    notified = tuple(seller for seller in text.notify if seller not in untold) if untold else text.notify
+    return (now_us if text.time_us == NOW else text.time_us, *text[1:-1]), notified
+
+
+def _store(connection: Connection, workspace: str, first: int, items: Sequence[NoticeDraft | _Told]) -> None:
     event_rows: list[tuple[Any, ...]] = []
     notice_rows: list[tuple[Any, ...]] = []
     for number, item in enumerate(items, first):
         if isinstance(item, NoticeDraft):
             notice_rows.append((workspace, item.seller_id, number, item.kind, item.time_us, dump(item.body)))
             continue
-        event_rows.append((workspace, number, *item[:-1]))
-        notice_rows.extend((workspace, seller, number, item.kind, item.time_us, None) for seller in item.notify)
+        values, notified = item
+        event_rows.append((workspace, number, *values))
+        notice_rows.extend((workspace, seller, number, values[1], values[0], None) for seller in notified)
     insert_rows(connection, events, _EVENT, event_rows)
     insert_rows(connection, notices, _NOTICE, notice_rows)

@@ -1,6 +1,6 @@
 """Records: reading them, and the one path through which every change of a record goes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields, replace
 from typing import Any
 
@@ -157,16 +157,18 @@ class RecordRepository:
             raise VersionConflict(f"records changed since they were read: {', '.join(stale[:5])}")
         return self._writer.carry_out(workspace, moves, [t.claim.limits if t.claim else None for t in transitions], now_us)
 
-    def commit_moves(self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], now_us: int) -> list[Outcome]:
+    def commit_moves(
+        self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], now_us: int, untold: Set[str] = frozenset()
+    ) -> list[Outcome]:
         """Carry out moves of different records that were written up before, each whole or not at all.
 
         `limits` are those of the sellers that exist. A move whose record has changed since, or whose new owner is gone, is STALE;
-        one whose record does not exist any more is GONE.
+        one whose record does not exist any more is GONE. The sellers `untold` get no notices.
         """
         stored = self._writer.versions(workspace, moves)
         fresh = [m for m in moves if stored.get(m.record_id) == m.version and (m.turn is None or m.turn[0] in limits)]
         claims = [limits[move.turn[0]] if move.binding and move.turn else None for move in fresh]
-        made = self._writer.carry_out(workspace, fresh, claims, now_us)
+        made = self._writer.carry_out(workspace, fresh, claims, now_us, untold)
         found = {move.record_id: outcome for move, outcome in zip(fresh, made, strict=True)}
         return [found.get(m.record_id, Outcome.STALE if m.record_id in stored else Outcome.GONE) for m in moves]
 

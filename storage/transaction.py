@@ -1,6 +1,6 @@
 """A transaction: the repositories over one connection, and what its commit has to tell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import Connection
 
@@ -56,8 +56,10 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "pending")
         return outcomes
 
-    def commit_moves(self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits]) -> list[Outcome]:
+    def commit_moves(
+        self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], untold: Set[str] = frozenset()
+    ) -> list[Outcome]:
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.event is not None for move in moves):
             self.signal(workspace, "events")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us)
+        return self.records.commit_moves(workspace, moves, limits, self.now_us, untold)

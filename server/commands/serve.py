@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from reallot.server import logs
 from reallot.server.app import Application
+from reallot.server.garbage import collect_seldom
 from reallot.server.settings import Settings, is_loopback, load_settings
 from reallot.storage.dialect import is_sqlite
 from reallot.storage.errors import StorageError
@@ -50,6 +51,7 @@ def serve(
 async def _run(settings: Settings) -> None:
     # The writer thread works in Python, too: the loop must not wait a full interval for every turn while a run is committed.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    collect_seldom()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

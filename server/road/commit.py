@@ -14,7 +14,6 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
 from reallot.storage.moves import Move
-from reallot.storage.numbering import EventText
 
 
 def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
@@ -38,12 +37,6 @@ class Digests:
     flooded: frozenset[str] = frozenset()
     gained: Listed = field(default_factory=dict)
     lost: Listed = field(default_factory=dict)
-
-    def without(self, event: EventText | None) -> EventText | None:
-        """Return the event without the sellers who get a digest."""
-        if event is None or not self.flooded.intersection(event.notify):
-            return event
-        return event._replace(notify=tuple(seller for seller in event.notify if seller not in self.flooded))
 
     def counting(self, moves: Sequence[Move]) -> "Digests":
         """Return the digests with what these moves gave and took; `moves` are those as they were written up."""
@@ -86,8 +79,7 @@ def commit_piece(tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[
     takers = {move.turn[0] for move in moves if move.turn is not None}
     capacities = tx.sellers.capacities(config.workspace, takers)
     limits = {seller_id: limits_of(capacity, config) for seller_id, capacity in capacities.items()}
-    quieter = [move._replace(event=digests.without(move.event)) for move in moves] if digests.flooded else moves
-    outcomes = tx.commit_moves(config.workspace, quieter, limits)
+    outcomes = tx.commit_moves(config.workspace, moves, limits, untold=digests.flooded)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     lost = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome in (Outcome.STALE, Outcome.CAPACITY_LOST)]
     counts = Counter(name for move in made for name in move.counted)
