@@ -161,18 +161,19 @@ def test_a_cancelled_run_ends_and_keeps_what_it_committed(url: str) -> None:
 
 
 def test_many_writers_never_take_a_seller_above_the_maximum(url: str) -> None:
-    """Eight writers give five hundred records to a seller with fifty slots."""
+    """Eight writers give two thousand records each to a seller with fifty slots."""
     with server(url) as process, Client(process.address) as client:
         team(client, on_arrival="ON_ARRIVAL_WAIT")
         client.sellers.upsert([Seller("one", capacity=50)])
-        client.records.upsert(Record(f"lead-{n:04d}", "lead") for n in range(LEADS))
+        client.records.upsert(Record(f"lead-{n:05d}", "lead") for n in range(8 * 2_000))
         given: list[int] = []
 
         def write(part: int) -> None:
             with Client(process.address) as own:
-                ids = [f"lead-{n:04d}" for n in range(part, 500, 8)]
-                for start in range(0, len(ids), 7):
-                    request = assignment_service_pb2.AssignRecordsRequest(record_ids=ids[start : start + 7])
+                ids = [f"lead-{n:05d}" for n in range(part, 8 * 2_000, 8)]
+                # Few at a time in the beginning, so that many requests meet at the last slots.
+                for some in [ids[:7], ids[7:14], *(ids[start : start + 200] for start in range(14, len(ids), 200))]:
+                    request = assignment_service_pb2.AssignRecordsRequest(record_ids=some)
                     request.owner.seller_id = "one"
                     given.append(sum(r.assigned for r in own.stubs.assignment.AssignRecords(request).results))
 

@@ -13,11 +13,18 @@ from reallot.storage.errors import DatabaseLocked, SchemaMismatch
 from reallot.storage.migrations.served import noted
 from reallot.storage.schema import head
 from reallot.storage.tables import metadata
+from support.postgres import empty_postgresql
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'schema.sqlite'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
+    """The URL of a database without tables."""
+    return empty_postgresql() if request.param == "postgresql" else sqlite_url
 
 
 def clock() -> int:
@@ -74,15 +81,15 @@ def test_a_database_notes_whom_it_serves(url: str) -> None:
     db.close()
 
 
-def test_a_second_writer_is_refused_and_readers_are_not(url: str) -> None:
-    migrate(url)
-    first = Database(url, clock_us=clock)
+def test_a_second_writer_is_refused_and_readers_are_not(sqlite_url: str) -> None:
+    migrate(sqlite_url)
+    first = Database(sqlite_url, clock_us=clock)
     with pytest.raises(DatabaseLocked, match="in use by another server"):
-        Database(url, clock_us=clock)
-    reader = Database(url, clock_us=clock, read_only=True)
+        Database(sqlite_url, clock_us=clock)
+    reader = Database(sqlite_url, clock_us=clock, read_only=True)
     assert reader.read(lambda tx: tx.config.workspaces()) == []
     with pytest.raises(TypeError, match="reading only"):
         reader.write("w", lambda tx: None)
     reader.close()
     first.close()
-    Database(url, clock_us=clock).close()
+    Database(sqlite_url, clock_us=clock).close()
