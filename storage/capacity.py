@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from reallot.storage.dialect import chunks, delete_rows, upsert
+from reallot.storage.among import among
+from reallot.storage.dialect import delete_rows, upsert
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing
 from reallot.storage.tables import loads
 
@@ -78,15 +79,9 @@ class LoadAccount:
 
 def open_account(connection: Connection, workspace: str, sellers: Iterable[str]) -> LoadAccount:
     """Read the loads of `sellers`."""
-    stored: dict[Place, int] = {}
-    for part in chunks(sorted(set(sellers))):
-        rows = connection.execute(
-            select(loads.c.seller_id, loads.c.record_type, loads.c.segment_id, loads.c.effort).where(
-                loads.c.workspace == workspace, loads.c.seller_id.in_(part)
-            )
-        )
-        stored.update({(row[0], row[1], row[2]): row[3] for row in rows})
-    return LoadAccount(stored)
+    c = loads.c
+    statement = select(c.seller_id, c.record_type, c.segment_id, c.effort).where(c.workspace == workspace, among(c.seller_id, sellers))
+    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in connection.execute(statement)})
 
 
 def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:

@@ -12,8 +12,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-CHUNK = 10_000
-"""Most values in one IN list: below the parameter limits of every engine."""
 COPY_FROM = 50
 """From so many rows on COPY is quicker than single statements on PostgreSQL."""
 POSTGRESQL_TIMEOUTS = {
@@ -25,11 +23,6 @@ POSTGRESQL_TIMEOUTS = {
 }
 _SAFE_TO_REPEAT = frozenset({"40001", "40P01"})
 """Serialisation failure and deadlock: the engine has undone everything."""
-
-
-def chunks(values: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
-    """Cut `values` into pieces that fit into one statement."""
-    return [values[i : i + size] for i in range(0, len(values), size)]
 
 
 def is_sqlite(url: str) -> bool:

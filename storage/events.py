@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
-from reallot.storage.dialect import chunks
+from reallot.storage.among import among
 from reallot.storage.documents import load
 from reallot.storage.entities import Event, EventDraft, Notice, NoticeDraft
 from reallot.storage.numbering import EventBuffer, current
@@ -59,10 +59,9 @@ class EventRepository:
         return self._with_events(workspace, self._connection.execute(statement.order_by(c.number, c.seller_id)).all())
 
     def _with_events(self, workspace: str, rows: Sequence[Any]) -> list[Notice]:
-        told: dict[int, Event] = {}
-        for part in chunks(sorted({row.number for row in rows if row.body is None})):
-            found = self._connection.execute(select(events).where(and_(events.c.workspace == workspace, events.c.number.in_(part))))
-            told.update((row.number, _to_event(row)) for row in found)
+        numbers = {row.number for row in rows if row.body is None}
+        found = self._connection.execute(select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)))
+        told = {row.number: _to_event(row) for row in found}
         return [
             Notice(
                 row.seller_id,
@@ -87,11 +86,8 @@ class EventRepository:
         """Mark notices as seen: the given ones and all up to `up_to`; return how many were not before."""
         c = notices.c
         unseen = and_(c.workspace == workspace, c.seller_id == seller_id, c.acknowledged_us.is_(None))
-        seen = 0
-        for condition in [c.number <= up_to, *(c.number.in_(part) for part in chunks(list(numbers)))]:
-            statement = update(notices).where(unseen, condition).values(acknowledged_us=time_us)
-            seen += self._connection.execute(statement).rowcount
-        return seen
+        statement = update(notices).where(unseen, or_(c.number <= up_to, among(c.number, numbers))).values(acknowledged_us=time_us)
+        return self._connection.execute(statement).rowcount
 
     def forget(self, workspace: str, up_to: int) -> int:
         """Remove events and notices up to a number; return how many events were removed."""

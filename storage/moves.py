@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from reallot.storage import capacity
+from reallot.storage.among import among
 from reallot.storage.capacity import Weight, weight_of
-from reallot.storage.dialect import chunks, delete_rows, insert_rows, update_rows, upsert
+from reallot.storage.dialect import delete_rows, insert_rows, update_rows, upsert
 from reallot.storage.documents import dump, owner_pair
 from reallot.storage.entities import (
     Decision,
@@ -227,12 +228,9 @@ class MoveWriter:
 
     def versions(self, workspace: str, moves: Sequence[Move]) -> dict[str, int]:
         """Return the stored versions of the records that exist, by id."""
-        stored: dict[str, int] = {}
-        for part in chunks(sorted(move.record_id for move in moves)):
-            c = records.c
-            rows = self._connection.execute(select(c.record_id, c.version).where(c.workspace == workspace, c.record_id.in_(part)))
-            stored.update((row[0], row[1]) for row in rows)
-        return stored
+        c = records.c
+        wanted = among(c.record_id, [move.record_id for move in moves])
+        return {row[0]: row[1] for row in self._connection.execute(select(c.record_id, c.version).where(c.workspace == workspace, wanted))}
 
     def carry_out(
         self, workspace: str, moves: Sequence[Move], claims: Sequence[Limits | None], now_us: int, untold: Set[str] = frozenset()

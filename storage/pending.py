@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from reallot.storage.dialect import chunks, delete_rows, upsert
+from reallot.storage.among import among
+from reallot.storage.dialect import delete_rows, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
 from reallot.storage.numbering import current, draw
@@ -61,10 +62,8 @@ class PendingRepository:
             united[mark.record_id] = mark if earlier is None else _united(earlier, mark)
         if not united:
             return
-        stored: dict[str, Any] = {}
-        for part in chunks(list(united)):
-            rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, pending.c.record_id.in_(part)))
-            stored.update((row.record_id, row) for row in rows)
+        rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, among(pending.c.record_id, united)))
+        stored = {row.record_id: row for row in rows}
         first = draw(self._connection, workspace, "pending_number", len(united))
         fresh = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(united.values(), first)]
         upsert(self._connection, pending, fresh)

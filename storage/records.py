@@ -1,13 +1,13 @@
 """Records: reading them, and the one path through which every change of a record goes."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
 
+from reallot.storage.among import among
 from reallot.storage.contract import RecordColumns, RecordFilter
-from reallot.storage.dialect import chunks
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
 from reallot.storage.errors import VersionConflict
@@ -33,7 +33,7 @@ def _to_record(row: Row[Any]) -> Record:
 
 
 def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bool]]:
-    """Return the filter as conditions; lists of record ids must be cut with `chunks` before."""
+    """Return the filter as conditions."""
     c = records.c
     found: list[ColumnElement[bool]] = [c.workspace == workspace]
     for column, values in (
@@ -44,7 +44,7 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         (c.rule_id, wanted.rule_ids),
     ):
         if values is not None:
-            found.append(column.in_(list(values)))
+            found.append(among(column, values))
     if wanted.owner is not None:
         found.append(and_(c.owner_kind == wanted.owner.kind.value, c.owner_id == wanted.owner.id))
     if wanted.owned is not None:
@@ -62,13 +62,6 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     return found
 
 
-def _parts(wanted: RecordFilter) -> list[RecordFilter]:
-    """Cut a filter by its record ids, in their order, into filters that fit into one statement each."""
-    if wanted.record_ids is None:
-        return [wanted]
-    return [replace(wanted, record_ids=part) for part in chunks(sorted(set(wanted.record_ids)))]
-
-
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
 
@@ -79,40 +72,29 @@ class RecordRepository:
 
     def get(self, workspace: str, record_ids: Iterable[str]) -> dict[str, Record]:
         """Return the records that exist, by id."""
-        found: dict[str, Record] = {}
-        for part in chunks(sorted(set(record_ids))):
-            rows = self._connection.execute(select(records).where(*conditions_of(workspace, RecordFilter(record_ids=part))))
-            found.update((row.record_id, _to_record(row)) for row in rows)
-        return found
+        wanted = RecordFilter(record_ids=list(record_ids))
+        rows = self._connection.execute(select(records).where(*conditions_of(workspace, wanted)).order_by(records.c.record_id))
+        return {row.record_id: _to_record(row) for row in rows}
 
     def page(self, workspace: str, wanted: RecordFilter, after_id: str = "", limit: int = 50) -> list[Record]:
         """Return up to `limit` records with an id greater than `after_id`, by id."""
-        found: list[Record] = []
-        for part in _parts(wanted):
-            conditions = [*conditions_of(workspace, part), records.c.record_id > after_id]
-            statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit - len(found))
-            found.extend(_to_record(row) for row in self._connection.execute(statement))
-        return found
+        conditions = [*conditions_of(workspace, wanted), records.c.record_id > after_id]
+        statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit)
+        return [_to_record(row) for row in self._connection.execute(statement)]
 
     def count(self, workspace: str, wanted: RecordFilter) -> int:
         """Return how many records the filter takes."""
-        statement = select(func.count()).select_from(records)
-        counts = [self._connection.execute(statement.where(*conditions_of(workspace, part))).scalar_one() for part in _parts(wanted)]
-        return sum(counts)
+        statement = select(func.count()).select_from(records).where(*conditions_of(workspace, wanted))
+        return self._connection.execute(statement).scalar_one()
 
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""
-        found: set[str] = set()
-        for part in chunks(sorted(set(record_ids))):
-            statement = select(pending.c.record_id).where(pending.c.workspace == workspace, pending.c.record_id.in_(part))
-            found.update(self._connection.execute(statement).scalars())
-        return found
+        statement = select(pending.c.record_id).where(pending.c.workspace == workspace, among(pending.c.record_id, record_ids))
+        return set(self._connection.execute(statement).scalars())
 
     def snapshot(self, workspace: str, wanted: RecordFilter) -> RecordColumns:
         """Return the records that the filter takes as columns, by id, with their pending marks."""
-        rows: list[Any] = []
-        for part in _parts(wanted):
-            rows.extend(self._connection.execute(self._snapshot_statement(workspace, part)).all())
+        rows = self._connection.execute(self._snapshot_statement(workspace, wanted)).all()
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(len(_SNAPSHOT) + 2)]
         columns[-2] = [generation or 0 for generation in columns[-2]]
         columns[-1] = [load(cause) if cause else None for cause in columns[-1]]
@@ -131,10 +113,8 @@ class RecordRepository:
     def mark_where(self, workspace: str, wanted: RecordFilter, since_us: int, cause: Any) -> int:
         """Mark every record that the filter takes and that has no mark yet; return how many."""
         unmarked = ~exists().where(pending.c.workspace == records.c.workspace, pending.c.record_id == records.c.record_id)
-        ids: list[str] = []
-        for part in _parts(wanted):
-            statement = select(records.c.record_id).where(*conditions_of(workspace, part), unmarked).order_by(records.c.record_id)
-            ids.extend(self._connection.execute(statement).scalars())
+        statement = select(records.c.record_id).where(*conditions_of(workspace, wanted), unmarked).order_by(records.c.record_id)
+        ids = list(self._connection.execute(statement).scalars())
         self._marks.add_new(workspace, ids, since_us, cause)
         return len(ids)
 
@@ -174,11 +154,9 @@ class RecordRepository:
 
     def last_versions(self, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
         """Return the last versions of records that were deleted, by id."""
-        found: dict[str, int] = {}
-        for part in chunks(sorted(set(record_ids))):
-            statement = select(graves.c.record_id, graves.c.version).where(graves.c.workspace == workspace, graves.c.record_id.in_(part))
-            found.update({row[0]: row[1] for row in self._connection.execute(statement)})
-        return found
+        c = graves.c
+        statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
+        return {row[0]: row[1] for row in self._connection.execute(statement)}
 
 
 def _check_form(transitions: Sequence[Transition]) -> None:

@@ -1,12 +1,13 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
-from reallot.storage.dialect import chunks, upsert
+from reallot.storage.among import among
+from reallot.storage.dialect import upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
@@ -47,15 +48,14 @@ class SellerRepository:
     def capacities(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
         """Return the capacities of those sellers that exist, by id: all that a commit of many records needs of them."""
         statement = select(sellers.c.seller_id, sellers.c.capacity).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
-        return {row.seller_id: load(row.capacity) for row in self._of_sellers(statement, sellers, seller_ids)}
+        stored = {row.seller_id: row.capacity for row in self._of_sellers(statement, sellers, seller_ids)}
+        # Most sellers have the same.
+        documents = {text: load(text) for text in set(stored.values())}
+        return {seller_id: documents[text] for seller_id, text in stored.items()}
 
-    def _of_sellers(self, statement: Select[Any], table: Table, seller_ids: Iterable[str] | None) -> Iterator[Any]:
-        """Yield the rows of `statement`, which is ordered by seller first, for some sellers; None = for all."""
-        if seller_ids is None:
-            yield from self._connection.execute(statement)
-        else:
-            for part in chunks(sorted(set(seller_ids))):
-                yield from self._connection.execute(statement.where(table.c.seller_id.in_(part)))
+    def _of_sellers(self, statement: Select[Any], table: Table, seller_ids: Iterable[str] | None) -> Iterable[Any]:
+        """Return the rows of `statement` for some sellers; None = for all."""
+        return self._connection.execute(statement if seller_ids is None else statement.where(among(table.c.seller_id, seller_ids)))
 
     def page(self, workspace: str, after_id: str = "", limit: int = 50) -> list[Seller]:
         """Return up to `limit` sellers with an id greater than `after_id`, by id."""
@@ -68,12 +68,9 @@ class SellerRepository:
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
         """Remove sellers with their turns and absences; return how many existed."""
-        removed = 0
-        for part in chunks(list(seller_ids)):
-            for table in (turns, time_off, sellers):
-                result = self._connection.execute(delete(table).where(table.c.workspace == workspace, table.c.seller_id.in_(part)))
-            removed += result.rowcount
-        return removed
+        for table in (turns, time_off, sellers):
+            result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
+        return result.rowcount
 
     def owned_count(self, workspace: str, seller_id: str) -> int:
         """Return how many records, active or not, the seller owns."""
@@ -143,5 +140,5 @@ class SellerRepository:
     def remove_time_off(self, workspace: str, seller_id: str, time_off_ids: Sequence[str]) -> int:
         """Remove absences of a seller; return how many existed."""
         c = time_off.c
-        statement = delete(time_off).where(c.workspace == workspace, c.seller_id == seller_id, c.time_off_id.in_(list(time_off_ids)))
+        statement = delete(time_off).where(c.workspace == workspace, c.seller_id == seller_id, among(c.time_off_id, time_off_ids))
         return int(self._connection.execute(statement).rowcount)

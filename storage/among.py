@@ -1,0 +1,55 @@
+"""The condition that a column has one of many values, all of which travel as one parameter.
+
+A list of parameters has an engine's limit, and its text is written and parsed anew for every length.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+
+class _Values(TypeDecorator[Any]):
+    """Texts or whole numbers: an array where the engine has arrays, else a JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, numbers: bool = False) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(Text())
+        return dialect.type_descriptor(ARRAY(BigInteger() if self.numbers else Text()))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return json.dumps(value) if dialect.name == "sqlite" else value
+
+
+class _Listed(FunctionElement[Any]):
+    """The values as rows. Not the whole condition: SQLAlchemy compares one that it does not know with 1, and no index serves that."""
+
+    inherit_cache = True
+
+
+def among(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """Return the condition that `column`, of texts or of whole numbers, has one of `values`; without values it never holds."""
+    numbers = isinstance(column.type, BigInteger)
+    return column.bool_op("IN")(_Listed(bindparam(None, sorted(set(values)), _Values(numbers=numbers), unique=True)))
+
+
+@compiles(_Listed)
+def _from_array(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(SELECT unnest({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(_Listed, "sqlite")
+def _from_json(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"
