@@ -362,6 +362,7 @@ class Commitment:
         self._planned = planned
         self._run_id = run_id
         self._digests = Digests(planned.plan.flooded)
+        self._first_turn: int | None = None
         self.counts: Counter[str] = Counter()
         self.done = 0
 
@@ -394,12 +395,14 @@ class Commitment:
         """Commit one piece; return whether it goes on, None if the configuration is another by now."""
         is_last = self.done + len(moves) == self._planned.plan.records
 
-        def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests]:
-            workspace, counts, digests = self._config.workspace, self.counts, self._digests
+        def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests, int | None]:
+            workspace, counts, digests, first_turn = self._config.workspace, self.counts, self._digests, self._first_turn
             current = tx.config.version(workspace) == self._planned.plan.config_version
             goes_on = current and may_go_on(tx)
             if goes_on:
-                made, digests = commit_piece(tx, self._config, moves, digests)
+                if first_turn is None:
+                    first_turn = tx.draw_turns(workspace, self._planned.plan.turns)
+                made, digests = commit_piece(tx, self._config, moves, digests, first_turn)
                 counts = counts + made
             if not goes_on or is_last:
                 tx.events.append(workspace, digests.notices(self._run_id, tx.now_us))
@@ -407,9 +410,9 @@ class Commitment:
                     finish(tx, counts, not goes_on)
             elif told is not None:
                 told(tx, counts)
-            return (goes_on if current else None), counts, digests
+            return (goes_on if current else None), counts, digests, first_turn
 
-        went_on, self.counts, self._digests = await self._runtime.write(self._config.workspace, work, self._lease)
+        went_on, self.counts, self._digests, self._first_turn = await self._runtime.write(self._config.workspace, work, self._lease)
         self.done += len(moves)
         return went_on
 

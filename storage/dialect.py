@@ -6,7 +6,7 @@ Adding an engine means adding its branch here and its row in the conformance sui
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -132,18 +132,21 @@ def upsert(
     *,
     add: Sequence[str] = (),
     keep: Sequence[str] = (),
+    latest: Sequence[str] = (),
 ) -> None:
-    """Insert rows or overwrite those with the same key; columns in `add` are added up, those in `keep` stay as stored."""
+    """Insert rows or overwrite those with the same key.
+
+    Columns in `add` are added up, those in `keep` stay as stored, and in `latest` the larger value stays.
+    """
     if not rows:
         return
     module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = module.insert(table)
     key = [column.name for column in table.primary_key]
-    changes = {
-        name: table.c[name] + statement.excluded[name] if name in add else statement.excluded[name]
-        for name in rows[0]
-        if name not in key and name not in keep
-    }
+    larger = func.max if connection.dialect.name == "sqlite" else func.greatest
+    changes: dict[str, Any] = {name: statement.excluded[name] for name in rows[0] if name not in key and name not in keep}
+    changes.update({name: table.c[name] + changes[name] for name in add})
+    changes.update({name: larger(table.c[name], changes[name]) for name in latest})
     if changes:
         statement = statement.on_conflict_do_update(index_elements=key, set_=changes)
     else:

@@ -83,6 +83,14 @@ class EnrollmentStart(NamedTuple):
     step: int
 
 
+class Taken(NamedTuple):
+    """A turn that a seller takes; `place` is its position, from 0, among those of its plan, in whatever order moves are committed."""
+
+    seller_id: str
+    record_type: str
+    place: int = 0
+
+
 class Move(NamedTuple):
     """One record's change, written up.
 
@@ -95,7 +103,7 @@ class Move(NamedTuple):
         written: Values of WRITTEN; None = they stay.
         state: Values of STATE; empty = the record is deleted.
         stamps: Values of STAMPS, NOW = the instant of the commit.
-        turn: Seller and record type of the turn that it takes.
+        turn: Turn that its new owner takes.
         ends: End of its enrollment.
         starts: Its new enrollment.
         event: What is told.
@@ -116,7 +124,7 @@ class Move(NamedTuple):
     written: tuple[Any, ...] | None
     state: tuple[Any, ...]
     stamps: tuple[int | None, ...]
-    turn: tuple[str, str] | None = None
+    turn: Taken | None = None
     ends: EnrollmentEnd | None = None
     starts: EnrollmentStart | None = None
     event: EventText | None = None
@@ -162,7 +170,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         written=_written(after) if after else None,
         state=state_of(after, enrolled) if after else (),
         stamps=(after.last_attempt_us, after.overdue_us, _waiting_since(after, now_us)) if after else (),
-        turn=(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
+        turn=Taken(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
         ends=ends,
         starts=starts,
         event=event_text(transition.event) if transition.event else None,
@@ -233,11 +241,18 @@ class MoveWriter:
         return {row[0]: row[1] for row in self._connection.execute(select(c.record_id, c.version).where(c.workspace == workspace, wanted))}
 
     def carry_out(
-        self, workspace: str, moves: Sequence[Move], claims: Sequence[Limits | None], now_us: int, untold: Set[str] = frozenset()
+        self,
+        workspace: str,
+        moves: Sequence[Move],
+        claims: Sequence[Limits | None],
+        now_us: int,
+        first_turn: int | None = None,
+        untold: Set[str] = frozenset(),
     ) -> list[Outcome]:
         """Carry out moves of different records at their versions; those whose claim does not fit leave their record as it was.
 
-        The sellers `untold` get no notices.
+        Turns are numbered from `first_turn`, drawn before, by their places; None = drawn here, in the order of the moves. The sellers
+        `untold` get no notices.
         """
         burdened = {weight.place[0] for move in moves for weight in (move.weight, move.weight_after) if weight is not None}
         account = capacity.open_account(self._connection, workspace, burdened)
@@ -246,7 +261,7 @@ class MoveWriter:
         made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self._store_rows(workspace, made, now_us)
         self._store_enrollments(workspace, made, now_us)
-        self._store_turns(workspace, made, now_us)
+        self._store_turns(workspace, [move.turn for move in made if move.turn is not None], now_us, first_turn)
         self._marks.clear(workspace, [(move.record_id, move.generation) for move in made if move.generation])
         self._marks.mark(workspace, [move.mark for move in made if move.mark is not None])
         told = [(move.decision, now_us if move.decision.time_us == NOW else move.decision.time_us) for move in made if move.decision]
@@ -291,9 +306,9 @@ class MoveWriter:
         begun = [(workspace, *m.starts, "ACTIVE", now_us, None) for m in made if m.starts is not None]
         insert_rows(self._connection, enrollments, _ENROLLMENT, begun)
 
-    def _store_turns(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
-        takers = [move.turn for move in made if move.turn is not None]
-        if takers:
-            first = draw(self._connection, workspace, "turn_number", len(takers))
-            latest = {taker: Turn(*taker, order, now_us) for order, taker in enumerate(takers, first)}
-            self._sellers.set_turns(workspace, list(latest.values()))
+    def _store_turns(self, workspace: str, taken: Sequence[Taken], now_us: int, first: int | None) -> None:
+        if first is None:
+            first = draw(self._connection, workspace, "turn_number", len(taken)) if taken else 0
+            taken = [turn._replace(place=place) for place, turn in enumerate(taken)]
+        latest = {(turn.seller_id, turn.record_type): first + turn.place for turn in sorted(taken, key=lambda turn: turn.place)}
+        self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])

@@ -138,17 +138,24 @@ class RecordRepository:
         return self._writer.carry_out(workspace, moves, [t.claim.limits if t.claim else None for t in transitions], now_us)
 
     def commit_moves(
-        self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], now_us: int, untold: Set[str] = frozenset()
+        self,
+        workspace: str,
+        moves: Sequence[Move],
+        limits: Mapping[str, Limits],
+        now_us: int,
+        first_turn: int,
+        untold: Set[str] = frozenset(),
     ) -> list[Outcome]:
         """Carry out moves of different records that were written up before, each whole or not at all.
 
         `limits` are those of the sellers that exist. A move whose record has changed since, or whose new owner is gone, is STALE;
-        one whose record does not exist any more is GONE. The sellers `untold` get no notices.
+        one whose record does not exist any more is GONE. Turns are numbered from
+        `first_turn` by their places. The sellers `untold` get no notices.
         """
         stored = self._writer.versions(workspace, moves)
-        fresh = [m for m in moves if stored.get(m.record_id) == m.version and (m.turn is None or m.turn[0] in limits)]
-        claims = [limits[move.turn[0]] if move.binding and move.turn else None for move in fresh]
-        made = self._writer.carry_out(workspace, fresh, claims, now_us, untold)
+        fresh = [m for m in moves if stored.get(m.record_id) == m.version and (m.turn is None or m.turn.seller_id in limits)]
+        claims = [limits[move.turn.seller_id] if move.binding and move.turn else None for move in fresh]
+        made = self._writer.carry_out(workspace, fresh, claims, now_us, first_turn, untold)
         found = {move.record_id: outcome for move, outcome in zip(fresh, made, strict=True)}
         return [found.get(m.record_id, Outcome.STALE if m.record_id in stored else Outcome.GONE) for m in moves]
 

@@ -16,6 +16,13 @@ _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
 
 
+def _turn_rows(workspace: str, rows: Sequence[Turn]) -> list[dict[str, Any]]:
+    return [
+        {"workspace": workspace, "seller_id": row.seller_id, "record_type": row.record_type, "order": row.order, "time_us": row.time_us}
+        for row in rows
+    ]
+
+
 def _to_seller(row: Any) -> Seller:
     values = row._mapping
     return Seller(
@@ -95,25 +102,16 @@ class SellerRepository:
         """Store turns as given; the workspace's counter never falls behind them."""
         if not rows:
             return
-        upsert(
-            self._connection,
-            turns,
-            [
-                {
-                    "workspace": workspace,
-                    "seller_id": row.seller_id,
-                    "record_type": row.record_type,
-                    "order": row.order,
-                    "time_us": row.time_us,
-                }
-                for row in rows
-            ],
-        )
+        upsert(self._connection, turns, _turn_rows(workspace, rows))
         highest = max(row.order for row in rows)
         upsert(self._connection, workspaces, [{"workspace": workspace}])
         self._connection.execute(
             update(workspaces).where(workspaces.c.workspace == workspace, workspaces.c.turn_number < highest).values(turn_number=highest)
         )
+
+    def take_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
+        """Store turns whose numbers were drawn before; where a later one is stored, that stays."""
+        upsert(self._connection, turns, _turn_rows(workspace, rows), latest=("order", "time_us"))
 
     def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
         """Return what sellers carry; None = all sellers."""

@@ -9,7 +9,7 @@ from reallot.storage.contract import Signal
 from reallot.storage.entities import Limits, Outcome, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
-from reallot.storage.numbering import EventBuffer
+from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
@@ -56,10 +56,14 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "pending")
         return outcomes
 
+    def draw_turns(self, workspace: str, count: int) -> int:
+        """Draw the numbers of as many turns, and return the first; 0 for none."""
+        return draw(self.connection, workspace, "turn_number", count) if count else 0
+
     def commit_moves(
-        self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], untold: Set[str] = frozenset()
+        self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], first_turn: int, untold: Set[str] = frozenset()
     ) -> list[Outcome]:
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.event is not None for move in moves):
             self.signal(workspace, "events")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, untold)
+        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)

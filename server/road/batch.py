@@ -45,6 +45,7 @@ class Plan:
     Attributes:
         config_version: Version of the configuration that was read.
         records: Number of moves.
+        turns: Number of turns that its moves take.
         undecided: Records of an intake about which there is nothing to decide: not active any more, or of a type that is gone.
         flooded: Sellers who get one digest instead of a notice for each record.
         levels: Level id, value, bound.
@@ -55,6 +56,7 @@ class Plan:
 
     config_version: int
     records: int
+    turns: int = 0
     undecided: frozenset[str] = frozenset()
     flooded: frozenset[str] = frozenset()
     levels: tuple[tuple[str, int, int | None], ...] = ()

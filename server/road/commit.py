@@ -74,12 +74,17 @@ def _copied(listed: Listed) -> defaultdict[str, list[str]]:
     return defaultdict(list, {seller: list(ids) for seller, ids in listed.items()})
 
 
-def commit_piece(tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], digests: Digests) -> tuple[Counter[str], Digests]:
-    """Commit some moves and return what became of them: counts by outcome and "status:NAME", and the digests so far."""
-    takers = {move.turn[0] for move in moves if move.turn is not None}
+def commit_piece(
+    tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], digests: Digests, first_turn: int
+) -> tuple[Counter[str], Digests]:
+    """Commit some moves of a plan, whose turns are numbered from `first_turn`.
+
+    Returns what became of them: counts by outcome and "status:NAME", and the digests so far.
+    """
+    takers = {move.turn.seller_id for move in moves if move.turn is not None}
     capacities = tx.sellers.capacities(config.workspace, takers)
     limits = {seller_id: limits_of(capacity, config) for seller_id, capacity in capacities.items()}
-    outcomes = tx.commit_moves(config.workspace, moves, limits, untold=digests.flooded)
+    outcomes = tx.commit_moves(config.workspace, moves, limits, first_turn, untold=digests.flooded)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     lost = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome in (Outcome.STALE, Outcome.CAPACITY_LOST)]
     counts = Counter(name for move in made for name in move.counted)

@@ -1,5 +1,6 @@
 """From a solved problem back to records: what is decided about everybody, with status and sentence. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from reallot.server.road.batch import CHUNK
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
@@ -62,11 +64,26 @@ class Decisions:
 
     @cached_property
     def rows(self) -> list[int]:
-        """Rows about which there is a decision: first the assigned in the order of their turns, then the others."""
+        """Rows about which there is a decision, by priority, then as they lie in the tables."""
+        priority = self.work.records.priority
+        found = [row for row in range(len(self.work.records)) if row not in self.solved.beyond and _says_something(self.work, row)]
+        return sorted(found, key=lambda row: -priority[row])
+
+    def pieces(self) -> Iterator[list[int]]:
+        """Yield these rows in pieces of one commit each; within one, the assigned come first, in the order of their turns.
+
+        A piece of neighbours touches few pages of the tables. Cut in the order of turns, each would touch nearly all, and all of them
+        together would cost twice as much.
+        """
+        places, last = self.turn_places, len(self.turn_places)
+        for start in range(0, len(self.rows), CHUNK):
+            yield sorted(self.rows[start : start + CHUNK], key=lambda row: places.get(row, last))
+
+    @cached_property
+    def turn_places(self) -> dict[int, int]:
+        """Position among the turns, from 0, of each row that is assigned."""
         ordered = self.solved.rows[self.solved.solution.turn_order].tolist()
-        left_out = self.solved.beyond.union(ordered)
-        others = (row for row in range(len(self.work.records)) if row not in left_out)
-        return [row for row in [*ordered, *others] if _says_something(self.work, row)]
+        return {row: place for place, row in enumerate(ordered)}
 
     def of(self, row: int) -> Decided:
         """Return what is decided about the record of a row."""

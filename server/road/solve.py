@@ -71,6 +71,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
     return Plan(
         work.config.version,
         len(decisions.rows),
+        turns=len(decisions.turn_places),
         undecided=frozenset(work.task.record_ids).difference(work.records.record_id),
         flooded=writing.flooded(),
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from reallot.server.convert.records import state_text
-from reallot.server.road.batch import CHUNK
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import event_of
@@ -17,7 +16,7 @@ from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing
-from reallot.storage.moves import DecisionText, Move, enrollment_of, state_of
+from reallot.storage.moves import DecisionText, Move, Taken, enrollment_of, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
 
 
@@ -34,9 +33,8 @@ class Writing:
 
     def pieces(self) -> Iterator[list[Move]]:
         """Yield the moves in pieces of one commit each."""
-        rows = self._decisions.rows
-        for start in range(0, len(rows), CHUNK):
-            yield [self._move(row) for row in rows[start : start + CHUNK]]
+        for rows in self._decisions.pieces():
+            yield [self._move(row) for row in rows]
 
     def flooded(self) -> frozenset[str]:
         """Return the sellers who would get more notices than the workspace wants."""
@@ -77,7 +75,7 @@ class Writing:
             written=None,
             state=state_of(after, enrolled),
             stamps=(after.last_attempt_us, after.overdue_us, (after.waiting_since_us or NOW) if waits else None),
-            turn=(decided.seller_id, before.record_type) if decided.seller_id else None,
+            turn=Taken(decided.seller_id, before.record_type, self._decisions.turn_places[row]) if decided.seller_id else None,
             ends=ends,
             starts=starts,
             event=told,

@@ -99,6 +99,14 @@ def test_turns_brought_along_are_followed_by_greater_ones(db: Database, ws: str)
     assert [(t.seller_id, t.order) for t in db.read(lambda tx: tx.sellers.turns(ws))] == [("ann", 40), ("ben", 41)]
 
 
+def test_a_turn_that_was_drawn_before_does_not_replace_a_later_one(db: Database, ws: str) -> None:
+    db.write(ws, lambda tx: tx.sellers.set_turns(ws, [Turn("ann", "lead", 5, 50), Turn("ben", "lead", 2, 20)]))
+    drawn = [Turn("ann", "lead", 3, 60), Turn("ben", "lead", 4, 60), Turn("cleo", "lead", 1, 60)]
+    db.write(ws, lambda tx: tx.sellers.take_turns(ws, drawn))
+    left = [(t.seller_id, t.order, t.time_us) for t in db.read(lambda tx: tx.sellers.turns(ws))]
+    assert left == [("ann", 5, 60), ("ben", 4, 60), ("cleo", 1, 60)]
+
+
 def test_more_sellers_than_fit_into_one_statement_can_be_asked_for(db: Database, ws: str) -> None:
     many = [f"s{n:05}" for n in range(40_000)]
     create(db, ws, a_record("a", seller="s00001"), a_record("b", seller="s39999"), counts_turn=True)
