@@ -1,7 +1,7 @@
 """Requests that are safe to repeat: the answer is stored in the transaction that carries the request out."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -12,6 +12,7 @@ from reallot.storage import WriteTransaction
 from reallot.storage.entities import StoredAnswer
 
 Answer = TypeVar("Answer", bound=Message)
+Asked = TypeVar("Asked", bound=Message)
 KEPT_US = 24 * 3_600 * 1_000_000
 """Answers are kept for a day."""
 
@@ -24,26 +25,54 @@ def once(
     Raises:
         ApiError: the request id cannot be one, or was used with another payload.
     """
-    request_id: str = request.request_id  # type: ignore[attr-defined]
-    if not request_id:
-        return carry_out
-    if (fault := id_fault(request_id)) is not None:
-        raise invalid_field("request_id", fault, "INVALID_ID")
-    method, payload_hash = request.DESCRIPTOR.full_name, _payload_hash(request)
+    work = once_each([request], workspace, answer_type, lambda tx, requests: [carry_out(tx) for _ in requests])
+    return lambda tx: work(tx)[0]
 
-    def work(tx: WriteTransaction) -> Answer:
+
+def once_each(
+    requests: Sequence[Asked],
+    workspace: str,
+    answer_type: type[Answer],
+    carry_out: Callable[[WriteTransaction, Sequence[Asked]], Sequence[Answer]],
+) -> Callable[[WriteTransaction], list[Answer]]:
+    """Return a unit of work that carries out requests of different ids, but for those that were carried out before.
+
+    Raises:
+        ApiError: a request id cannot be one, or was used with another payload; nothing is carried out.
+    """
+    ids = [_id_of(request) for request in requests]
+
+    def work(tx: WriteTransaction) -> list[Answer]:
+        named = [request_id for request_id in ids if request_id]
+        if not named:
+            return list(carry_out(tx, requests))
         tx.requests.purge(tx.now_us - KEPT_US)
-        stored = tx.requests.find(workspace, request_id)
-        if stored is not None:
-            if (stored.method, stored.payload_hash) != (method, payload_hash):
-                raise invalid_field("request_id", f"{request_id!r} was used for another request", "REQUEST_ID_REUSED")
-            return answer_type.FromString(stored.answer)
-        answer = carry_out(tx)
-        kept = StoredAnswer(request_id, method, payload_hash, answer.SerializeToString(), tx.now_us)
+        stored = tx.requests.find(workspace, named)
+        answers = {n: _again(requests[n], stored[i], answer_type) for n, i in enumerate(ids) if i in stored}
+        fresh = [n for n in range(len(requests)) if n not in answers]
+        answers.update(zip(fresh, carry_out(tx, [requests[n] for n in fresh]) if fresh else (), strict=True))
+        kept = [_kept(requests[n], ids[n], answers[n], tx.now_us) for n in fresh if ids[n]]
         tx.requests.keep(workspace, kept)
-        return answer
+        return [answers[n] for n in range(len(requests))]
 
     return work
+
+
+def _id_of(request: Message) -> str:
+    request_id: str = request.request_id  # type: ignore[attr-defined]
+    if request_id and (fault := id_fault(request_id)) is not None:
+        raise invalid_field("request_id", fault, "INVALID_ID")
+    return request_id
+
+
+def _again(request: Message, stored: StoredAnswer, answer_type: type[Answer]) -> Answer:
+    if (stored.method, stored.payload_hash) != (request.DESCRIPTOR.full_name, _payload_hash(request)):
+        raise invalid_field("request_id", f"{stored.request_id!r} was used for another request", "REQUEST_ID_REUSED")
+    return answer_type.FromString(stored.answer)
+
+
+def _kept(request: Message, request_id: str, answer: Message, now_us: int) -> StoredAnswer:
+    return StoredAnswer(request_id, request.DESCRIPTOR.full_name, _payload_hash(request), answer.SerializeToString(), now_us)
 
 
 def _payload_hash(request: Message) -> str:

@@ -1,12 +1,13 @@
 """Runs, the decision log, enrollments, and answers kept for repeated requests, within one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from reallot.storage.among import among
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
@@ -173,21 +174,28 @@ class RequestRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def find(self, workspace: str, request_id: str) -> StoredAnswer | None:
-        """Return the answer to a request; None if it was not carried out."""
+    def find(self, workspace: str, request_ids: Iterable[str]) -> dict[str, StoredAnswer]:
+        """Return the answers to those of the requests that were carried out, by id."""
         c = requests.c
-        row = self._connection.execute(select(requests).where(c.workspace == workspace, c.request_id == request_id)).first()
-        return StoredAnswer(row.request_id, row.method, row.payload_hash, row.answer, row.time_us) if row else None
+        rows = self._connection.execute(select(requests).where(c.workspace == workspace, among(c.request_id, request_ids)))
+        return {row.request_id: StoredAnswer(row.request_id, row.method, row.payload_hash, row.answer, row.time_us) for row in rows}
 
-    def keep(self, workspace: str, answer: StoredAnswer) -> None:
-        """Store the answer to a request."""
+    def keep(self, workspace: str, answers: Sequence[StoredAnswer]) -> None:
+        """Store the answers to requests.
+
+        Raises:
+            AlreadyExists: one was answered already; nothing is stored.
+        """
+        if not answers:
+            return
         names = [f.name for f in fields(StoredAnswer)]
-        row = {"workspace": workspace} | {name: getattr(answer, name) for name in names}
+        rows = [{"workspace": workspace} | {name: getattr(answer, name) for name in names} for answer in answers]
         try:
             with self._connection.begin_nested():
-                self._connection.execute(insert(requests), [row])
+                self._connection.execute(insert(requests), rows)
         except IntegrityError:
-            raise AlreadyExists(f"request {answer.request_id!r} was answered already") from None
+            ids = ", ".join(repr(answer.request_id) for answer in answers[:5])
+            raise AlreadyExists(f"one of the requests {ids} was answered already") from None
 
     def purge(self, before_us: int) -> int:
         """Forget answers older than `before_us`; return how many."""

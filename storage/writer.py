@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from reallot.storage.contract import Signal
 from reallot.storage.dialect import has_given_up, is_safe_to_repeat, was_disconnected
 from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable
+from reallot.storage.joint import can_join, carry_out
 from reallot.storage.leases import Lease, lock_for_writing
 from reallot.storage.transaction import WriteTransaction
 
@@ -167,14 +168,14 @@ class Writer:
     def _carry_out(self, connection: Connection, group: list[Unit], lost: set[Lease]) -> tuple[list[Outcome], frozenset[Signal]]:
         outcomes: list[Outcome] = []
         done: list[WriteTransaction] = []
-        for unit in group:
-            transaction = WriteTransaction(connection, self._clock_us())
-            if unit.lease in lost:
-                outcomes.append((None, LeaseLost(unit.workspace)))
+        for units in _joined(group):
+            if units[0].lease in lost:
+                outcomes.extend((None, LeaseLost(unit.workspace)) for unit in units)
                 continue
-            outcomes.append(_one(connection, unit, transaction))
-            if outcomes[-1][1] is None:
-                done.append(transaction)
+            for found, transaction in self._tried(connection, units):
+                outcomes.extend(found)
+                if found[0][1] is None:
+                    done.append(transaction)
         signals = {signal for transaction in done for signal in transaction.signals}
         for transaction in done:
             signals.update(Signal(workspace, "events") for workspace in transaction.buffer.flush(connection))
@@ -183,27 +184,45 @@ class Writer:
             self._tell_others(connection, told)
         return outcomes, told
 
+    def _tried(self, connection: Connection, units: list[Unit]) -> list[tuple[list[Outcome], WriteTransaction]]:
+        found, transaction = self._in_savepoint(connection, units)
+        if len(units) == 1 or found[0][1] is None:
+            return [(found, transaction)]
+        # One of them is at fault, and it is not known which: nobody suffers for another's mistake.
+        return [self._in_savepoint(connection, [unit]) for unit in units]
+
+    def _in_savepoint(self, connection: Connection, units: list[Unit]) -> tuple[list[Outcome], WriteTransaction]:
+        """Carry out units as one; return their results, or for each why all of it was undone.
+
+        Raises:
+            DBAPIError: the engine has given up the whole transaction, not only these.
+        """
+        transaction = WriteTransaction(connection, self._clock_us())
+        savepoint = connection.begin_nested()
+        try:
+            results = carry_out([unit.function for unit in units], transaction)
+        except Exception as error:
+            if was_disconnected(error) or is_safe_to_repeat(error) or has_given_up(connection):
+                raise
+            savepoint.rollback()
+            return [(None, _unavailable(error) if isinstance(error, OperationalError) else error) for _ in units], transaction
+        savepoint.commit()
+        return [(result, None) for result in results], transaction
+
 
 def _begin(connection: Connection, group: list[Unit]) -> set[Lease]:
     return lock_for_writing(connection, {unit.workspace for unit in group}, {unit.lease for unit in group if unit.lease is not None})
 
 
-def _one(connection: Connection, unit: Unit, transaction: WriteTransaction) -> Outcome:
-    """Run one unit of work in a savepoint; return its result, or why it was undone.
-
-    Raises:
-        DBAPIError: the engine has given up the whole transaction, not only this unit.
-    """
-    savepoint = connection.begin_nested()
-    try:
-        result = unit.function(transaction)
-    except Exception as error:
-        if was_disconnected(error) or is_safe_to_repeat(error) or has_given_up(connection):
-            raise
-        savepoint.rollback()
-        return None, _unavailable(error) if isinstance(error, OperationalError) else error
-    savepoint.commit()
-    return result, None
+def _joined(group: list[Unit]) -> list[list[Unit]]:
+    """Cut a group into runs of units that become one; most stand alone."""
+    runs: list[list[Unit]] = []
+    for unit in group:
+        if runs and runs[-1][0].workspace == unit.workspace and not unit.lease and can_join([u.function for u in runs[-1]], unit.function):
+            runs[-1].append(unit)
+        else:
+            runs.append([unit])
+    return runs
 
 
 def _unavailable(error: DBAPIError) -> StorageUnavailable:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -13,7 +14,8 @@ from reallot.server.convert.records import assignment_name, record_message, stat
 from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner, to_owner, to_us
 from reallot.server.errors import Violation, invalid_field, not_found, not_implemented
-from reallot.server.idempotency import once
+from reallot.server.gathering import Gathering
+from reallot.server.idempotency import once, once_each
 from reallot.server.road.change import Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.enrol import leave
@@ -25,10 +27,13 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import Condition, ConditionError, compile_condition, evaluate, frame_of
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Claim, Decision, Json, Outcome, OwnerKind, PendingMark, Record, Seller, Transition
+from reallot.storage.joint import Joint
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_pb2, record_service_pb2, record_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+FEW = 8
+"""Requests of so many rows are carried out together with others."""
 PART, MOST_PARTS = 1_000, 20
 """A filtered list reads this many records at once, and this often before it hands out a page that is not full."""
 
@@ -38,6 +43,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._reads = Gathering(self._read_together)
 
     async def UpsertRecords(  # noqa: N802
         self, request: record_service_pb2.UpsertRecordsRequest, context: Context
@@ -45,18 +51,26 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         """Store records, whole or in part."""
         workspace = workspace_of(request)
         refuse(check_rows("records", request.records))
+        subjects = {row.record.record_id for row in request.records} | {request.request_id} - {""}
+        work = Joint(self._upsert_together, request, frozenset(subjects))
+        alone = request.quiet or request.validate_only or len(request.records) > FEW
+        return await self._runtime.write(workspace, work.__call__ if alone else work)
 
-        def work(tx: WriteTransaction) -> record_service_pb2.UpsertRecordsResponse:
-            results = upsert_records(
-                tx,
-                self._runtime.configs.of(tx, workspace),
-                request.records,
-                quiet=request.quiet,
-                validate_only=request.validate_only,
-            )
-            return record_service_pb2.UpsertRecordsResponse(results=results)
+    def _upsert_together(
+        self, tx: WriteTransaction, requests: Sequence[record_service_pb2.UpsertRecordsRequest]
+    ) -> Sequence[record_service_pb2.UpsertRecordsResponse]:
+        """Carry out requests of one workspace about different records that are all as quiet as the first."""
+        workspace = workspace_of(requests[0])
 
-        return await self._runtime.write(workspace, once(request, workspace, record_service_pb2.UpsertRecordsResponse, work))
+        def carry_out(
+            tx: WriteTransaction, fresh: Sequence[record_service_pb2.UpsertRecordsRequest]
+        ) -> Sequence[record_service_pb2.UpsertRecordsResponse]:
+            rows = [row for request in fresh for row in request.records]
+            config = self._runtime.configs.of(tx, workspace)
+            results = iter(upsert_records(tx, config, rows, quiet=fresh[0].quiet, validate_only=fresh[0].validate_only))
+            return [record_service_pb2.UpsertRecordsResponse(results=islice(results, len(request.records))) for request in fresh]
+
+        return once_each(requests, workspace, record_service_pb2.UpsertRecordsResponse, carry_out)(tx)
 
     async def ImportRecords(  # noqa: N802
         self, request_iterator: AsyncIterator[record_service_pb2.ImportRecordsRequest], context: Context
@@ -85,12 +99,19 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         workspace = workspace_of(request)
         refuse(check_id("record_id", request.record_id))
 
-        def read(tx: ReadTransaction) -> record_pb2.Record:
-            found = tx.records.get(workspace, [request.record_id]).get(request.record_id)
-            if found is None:
-                raise not_found("record", request.record_id)
-            pending = bool(tx.records.pending_ids(workspace, [found.record_id]))
-            return record_message(found, self._runtime.configs.of(tx, workspace), pending=pending)
+        found = await self._reads.ask(workspace, request.record_id)
+        if found is None:
+            raise not_found("record", request.record_id)
+        return found
+
+    async def _read_together(self, workspace: str, record_ids: Sequence[str]) -> Sequence[record_pb2.Record | None]:
+        """Return the records in the order of their ids; None for those that do not exist."""
+
+        def read(tx: ReadTransaction) -> Sequence[record_pb2.Record | None]:
+            found, config = tx.records.get(workspace, record_ids), self._runtime.configs.of(tx, workspace)
+            pending = tx.records.pending_ids(workspace, found)
+            messages = {i: record_message(record, config, pending=i in pending) for i, record in found.items()}
+            return [messages.get(record_id) for record_id in record_ids]
 
         return await self._runtime.read(read)
 

@@ -102,30 +102,30 @@ def test_decisions_of_a_run_are_read_in_order(db: Database, ws: str) -> None:
 
 def test_an_answer_is_found_by_its_request(db: Database, ws: str) -> None:
     answer = StoredAnswer("req", "UpsertRecords", "abc", b"\x00\xff", 9)
-    db.write(ws, lambda tx: tx.requests.keep(ws, answer))
-    assert db.read(lambda tx: (tx.requests.find(ws, "req"), tx.requests.find(ws, "other"))) == (answer, None)
-    assert db.read(lambda tx: tx.requests.find(ws + "-b", "req")) is None
+    db.write(ws, lambda tx: tx.requests.keep(ws, [answer]))
+    assert db.read(lambda tx: tx.requests.find(ws, ["req", "other"])) == {"req": answer}
+    assert db.read(lambda tx: tx.requests.find(ws + "-b", ["req"])) == {}
 
 
 def test_a_request_is_answered_once(db: Database, ws: str) -> None:
-    db.write(ws, lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"1", 9)))
+    db.write(ws, lambda tx: tx.requests.keep(ws, [StoredAnswer("req", "A", "abc", b"1", 9)]))
     with pytest.raises(AlreadyExists, match="req"):
-        db.write(ws, lambda tx: tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"2", 9)))
-    assert db.read(lambda tx: tx.requests.find(ws, "req")) == StoredAnswer("req", "A", "abc", b"1", 9)
+        db.write(ws, lambda tx: tx.requests.keep(ws, [StoredAnswer("req", "A", "abc", b"2", 9)]))
+    assert db.read(lambda tx: tx.requests.find(ws, ["req"])["req"]) == StoredAnswer("req", "A", "abc", b"1", 9)
 
 
 def test_old_answers_are_forgotten(db: Database, ws: str) -> None:
     for n in (1_000_001, 1_000_002):
-        db.write(ws, lambda tx, n=n: tx.requests.keep(ws, StoredAnswer(f"req-{n}", "A", "abc", b"", -n)))
+        db.write(ws, lambda tx, n=n: tx.requests.keep(ws, [StoredAnswer(f"req-{n}", "A", "abc", b"", -n)]))
     assert db.write(ws, lambda tx: tx.requests.purge(-1_000_001)) == 1
-    assert db.read(lambda tx: tx.requests.find(ws, "req-1000002")) is None
+    assert db.read(lambda tx: tx.requests.find(ws, ["req-1000002"])) == {}
 
 
 def test_what_failed_leaves_no_answer_behind(db: Database, ws: str) -> None:
     def answer_and_fail(tx: object) -> None:
-        tx.requests.keep(ws, StoredAnswer("req", "A", "abc", b"", 9))  # type: ignore[attr-defined]
+        tx.requests.keep(ws, [StoredAnswer("req", "A", "abc", b"", 9)])  # type: ignore[attr-defined]
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
         db.write(ws, answer_and_fail)
-    assert db.read(lambda tx: tx.requests.find(ws, "req")) is None
+    assert db.read(lambda tx: tx.requests.find(ws, ["req"])) == {}
