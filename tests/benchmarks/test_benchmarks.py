@@ -43,3 +43,23 @@ def test_a_rerun_is_told_by_stage_beside_its_floor(engine: str) -> None:
     (promise,) = promises_of(line).values()
     assert promise["measured"] > 0
     assert (promise["must_hold"], promise["aim"], promise["bound"]) == (2.0, 1.3, "at most")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_upserts_one_by_one_are_told_beside_their_floor(engine: str) -> None:
+    (line,) = figures_of("singles", engine, "--writes", "40", "--sellers", "10", "--in-flight", "8")
+
+    assert line["rows_written"]["records"] == 40 + 200
+    rate, share = promises_of(line).values()
+    assert rate["measured"] == line["writes_per_second"] > 0
+    assert rate["must_hold"] == {"sqlite": 1_000, "postgresql": 600}[engine]
+    assert share["measured"] == pytest.approx(line["writes_per_second"] / line["floor_per_second"], abs=0.02)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_upserts_beside_a_rerun_are_told_by_how_long_they_wait(engine: str) -> None:
+    (line,) = figures_of("singles", engine, "--during-rerun", "--records", "300", "--writes", "40", "--sellers", "10", "--in-flight", "4")
+
+    assert line["during"]["writes"] > 0
+    (promise,) = promises_of(line).values()
+    assert (promise["must_hold"], promise["bound"]) == (250, "at most")

@@ -1,10 +1,12 @@
 """Listing, importing and deleting records."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 
-from reallot.v1 import record_service_pb2, seller_pb2
+from reallot.v1 import record_pb2, record_service_pb2, seller_pb2
 from support.api import a_row, a_seller_row, refusal, resource, seller_owner
 from support.services import Api
 
@@ -132,3 +134,14 @@ async def test_fields_that_are_not_declared_any_more_are_not_shown(api: Api) -> 
     await api.apply(resource(record_type={"record_type": "visit"}))
     found = await api.records.GetRecord(record_service_pb2.GetRecordRequest(record_id="v"))
     assert dict(found.fields) == {}
+
+
+async def test_reads_at_once_are_each_answered_with_their_own_record(api: Api) -> None:
+    await api.upsert(*(a_row(f"r{n}", fields={"note": f"n{n}"}) for n in range(5)))
+    asked = ["r3", "missing", "r0", "r3", "r4"]
+    answers = await asyncio.gather(
+        *(api.records.GetRecord(record_service_pb2.GetRecordRequest(record_id=name)) for name in asked), return_exceptions=True
+    )
+    assert [answer.record_id for answer in answers if isinstance(answer, record_pb2.Record)] == ["r3", "r0", "r3", "r4"]
+    assert isinstance(answers[1], grpc.aio.AioRpcError)
+    assert answers[1].code() is grpc.StatusCode.NOT_FOUND
