@@ -37,18 +37,16 @@ NOW = -1
 
 
 class EventText(NamedTuple):
-    """An event without its number; documents as texts. `time_us` may be NOW."""
+    """An event without its number, its record and its sentence; documents as texts. `time_us` may be NOW."""
 
     time_us: int
     kind: str
-    record_id: str
     record_type: str
     before: str
     after: str
     changed_fields: str
     cause: str
     run_id: str
-    sentence: str
     notify: tuple[str, ...]
 
 
@@ -57,21 +55,20 @@ def event_text(draft: EventDraft) -> EventText:
     return EventText(
         draft.time_us,
         draft.kind,
-        draft.record_id,
         draft.record_type,
         dump(draft.before),
         dump(draft.after),
         dump(list(draft.changed_fields)),
         dump(draft.cause),
         draft.run_id,
-        dump(draft.sentence),
         tuple(dict.fromkeys(draft.notify)),
     )
 
 
 _Told = tuple[tuple[Any, ...], Sequence[str]]
-"""An event's values from its instant on, and who is notified."""
-_EVENT = ("workspace", "number", *EventText._fields[:-1])
+"""An event's values but workspace and number, and who is notified."""
+_EVENT = ("workspace", "number", "record_id", "sentence", *EventText._fields[:-1])
+_TIME, _KIND = (_EVENT.index(name) - 2 for name in ("time_us", "kind"))
 _NOTICE = ("workspace", "seller_id", "number", "kind", "time_us", "body")
 
 
@@ -84,13 +81,20 @@ class EventBuffer:
     def add(self, workspace: str, items: Sequence[EventDraft | NoticeDraft]) -> None:
         """Append items; they are numbered in this order."""
         if items:
-            made = [item if isinstance(item, NoticeDraft) else _told(event_text(item)) for item in items]
+            made = [
+                item if isinstance(item, NoticeDraft) else _told(event_text(item), item.record_id, dump(item.sentence)) for item in items
+            ]
             self._items.setdefault(workspace, []).extend(made)
 
-    def add_texts(self, workspace: str, time_us: int, texts: Sequence[EventText], untold: Set[str] = frozenset()) -> None:
-        """Append events that are written up already, in a commit at `time_us`; the sellers `untold` are not notified of them."""
-        if texts:
-            self._items.setdefault(workspace, []).extend(_told(told, time_us, untold) for told in texts)
+    def add_texts(
+        self, workspace: str, time_us: int, told: Sequence[tuple[EventText, str, str]], untold: Set[str] = frozenset()
+    ) -> None:
+        """Append events that are written up already, each with its record and sentence, in a commit at `time_us`.
+
+        The sellers `untold` are not notified of them.
+        """
+        if told:
+            self._items.setdefault(workspace, []).extend([_told(*event, time_us, untold) for event in told])
 
     def flush(self, connection: Connection) -> list[str]:
         """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
@@ -103,9 +107,9 @@ class EventBuffer:
         return concerned
 
 
-def _told(text: EventText, now_us: int = NOW, untold: Set[str] = frozenset()) -> _Told:
-    notified = tuple(seller for seller in text.notify if seller not in untold) if untold else text.notify
-    return (now_us if text.time_us == NOW else text.time_us, *text[1:-1]), notified
+def _told(text: EventText, record_id: str, sentence: str, now_us: int = NOW, untold: Set[str] = frozenset()) -> _Told:
+    notified = tuple(seller for seller in text[-1] if seller not in untold) if untold and text[-1] else text[-1]
+    return (record_id, sentence, now_us if text[0] == NOW else text[0], *text[1:-1]), notified
 
 
 def _store(connection: Connection, workspace: str, first: int, items: Sequence[NoticeDraft | _Told]) -> None:
@@ -117,6 +121,7 @@ def _store(connection: Connection, workspace: str, first: int, items: Sequence[N
             continue
         values, notified = item
         event_rows.append((workspace, number, *values))
-        notice_rows.extend((workspace, seller, number, values[1], values[0], None) for seller in notified)
+        for seller in notified:
+            notice_rows.append((workspace, seller, number, values[_KIND], values[_TIME], None))
     insert_rows(connection, events, _EVENT, event_rows)
     insert_rows(connection, notices, _NOTICE, notice_rows)

@@ -132,7 +132,7 @@ class RecordRepository:
         if len({move.record_id for move in moves}) != len(moves):
             raise ValueError("a record may stand in only one transition of a commit")
         stored = self._writer.versions(workspace, moves)
-        stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.version)
+        stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.pattern.version)
         if stale:
             raise VersionConflict(f"records changed since they were read: {', '.join(stale[:5])}")
         return self._writer.carry_out(workspace, moves, [t.claim.limits if t.claim else None for t in transitions], now_us)
@@ -153,8 +153,8 @@ class RecordRepository:
         `first_turn` by their places. The sellers `untold` get no notices.
         """
         stored = self._writer.versions(workspace, moves)
-        fresh = [m for m in moves if stored.get(m.record_id) == m.version and (m.turn is None or m.turn.seller_id in limits)]
-        claims = [limits[move.turn.seller_id] if move.binding and move.turn else None for move in fresh]
+        fresh = [move for move in moves if _is_fresh(move, stored, limits)]
+        claims = [limits[p.turn.seller_id] if p.binding and p.turn else None for p in (move.pattern for move in fresh)]
         made = self._writer.carry_out(workspace, fresh, claims, now_us, first_turn, untold)
         found = {move.record_id: outcome for move, outcome in zip(fresh, made, strict=True)}
         return [found.get(m.record_id, Outcome.STALE if m.record_id in stored else Outcome.GONE) for m in moves]
@@ -164,6 +164,11 @@ class RecordRepository:
         c = graves.c
         statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
         return {row[0]: row[1] for row in self._connection.execute(statement)}
+
+
+def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:
+    pattern = move.pattern
+    return stored.get(move.record_id) == pattern.version and (pattern.turn is None or pattern.turn.seller_id in limits)
 
 
 def _check_form(transitions: Sequence[Transition]) -> None:

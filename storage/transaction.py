@@ -64,6 +64,6 @@ class WriteTransaction(ReadTransaction):
         self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], first_turn: int, untold: Set[str] = frozenset()
     ) -> list[Outcome]:
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
-        if any(move.event is not None for move in moves):
+        if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
         return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)

@@ -6,14 +6,14 @@ back to pending, and so does one whose seller's last slot was taken meanwhile.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reallot.server.convert.sellers import maximum_of
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
-from reallot.storage.moves import Move
+from reallot.storage.moves import Move, Pattern
 
 
 def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
@@ -26,37 +26,36 @@ def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
     )
 
 
-Listed = Mapping[str, tuple[str, ...]]
-"""Records by seller."""
-
-
 @dataclass(frozen=True)
 class Digests:
-    """What the flooded sellers of one run got and lost so far; each gets one digest instead of notices."""
+    """What the flooded sellers of one run got and lost so far; each gets one digest instead of notices.
+
+    Attributes:
+        flooded: These sellers.
+        told: Old owner, new owner and record of each move that one of them would be told of, "" = nobody.
+    """
 
     flooded: frozenset[str] = frozenset()
-    gained: Listed = field(default_factory=dict)
-    lost: Listed = field(default_factory=dict)
+    told: tuple[tuple[str, str, str], ...] = ()
 
     def counting(self, moves: Sequence[Move]) -> "Digests":
         """Return the digests with what these moves gave and took; `moves` are those as they were written up."""
         if not self.flooded:
             return self
-        gained, lost = _copied(self.gained), _copied(self.lost)
-        for move in moves:
-            told = self.flooded.intersection(move.event.notify) if move.event is not None else ()
-            old, new = (weight.place[0] if weight else "" for weight in (move.weight, move.weight_after))
-            if old != new and new in told:
-                gained[new].append(move.record_id)
-            if old != new and old in told:
-                lost[old].append(move.record_id)
-        return Digests(self.flooded, {s: tuple(ids) for s, ids in gained.items()}, {s: tuple(ids) for s, ids in lost.items()})
+        owners = {id(move.pattern): _owners(move.pattern) for move in moves}
+        told = [(*owners[id(move.pattern)], move.record_id) for move in moves]
+        concerned = [line for line in told if line[0] != line[1] and not self.flooded.isdisjoint(line[:2])]
+        return Digests(self.flooded, (*self.told, *concerned))
 
     def notices(self, run_id: str, time_us: int) -> list[NoticeDraft]:
         """Return one notice for each of these sellers."""
         drafts = []
-        for seller in sorted({*self.gained, *self.lost}):
-            gained, lost = self.gained.get(seller, ()), self.lost.get(seller, ())
+        gains, losses = defaultdict(list), defaultdict(list)
+        for old, new, record_id in self.told:
+            losses[old].append(record_id)
+            gains[new].append(record_id)
+        for seller in sorted(self.flooded.intersection((*gains, *losses))):
+            gained, lost = gains.get(seller, []), losses.get(seller, [])
             text = f"You got {len(gained)} records" + (f" and lost {len(lost)}" if lost else "") + "."
             sentence = {"sentence_id": "digest", "parameters": {"gained": str(len(gained)), "lost": str(len(lost))}, "text": text}
             body = {
@@ -70,8 +69,11 @@ class Digests:
         return drafts
 
 
-def _copied(listed: Listed) -> defaultdict[str, list[str]]:
-    return defaultdict(list, {seller: list(ids) for seller, ids in listed.items()})
+def _owners(pattern: Pattern) -> tuple[str, str]:
+    """Return the sellers before and after who are told, "" = nobody."""
+    told = pattern.event.notify if pattern.event is not None else ()
+    old, new = (weight.place[0] if weight else "" for weight in (pattern.weight, pattern.weight_after))
+    return old if old in told else "", new if new in told else ""
 
 
 def commit_piece(
@@ -81,16 +83,18 @@ def commit_piece(
 
     Returns what became of them: counts by outcome and "status:NAME", and the digests so far.
     """
-    takers = {move.turn.seller_id for move in moves if move.turn is not None}
+    takers = {turn.seller_id for turn in {move.pattern.turn for move in moves} if turn is not None}
     capacities = tx.sellers.capacities(config.workspace, takers)
-    limits = {seller_id: limits_of(capacity, config) for seller_id, capacity in capacities.items()}
+    kinds = {id(capacity): limits_of(capacity, config) for capacity in capacities.values()}
+    limits = {seller_id: kinds[id(capacity)] for seller_id, capacity in capacities.items()}
     outcomes = tx.commit_moves(config.workspace, moves, limits, first_turn, untold=digests.flooded)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     lost = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome in (Outcome.STALE, Outcome.CAPACITY_LOST)]
-    counts = Counter(name for move in made for name in move.counted)
-    counts["lost"] += len(lost)
+    counts = Counter({"lost": len(lost)})
+    for names, number in Counter(move.pattern.counted for move in made).items():
+        counts.update(dict.fromkeys(names, number))
     _put_back(tx, config.workspace, lost)
-    if any(move.frees for move in made):
+    if any(move.pattern.frees for move in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return counts, digests.counting(made)
 
@@ -98,7 +102,7 @@ def commit_piece(
 def _put_back(tx: WriteTransaction, workspace: str, moves: Sequence[Move]) -> None:
     """Mark records that lost a race, unless they are marked already. They go on even where their segment waits for runs."""
     again = {"resegment": False, "goes_on": True}
-    marks = [PendingMark(move.record_id, tx.now_us, {**(move.cause or {}), **again}) for move in moves if not move.generation]
+    marks = [PendingMark(move.record_id, tx.now_us, {**(move.pattern.cause or {}), **again}) for move in moves if not move.generation]
     if marks:
         tx.pending.mark(workspace, marks)
         tx.signal(workspace, "pending")
