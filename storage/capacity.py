@@ -88,11 +88,14 @@ def open_account(connection: Connection, workspace: str, sellers: Iterable[str])
 def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
     """Decide which shifts hold, moving the load of those that do.
 
-    Mostly all do. If not, they are tried in order, those that burden an owner without a claim after the others. One that does not fit is tried again, as
-    long as some get through; then all that are left at once, so that full owners can swap records.
+    Mostly all do. If not, they are tried in order, those that burden an owner without a claim after the others. One that does not fit
+    is tried again, as long as some get through; then all that are left at once, so that full owners can swap records.
     """
     outcomes = [Outcome.COMMITTED] * len(shifts)
-    if _together(account, shifts):
+    alike: dict[tuple[Weight | None, Weight | None, int], list[Shift]] = {}
+    for shift in shifts:
+        alike.setdefault((shift[0], shift[1], id(shift[2])), []).append(shift)
+    if settle_together(account, [(*same[0], len(same)) for same in alike.values()]):
         return outcomes
     waiting = _one_by_one(account, shifts, sorted(range(len(shifts)), key=lambda i: _burdens_unasked(shifts[i])))
     while waiting:
@@ -105,17 +108,14 @@ def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
     return outcomes
 
 
-def _together(account: LoadAccount, shifts: Sequence[Shift]) -> bool:
-    """Move all shifts, if every one fits when all have been moved; else move none."""
-    alike: dict[tuple[Weight | None, Weight | None, int], list[Shift]] = {}
-    for shift in shifts:
-        alike.setdefault((shift[0], shift[1], id(shift[2])), []).append(shift)
-    for (before, after, _), same in alike.items():
-        account.move(before, after, len(same))
-    if all(_fits(account, same[0]) for same in alike.values()):
+def settle_together(account: LoadAccount, shifts: Sequence[tuple[Weight | None, Weight | None, Limits | None, int]]) -> bool:
+    """Move all shifts, each as often as it says, if every one fits when all have been moved; else none. Return whether they were."""
+    for before, after, _, times in shifts:
+        account.move(before, after, times)
+    if all(_fits(account, shift[:3]) for shift in shifts):
         return True
-    for (before, after, _), same in alike.items():
-        account.move(after, before, len(same))
+    for before, after, _, times in shifts:
+        account.move(after, before, times)
     return False
 
 

@@ -5,7 +5,7 @@ transaction; the moves of a plan come written up from the worker that made it, s
 statements themselves. What moves have in common, of records that stand alike, is written up once: their pattern.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import reduce
 from operator import itemgetter, or_
 from typing import Any, NamedTuple
@@ -102,7 +102,7 @@ class Pattern(NamedTuple):
         weight_after: Where it weighs after.
         written: Values of WRITTEN; None = they stay.
         state: Values of STATE; empty = the record is deleted.
-        stamps: Values of STAMPS but the last, NOW = the instant of the commit.
+        stamps: Values of STAMPS but the last.
         changes: Which values of STATE differ from those at `version`, a bit for each from the lowest on; ALL = not known.
         turn: Turn that its new owner takes.
         ends: End of its enrollment.
@@ -140,7 +140,7 @@ class Move(NamedTuple):
     Attributes:
         record_id: The record.
         pattern: All that it may share with others.
-        waiting_since_us: Last value of STAMPS, NOW = the instant of the commit.
+        waiting_since_us: Last value of STAMPS.
         place: Position of its turn, from 0, among those of its plan, in whatever order moves are committed.
         sentence: The event's sentence, as JSON.
         considered: What the rules made of it, as JSON.
@@ -253,6 +253,12 @@ def enrollment_of(
     return ends, starts, open_
 
 
+def stored_versions(connection: Connection, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
+    """Return the versions of the records that exist, by id."""
+    c = records.c
+    return dict(fetched(connection, select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))))
+
+
 class MoveWriter:
     """Carries out moves of one workspace within one transaction."""
 
@@ -261,12 +267,6 @@ class MoveWriter:
         self._buffer = buffer
         self._marks = marks
         self._sellers = sellers
-
-    def versions(self, workspace: str, moves: Sequence[Move]) -> dict[str, int]:
-        """Return the stored versions of the records that exist, by id."""
-        c = records.c
-        wanted = among(c.record_id, [move.record_id for move in moves])
-        return dict(fetched(self._connection, select(c.record_id, c.version).where(c.workspace == workspace, wanted)))
 
     def carry_out(
         self,
@@ -319,8 +319,8 @@ class MoveWriter:
         patterns = {id(move.pattern): move.pattern for move in moved}
         changes = reduce(or_, (pattern.changes for pattern in patterns.values()), 0)
         places = [place for place in range(len(STATE)) if changes >> place & 1]
-        shared = {key: (*(p.state[place] for place in places), *_at(p.stamps, now_us), p.next_version, now_us) for key, p in patterns.items()}
-        rows = [(*shared[id(m.pattern)], *_at((m.waiting_since_us,), now_us), workspace, m.record_id) for m in moved]
+        shared = {key: (*(p.state[place] for place in places), *p.stamps, p.next_version, now_us) for key, p in patterns.items()}
+        rows = [(*shared[id(m.pattern)], m.waiting_since_us, workspace, m.record_id) for m in moved]
         columns = (*(STATE[place] for place in places), *STAMPS[:-1], "version", "update_us", STAMPS[-1])
         update_rows(self._connection, records, _KEY, columns, rows)
 
@@ -348,9 +348,4 @@ class MoveWriter:
 def _road(move: Move, now_us: int) -> tuple[Any, ...]:
     """Return what the road writes to the row: STATE, STAMPS, version, instant."""
     pattern = move.pattern
-    return (*pattern.state, *_at((*pattern.stamps, move.waiting_since_us), now_us), pattern.next_version, now_us)
-
-
-def _at(stamps: tuple[int | None, ...], now_us: int) -> tuple[int | None, ...]:
-    """Return stamps with the instant of the commit for NOW."""
-    return tuple([now_us if stamp == NOW else stamp for stamp in stamps]) if NOW in stamps else stamps
+    return (*pattern.state, *pattern.stamps, move.waiting_since_us, pattern.next_version, now_us)

@@ -11,7 +11,7 @@ from reallot.storage.contract import RecordColumns, RecordFilter
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
 from reallot.storage.errors import VersionConflict
-from reallot.storage.moves import Move, MoveWriter, move_of
+from reallot.storage.moves import Move, MoveWriter, move_of, stored_versions
 from reallot.storage.numbering import EventBuffer
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
@@ -131,7 +131,7 @@ class RecordRepository:
         moves = [move_of(transition, now_us, last) for transition in transitions]
         if len({move.record_id for move in moves}) != len(moves):
             raise ValueError("a record may stand in only one transition of a commit")
-        stored = self._writer.versions(workspace, moves)
+        stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
         stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.pattern.version)
         if stale:
             raise VersionConflict(f"records changed since they were read: {', '.join(stale[:5])}")
@@ -152,7 +152,7 @@ class RecordRepository:
         one whose record does not exist any more is GONE. Turns are numbered from
         `first_turn` by their places. The sellers `untold` get no notices.
         """
-        stored = self._writer.versions(workspace, moves)
+        stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
         fresh = [move for move in moves if _is_fresh(move, stored, limits)]
         claims = [limits[p.turn.seller_id] if p.binding and p.turn else None for p in (move.pattern for move in fresh)]
         made = self._writer.carry_out(workspace, fresh, claims, now_us, first_turn, untold)

@@ -5,15 +5,16 @@ back to pending, and so does one whose seller's last slot was taken meanwhile.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reallot.server.convert.sellers import maximum_of
+from reallot.server.road.batch import Piece, Tally, tally
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
-from reallot.storage.moves import Move, Pattern
+from reallot.storage.moves import Move
 
 
 def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
@@ -38,14 +39,9 @@ class Digests:
     flooded: frozenset[str] = frozenset()
     told: tuple[tuple[str, str, str], ...] = ()
 
-    def counting(self, moves: Sequence[Move]) -> "Digests":
-        """Return the digests with what these moves gave and took; `moves` are those as they were written up."""
-        if not self.flooded:
-            return self
-        owners = {id(move.pattern): _owners(move.pattern) for move in moves}
-        told = [(*owners[id(move.pattern)], move.record_id) for move in moves]
-        concerned = [line for line in told if line[0] != line[1] and not self.flooded.isdisjoint(line[:2])]
-        return Digests(self.flooded, (*self.told, *concerned))
+    def with_told(self, told: Sequence[tuple[str, str, str]]) -> "Digests":
+        """Return the digests with what a piece gave and took."""
+        return Digests(self.flooded, (*self.told, *told)) if told else self
 
     def notices(self, run_id: str, time_us: int) -> list[NoticeDraft]:
         """Return one notice for each of these sellers."""
@@ -69,34 +65,39 @@ class Digests:
         return drafts
 
 
-def _owners(pattern: Pattern) -> tuple[str, str]:
-    """Return the sellers before and after who are told, "" = nobody."""
-    told = pattern.event.notify if pattern.event is not None else ()
-    old, new = (weight.place[0] if weight else "" for weight in (pattern.weight, pattern.weight_after))
-    return old if old in told else "", new if new in told else ""
-
-
 def commit_piece(
-    tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], digests: Digests, first_turn: int
+    tx: WriteTransaction, config: WorkspaceConfig, piece: Piece, digests: Digests, first_turn: int
 ) -> tuple[Counter[str], Digests]:
-    """Commit some moves of a plan, whose turns are numbered from `first_turn`.
+    """Commit a piece of a plan, whose turns are numbered from `first_turn`.
 
-    Returns what became of them: counts by outcome and "status:NAME", and the digests so far.
+    Returns what became of it: counts by outcome and "status:NAME", and the digests so far.
     """
+    made, prepared = piece.tally, piece.prepared
+    lost: list[Move] = []
+    if prepared is None or not tx.commit_prepared(config.workspace, prepared, _limits(tx, config, prepared.takers), first_turn):
+        made, lost = _one_by_one(tx, config, piece.moves, digests.flooded, first_turn)
+    _put_back(tx, config.workspace, lost)
+    if made.frees:
+        request_rerun(tx, config, "CAPACITY_FREED")
+    return Counter({**made.counts, "lost": len(lost)}), digests.with_told(made.told)
+
+
+def _one_by_one(
+    tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], flooded: frozenset[str], first_turn: int
+) -> tuple[Tally, list[Move]]:
+    """Commit moves, each whole or not at all; return what those that were made come to, and those that lost a race."""
     takers = {turn.seller_id for turn in {move.pattern.turn for move in moves} if turn is not None}
-    capacities = tx.sellers.capacities(config.workspace, takers)
-    kinds = {id(capacity): limits_of(capacity, config) for capacity in capacities.values()}
-    limits = {seller_id: kinds[id(capacity)] for seller_id, capacity in capacities.items()}
-    outcomes = tx.commit_moves(config.workspace, moves, limits, first_turn, untold=digests.flooded)
+    outcomes = tx.commit_moves(config.workspace, moves, _limits(tx, config, takers), first_turn, untold=flooded)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     lost = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome in (Outcome.STALE, Outcome.CAPACITY_LOST)]
-    counts = Counter({"lost": len(lost)})
-    for names, number in Counter(move.pattern.counted for move in made).items():
-        counts.update(dict.fromkeys(names, number))
-    _put_back(tx, config.workspace, lost)
-    if any(move.pattern.frees for move in made):
-        request_rerun(tx, config, "CAPACITY_FREED")
-    return counts, digests.counting(made)
+    return tally(made, flooded), lost
+
+
+def _limits(tx: WriteTransaction, config: WorkspaceConfig, sellers: Iterable[str]) -> dict[str, Limits]:
+    """Return the maxima of those sellers that exist."""
+    capacities = tx.sellers.capacities(config.workspace, sellers)
+    kinds = {id(capacity): limits_of(capacity, config) for capacity in capacities.values()}
+    return {seller_id: kinds[id(capacity)] for seller_id, capacity in capacities.items()}
 
 
 def _put_back(tx: WriteTransaction, workspace: str, moves: Sequence[Move]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -86,18 +86,22 @@ class Decisions:
     @cached_property
     def takers(self) -> npt.NDArray[np.int64]:
         """Place in the pool of the seller who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
-        found = np.full(len(self.work.records), -1, dtype=np.int64)
-        option = self.solved.solution.option_of
-        given = option >= 0
-        found[self.solved.rows[given]] = self.solved.problem.option_seller[option[given]]
-        return found
+        return self._of_option(self.solved.problem.option_seller)
 
     @cached_property
     def chains(self) -> list[int]:
         """Position of what the rules made of the record of each row, -1 = they were not asked."""
+        return _listed(self._by_row(self.planner.rows(), self.planner.chain_numbers()))
+
+    def _by_row(self, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         found = np.full(len(self.work.records), -1, dtype=np.int64)
-        found[self.planner.rows()] = self.planner.chain_numbers()
-        return found.tolist()
+        found[rows] = values
+        return found
+
+    def _of_option(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the value of the option that each row's record takes, -1 = none."""
+        option = self.solved.solution.option_of
+        return self._by_row(self.solved.rows[option >= 0], values[option[option >= 0]])
 
     def of(self, row: int) -> Decided:
         """Return what is decided about the record of a row."""
@@ -108,16 +112,12 @@ class Decisions:
 
     @cached_property
     def _takers(self) -> list[int]:
-        return self.takers.tolist()
+        return _listed(self.takers)
 
     @cached_property
     def _ranks(self) -> list[int]:
         """Rank of the rule by which each row's record is given, among those that match it."""
-        found = np.zeros(len(self.work.records), dtype=np.int64)
-        option = self.solved.solution.option_of
-        given = option >= 0
-        found[self.solved.rows[given]] = self.solved.problem.option_rank[option[given]]
-        return found.tolist()
+        return _listed(self._of_option(self.solved.problem.option_rank))
 
     @cached_property
     def _given(self) -> dict[tuple[int, str], Decided]:
@@ -143,6 +143,11 @@ class Decisions:
             rule = next((t.rule_id for t in traces if t.status == status), "")
             self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces))
         return self._refused[key]
+
+
+def _listed(values: npt.NDArray[np.int64]) -> list[int]:
+    numbers: list[int] = values.tolist()
+    return numbers
 
 
 def _says_something(work: Work, row: int) -> bool:

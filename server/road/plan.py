@@ -93,7 +93,8 @@ class RuleTargets:
     def _left(self) -> list[list[int]]:
         """How many sellers each combination has after the target and after each filter."""
         start = self.matches.start
-        return np.column_stack([np.diff(start), *(np.diff(_counted_upto(passed)[start]) for passed in self._filters)]).tolist()
+        left: list[list[int]] = np.column_stack([np.diff(start), *(np.diff(_counted_upto(f)[start]) for f in self._filters)]).tolist()
+        return left
 
     @cached_property
     def _tables(self) -> dict[int, Ints]:

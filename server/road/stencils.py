@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from reallot.server.convert.records import quoted
 from reallot.storage.moves import STATE, Move, Pattern
-from reallot.storage.numbering import NOW
 
 # Unicode keeps this character out of texts that are exchanged, for uses like this one.
 RECORD, TITLE, ENROLLMENT = "\ufdd0record\ufdd0", "\ufdd0title\ufdd0", "\ufdd0enrollment\ufdd0"
@@ -42,21 +41,22 @@ class Stencil:
     sentence: str
     waits: bool
 
-    def cast(self, names: Names, *, place: int, waiting_since_us: int | None, generation: int, considered: str) -> Move:
+    def cast(self, names: Names, *, place: int, waiting_since_us: int, generation: int, considered: str) -> Move:
         """Return the move of one record.
 
         Args:
             names: Its names.
             place: Place of its turn among those of the plan, if it takes one.
-            waiting_since_us: Since when it has waited, None = from now on.
+            waiting_since_us: Since when it waits, if it does.
             generation: Generation of its pending mark, 0 = none.
             considered: What its rules made of it, as JSON.
         """
         pattern = self.pattern
         if names.enrollment or pattern.starts is not None:
             pattern = _enrolled(pattern, names)
-        waiting = (waiting_since_us or NOW) if self.waits else None
-        return Move(names.record, pattern, waiting, place, _filled(self.sentence, names), considered, generation)
+        return Move(
+            names.record, pattern, waiting_since_us if self.waits else None, place, _filled(self.sentence, names), considered, generation
+        )
 
 
 def _enrolled(pattern: Pattern, names: Names) -> Pattern:

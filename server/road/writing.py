@@ -4,12 +4,14 @@ The moves hold for the versions that were read; the commit checks these, and the
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from reallot.server.convert.records import state_text
+from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import event_of
@@ -34,10 +36,11 @@ class Writing:
         self._traces: dict[int, JsonText] = {-1: JsonText("null")}
         self._stencils: dict[tuple[object, ...], Stencil] = {}
 
-    def pieces(self) -> Iterator[list[Move]]:
+    def pieces(self) -> Iterator[Piece]:
         """Yield the moves in pieces of one commit each."""
+        flooded = self.flooded()
         for rows in self._decisions.pieces():
-            yield [self._move(row) for row in rows]
+            yield Piece.of([self._move(row) for row in rows], flooded)
 
     def flooded(self) -> frozenset[str]:
         """Return the sellers who would get more notices than the workspace wants."""
@@ -68,7 +71,7 @@ class Writing:
         return stencil.cast(
             Names(records.record_id[row], self._titles[row], records.enrollment_id[row]),
             place=self._decisions.turn_places.get(row, 0),
-            waiting_since_us=records.waiting_since_us[row],
+            waiting_since_us=records.waiting_since_us[row] or self._work.task.now_us,
             generation=records.pending_generation[row],
             considered=self._trace(self._decisions.chains[row]),
         )
@@ -139,14 +142,16 @@ class Writing:
     def _standing(self, row: int) -> Standing:
         """Return how the record of a row stands, with holes instead of names."""
         r = self._work.records
-        return Standing(
-            *(RECORD, r.record_type[row], r.active[row], r.priority[row], r.effort[row], r.version[row]),
-            *(self._owner(r.owner_kind[row], r.owner_id[row]), self._owner(r.previous_owner_kind[row], r.previous_owner_id[row])),
-            *(r.segment_id[row], r.previous_segment_id[row], r.segmentation[row], r.assignment[row], r.connection[row]),
-            *(r.reason[row], r.rule_id[row], r.run_id[row], r.attempts[row], r.next_try_us[row], r.last_attempt_us[row]),
-            *(r.overdue_us[row], None, ENROLLMENT if r.enrollment_id[row] else "", r.sequence_id[row], r.sequence_version[row]),
-            *(r.step[row], {}),
+        columns: tuple[Sequence[Any], ...] = (
+            *(r.record_type, r.active, r.priority, r.effort, r.version),
+            *(r.segment_id, r.previous_segment_id, r.segmentation, r.assignment, r.connection, r.reason, r.rule_id, r.run_id),
+            *(r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us, r.waiting_since_us),
+            *(r.enrollment_id, r.sequence_id, r.sequence_version, r.step),
         )
+        plain = [column[row] for column in columns]
+        owners = (self._owner(r.owner_kind[row], r.owner_id[row]), self._owner(r.previous_owner_kind[row], r.previous_owner_id[row]))
+        standing = Standing._make((RECORD, *plain[:5], *owners, *plain[5:], {}))
+        return standing._replace(enrollment_id=ENROLLMENT if standing.enrollment_id else "")
 
     def _owner(self, kind: str, owner_id: str) -> Owner | None:
         if kind != "SELLER":
@@ -181,12 +186,12 @@ class Writing:
             owner=owner,
             previous_owner=previous,
             attempts=after.attempts + tried,
-            last_attempt_us=NOW if tried else after.last_attempt_us,
+            last_attempt_us=self._work.task.now_us if tried else after.last_attempt_us,
             rule_id=rule_id,
             assignment=decided.assignment,
             reason=decided.reason,
             run_id=self._work.task.run_id,
-            overdue_us=(after.overdue_us or NOW) if decided.assignment in OVERDUE else None,
+            overdue_us=(after.overdue_us or self._work.task.now_us) if decided.assignment in OVERDUE else None,
         )
 
     def _decision(self, row: int, before: Standing, after: Standing, decided: Decided, told: EventText | None, cause: Json) -> DecisionText:
