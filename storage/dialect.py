@@ -191,7 +191,7 @@ def _upsert_clauses(
 
 
 def fetched(connection: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
-    """Return the rows as the driver gives them: quicker for many, and the same for texts and whole numbers."""
+    """Return the rows as the driver gives them: quicker for many, and the same for texts and whole numbers, not for flags."""
     with connection.execute(statement) as result:
         assert result.cursor is not None
         return list(result.cursor.fetchall())

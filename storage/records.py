@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from reallot.storage.among import among
 from reallot.storage.contract import RecordColumns, RecordFilter
+from reallot.storage.dialect import fetched
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
 from reallot.storage.errors import VersionConflict
@@ -20,6 +21,7 @@ from reallot.storage.tables import graves, pending, records
 _PLAIN = [f.name for f in fields(Record) if f.name not in ("fields", "related", "owner", "previous_owner")]
 _SNAPSHOT = [f.name for f in fields(RecordColumns) if not f.name.startswith("pending_")]
 
+_ACTIVE = _SNAPSHOT.index("active")
 
 def _to_record(row: Row[Any]) -> Record:
     values = row._mapping
@@ -30,7 +32,6 @@ def _to_record(row: Row[Any]) -> Record:
         previous_owner=owner_of(values["previous_owner_kind"], values["previous_owner_id"]),
         **{name: values[name] for name in _PLAIN},
     )
-
 
 def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bool]]:
     """Return the filter as conditions."""
@@ -60,7 +61,6 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     if wanted.not_run_id is not None:
         found.append(c.run_id != wanted.not_run_id)
     return found
-
 
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
@@ -94,8 +94,9 @@ class RecordRepository:
 
     def snapshot(self, workspace: str, wanted: RecordFilter) -> RecordColumns:
         """Return the records that the filter takes as columns, by id, with their pending marks."""
-        rows = self._connection.execute(self._snapshot_statement(workspace, wanted)).all()
+        rows = fetched(self._connection, self._snapshot_statement(workspace, wanted))
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(len(_SNAPSHOT) + 2)]
+        columns[_ACTIVE] = [bool(active) for active in columns[_ACTIVE]]
         columns[-2] = [generation or 0 for generation in columns[-2]]
         columns[-1] = [load(cause) if cause else None for cause in columns[-1]]
         return RecordColumns(*columns)
@@ -165,11 +166,9 @@ class RecordRepository:
         statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
         return {row[0]: row[1] for row in self._connection.execute(statement)}
 
-
 def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:
     pattern = move.pattern
     return stored.get(move.record_id) == pattern.version and (pattern.turn is None or pattern.turn.seller_id in limits)
-
 
 def _check_form(transitions: Sequence[Transition]) -> None:
     """Refuse transitions that no caller may ask for.
