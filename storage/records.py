@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from reallot.storage.among import among
 from reallot.storage.contract import RecordColumns, RecordFilter
@@ -23,6 +23,7 @@ _SNAPSHOT = [f.name for f in fields(RecordColumns) if not f.name.startswith("pen
 
 _ACTIVE = _SNAPSHOT.index("active")
 
+
 def _to_record(row: Row[Any]) -> Record:
     values = row._mapping
     return Record(
@@ -32,6 +33,7 @@ def _to_record(row: Row[Any]) -> Record:
         previous_owner=owner_of(values["previous_owner_kind"], values["previous_owner_id"]),
         **{name: values[name] for name in _PLAIN},
     )
+
 
 def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bool]]:
     """Return the filter as conditions."""
@@ -62,6 +64,7 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.run_id != wanted.not_run_id)
     return found
 
+
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
 
@@ -86,6 +89,22 @@ class RecordRepository:
         """Return how many records the filter takes."""
         statement = select(func.count()).select_from(records).where(*conditions_of(workspace, wanted))
         return self._connection.execute(statement).scalar_one()
+
+    def places(
+        self, workspace: str, wanted: RecordFilter, after: tuple[int, int, str] | None, limit: int, *, by_waiting: bool
+    ) -> list[tuple[int, int, str]]:
+        """Return priority, age and id of up to `limit` records that the filter takes and that come after a place.
+
+        Higher priorities come first, then smaller ages and ids. The age is the instant of creation, or that since when a record waits.
+        """
+        c = records.c
+        age = func.coalesce(c.waiting_since_us, c.created_us) if by_waiting else c.created_us
+        statement = select(c.priority, age, c.record_id).where(*conditions_of(workspace, wanted))
+        if after is not None:
+            later = or_(age > after[1], and_(age == after[1], c.record_id > after[2]))
+            statement = statement.where(or_(c.priority < after[0], and_(c.priority == after[0], later)))
+        rows = fetched(self._connection, statement.order_by(c.priority.desc(), age, c.record_id).limit(limit))
+        return [(priority, instant, record_id) for priority, instant, record_id in rows]
 
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""
@@ -166,9 +185,11 @@ class RecordRepository:
         statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
         return {row[0]: row[1] for row in self._connection.execute(statement)}
 
+
 def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:
     pattern = move.pattern
     return stored.get(move.record_id) == pattern.version and (pattern.turn is None or pattern.turn.seller_id in limits)
+
 
 def _check_form(transitions: Sequence[Transition]) -> None:
     """Refuse transitions that no caller may ask for.
