@@ -79,7 +79,10 @@ def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -
     fresh = Record(row.record_id, row.record_type, created_us=now_us)
     if row.etag and row.etag != "0":
         return Change(fresh, conflict="ETAG_MISMATCH")
-    after, changed_fields = _written(fresh, row)
+    fields = {name: value for name, value in row.fields.items() if value is not None}
+    related = {role: target for role, target in row.related.items() if target}
+    after = Record(row.record_id, row.record_type, fields, related, **{"created_us": now_us, **row.attributes})
+    changed_fields = tuple(sorted(fields))
     if row.sets_owner and row.owner is not None:
         after = give_by_hand(after, row.owner)
     changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))

@@ -246,7 +246,8 @@ def _commit(
     involved = [r for i, cs in by_record.items() for r in (stored.get(i), cs[-1].after) if r is not None]
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
     sellers = tx.sellers.get(config.workspace, owners)
-    write = _Write(config, tx.now_us, sellers, quiet=quiet)
+    names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
+    write = _Write(config, tx.now_us, sellers, names, quiet=quiet)
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
@@ -262,6 +263,7 @@ class _Write:
     config: WorkspaceConfig
     now_us: int
     sellers: Mapping[str, Seller]
+    names: Mapping[str, str]
     quiet: bool
 
     def transition(self, before: Record | None, parts: Sequence[Change]) -> Transition | None:
@@ -283,7 +285,7 @@ class _Write:
             cause=cause,
             changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
             quiet=self.quiet or self.config.settings.paused,
-            names={s.seller_id: s.display_name or s.seller_id for s in self.sellers.values()},
+            names=self.names,
         )
         return Transition(
             before,
