@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
@@ -40,6 +41,7 @@ class Runtime:
     settings: Settings
     configs: ConfigCache = field(default_factory=ConfigCache)
     leases: Leases = field(default_factory=SoleServer)
+    arrow: ArrowReader = field(default_factory=ArrowReader)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""

@@ -92,6 +92,12 @@ class EventBuffer:
         if texts:
             self._items.setdefault(workspace, []).extend(_told(told, time_us, untold) for told in texts)
 
+    def add_rows(self, workspace: str, rows: Sequence[tuple[Any, ...]], notified: Sequence[str | None]) -> None:
+        """Append events as the values of EventText but `notify`, with the seller who hears of each, None = nobody."""
+        told: Sequence[Sequence[str]] = [(seller,) if seller else () for seller in notified] if any(notified) else [()] * len(rows)
+        if rows:
+            self._items.setdefault(workspace, []).extend(zip(rows, told, strict=True))
+
     def flush(self, connection: Connection) -> list[str]:
         """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
         concerned = sorted(self._items)

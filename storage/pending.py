@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 
 from reallot.storage.among import among
-from reallot.storage.dialect import delete_rows, upsert
+from reallot.storage.dialect import delete_rows, insert_rows, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
 from reallot.storage.numbering import current, draw
@@ -88,11 +88,8 @@ class PendingRepository:
             return
         first = draw(self._connection, workspace, "pending_number", len(record_ids))
         text = dump(cause)
-        rows = [
-            {"workspace": workspace, "record_id": i, "number": n, "since_us": since_us, "generation": n, "cause": text}
-            for n, i in enumerate(record_ids, first)
-        ]
-        self._connection.execute(insert(pending), rows)
+        rows = [(workspace, record_id, number, since_us, number, text) for number, record_id in enumerate(record_ids, first)]
+        insert_rows(self._connection, pending, ("workspace", "record_id", "number", "since_us", "generation", "cause"), rows)
 
     def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
         """Remove marks whose generation is still the one seen."""

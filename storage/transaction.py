@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence, Set
 
+from polars import DataFrame
 from sqlalchemy import Connection
 
+from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.entities import Limits, Outcome, Transition
@@ -33,6 +35,10 @@ class ReadTransaction:
         self.requests = RequestRepository(connection)
         self.events = EventRepository(connection, buffer)
 
+    def stored_columns(self, workspace: str, record_ids: Sequence[str]) -> DataFrame:
+        """Return what callers have written of the records that exist, as columns (see `storage.arrivals`)."""
+        return stored_columns(self.connection, workspace, record_ids)
+
 
 class WriteTransaction(ReadTransaction):
     """A unit of work: all of it is committed or nothing. Belongs to the writer thread."""
@@ -55,6 +61,15 @@ class WriteTransaction(ReadTransaction):
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
         return outcomes
+
+    def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
+        """Store new records (see `ArrivalWriter.store`), announce them, and return their versions."""
+        writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
+        versions = writer.store(workspace, arrivals, self.now_us)
+        self.signal(workspace, "events")
+        if arrivals.frame["active"].any():
+            self.signal(workspace, "pending")
+        return versions
 
     def draw_turns(self, workspace: str, count: int) -> int:
         """Draw the numbers of as many turns, and return the first; 0 for none."""

@@ -58,16 +58,7 @@ def to_stored(value: value_pb2.Value, wanted: FieldType) -> Json:
     Raises:
         ValueError: it is not of the wanted type or out of range; the text says so.
     """
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        return None
-    expected = KIND_OF_TYPE[wanted]
-    if kind != expected:
-        # A whole number is a decimal too.
-        if kind == "integer" and expected == "decimal":
-            return float(value.integer)
-        raise ValueError(f"the field holds {expected}, the value is {kind}")
-    return _STORED[kind](getattr(value, kind))
+    return STORED_OF[wanted](value)
 
 
 def _plain(value: Json) -> Json:
@@ -123,6 +114,28 @@ _STORED: Mapping[str, Callable[[Any], Json]] = {
     "text_list": _texts,
 }
 """What checks a value of a kind and returns its stored form."""
+
+
+def _reader(wanted: FieldType) -> Callable[[value_pb2.Value], Json]:
+    expected = KIND_OF_TYPE[wanted]
+    check = _STORED[expected]
+
+    def read(value: value_pb2.Value) -> Json:
+        kind = value.WhichOneof("kind")
+        if kind == expected:
+            return check(getattr(value, kind))
+        if kind is None:
+            return None
+        # A whole number is a decimal too.
+        if kind == "integer" and expected == "decimal":
+            return float(value.integer)
+        raise ValueError(f"the field holds {expected}, the value is {kind}")
+
+    return read
+
+
+STORED_OF: Mapping[FieldType, Callable[[value_pb2.Value], Json]] = {wanted: _reader(wanted) for wanted in FieldType}
+"""`to_stored` for each type, for whoever reads many values."""
 
 
 def from_stored(stored: Json, wanted: FieldType) -> value_pb2.Value:

@@ -10,6 +10,9 @@ from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
 
+OWNER_CAME = "the owner came with the record"
+"""What the log says of an owner whom a write gives."""
+
 
 @dataclass(frozen=True)
 class Upsert:
@@ -86,9 +89,14 @@ def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -
     if row.sets_owner and row.owner is not None:
         after = give_by_hand(after, row.owner)
     changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))
-    cause = {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
+    cause = arrival_cause(quiet=quiet)
     mark = PendingMark(row.record_id, now_us, cause) if after.active else None
     return Change(after, changed, changed_fields, (), "", after.owner is not None, None, mark, cause)
+
+
+def arrival_cause(*, quiet: bool) -> Json:
+    """Return why a new record waits for the road."""
+    return {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
 
 
 def give_by_hand(record: Record, owner: Owner | None) -> Record:
