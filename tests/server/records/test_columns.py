@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import itertools
+import multiprocessing
 import random
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import literal, select
 
+from reallot.server.arrow import ArrowReader
 from reallot.server.clock import ManualClock
 from reallot.server.errors import ApiError
 from reallot.server.runtime import Runtime
@@ -335,3 +337,13 @@ def test_corrupted_bytes_are_refused_and_harm_nobody(house: House) -> None:
             asyncio.run(house.take(record_service_pb2.ImportRecordsRequest(workspace=workspace, arrow=bytes(broken))))
     answer = asyncio.run(house.take(record_service_pb2.ImportRecordsRequest(workspace=house.workspace(), arrow=whole)))
     assert answer.created == 2
+
+
+def test_a_reader_that_was_killed_is_started_again() -> None:
+    reader, whole = ArrowReader(), stream_of(pl.DataFrame(ONE))
+    others = set(multiprocessing.active_children())
+    assert asyncio.run(reader.read(whole, "arrow")).height == 2
+    (child,) = set(multiprocessing.active_children()) - others
+    child.kill()
+    assert asyncio.run(reader.read(whole, "arrow")).height == 2
+    reader.close()
