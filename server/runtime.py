@@ -21,9 +21,10 @@ class ConfigCache:
     def __init__(self) -> None:
         self._known: dict[str, WorkspaceConfig] = {}
 
-    def of(self, tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
-        """Return the configuration as the transaction sees it."""
-        version = tx.config.version(workspace)
+    def of(self, tx: ReadTransaction, workspace: str, version: int | None = None) -> WorkspaceConfig:
+        """Return the configuration as the transaction sees it; `version` is what it has read of that already."""
+        if version is None:
+            version = tx.config.version(workspace)
         known = self._known.get(workspace)
         if known is None or known.version != version:
             # Two threads may compile the same version at once: both get the same.

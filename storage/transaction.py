@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
-from reallot.storage.entities import Limits, Outcome, Transition
+from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
@@ -16,6 +16,7 @@ from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.shown import shown_records
 
 
 class ReadTransaction:
@@ -34,6 +35,10 @@ class ReadTransaction:
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
         self.events = EventRepository(connection, buffer)
+
+    def shown_records(self, workspace: str, record_ids: Sequence[str]) -> tuple[int, dict[str, tuple[Record, bool]]]:
+        """Return records as single reads show them (see `storage.shown`)."""
+        return shown_records(self.connection, workspace, record_ids)
 
     def stored_columns(self, workspace: str, record_ids: Sequence[str]) -> DataFrame:
         """Return what callers have written of the records that exist, as columns (see `storage.arrivals`)."""

@@ -150,9 +150,9 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         """Return the records in the order of their ids; None for those that do not exist."""
 
         def read(tx: ReadTransaction) -> Sequence[record_pb2.Record | None]:
-            found, config = tx.records.get(workspace, record_ids), self._runtime.configs.of(tx, workspace)
-            pending = tx.records.pending_ids(workspace, found)
-            messages = {i: record_message(record, config, pending=i in pending) for i, record in found.items()}
+            version, found = tx.shown_records(workspace, record_ids)
+            config = self._runtime.configs.of(tx, workspace, version) if found else None
+            messages = {i: record_message(record, config, pending=waits) for i, (record, waits) in found.items() if config}
             return [messages.get(record_id) for record_id in record_ids]
 
         return await self._runtime.read(read)
