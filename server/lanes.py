@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from reallot.server.progress import Progress, ProgressBoard
-from reallot.server.road.batch import Plan, Planned, Task
+from reallot.server.road.batch import Piece, Plan, Planned, Task
 from reallot.server.road.commit import Digests, commit_piece
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
@@ -28,7 +28,6 @@ from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Pending, Run
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
-from reallot.storage.moves import Move
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
@@ -379,10 +378,10 @@ class Commitment:
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
-        current = self._planned.plan.records > 0 or await self._piece([], finish, may_go_on, told) is not None
+        current = self._planned.plan.records > 0 or await self._piece(None, finish, may_go_on, told) is not None
         # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
-        async for moves in self._planned.pieces:
-            went_on = await self._piece(moves, finish, may_go_on, told)
+        async for piece in self._planned.pieces:
+            went_on = await self._piece(piece, finish, may_go_on, told)
             if went_on is None:
                 return False
             if not went_on:
@@ -390,10 +389,11 @@ class Commitment:
         return current
 
     async def _piece(
-        self, moves: list[Move], finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
+        self, piece: Piece | None, finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
     ) -> bool | None:
-        """Commit one piece; return whether it goes on, None if the configuration is another by now."""
-        is_last = self.done + len(moves) == self._planned.plan.records
+        """Commit one piece, None = an empty one; return whether it goes on, None if the configuration is another by now."""
+        size = len(piece.moves) if piece is not None else 0
+        is_last = self.done + size == self._planned.plan.records
 
         def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests, int | None]:
             workspace, counts, digests, first_turn = self._config.workspace, self.counts, self._digests, self._first_turn
@@ -402,8 +402,9 @@ class Commitment:
             if goes_on:
                 if first_turn is None:
                     first_turn = tx.draw_turns(workspace, self._planned.plan.turns)
-                made, digests = commit_piece(tx, self._config, moves, digests, first_turn)
-                counts = counts + made
+                if piece is not None:
+                    made, digests = commit_piece(tx, self._config, piece, digests, first_turn)
+                    counts = counts + made
             if not goes_on or is_last:
                 tx.events.append(workspace, digests.notices(self._run_id, tx.now_us))
                 if current:
@@ -413,7 +414,7 @@ class Commitment:
             return (goes_on if current else None), counts, digests, first_turn
 
         went_on, self.counts, self._digests, self._first_turn = await self._runtime.write(self._config.workspace, work, self._lease)
-        self.done += len(moves)
+        self.done += size
         return went_on
 
 

@@ -6,7 +6,6 @@ enrollment, as the conformance suite holds it to.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 from sqlalchemy import BigInteger, Boolean, Connection, select
@@ -17,13 +16,14 @@ from reallot.storage.capacity import Weight
 from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import JsonText
 from reallot.storage.entities import OwnerKind, Turn
-from reallot.storage.moves import WRITTEN, DecisionText
-from reallot.storage.numbering import EventBuffer, EventText, draw
+from reallot.storage.moves import WRITTEN
+from reallot.storage.numbering import EventBuffer, EventRows, draw
 from reallot.storage.pending import PendingRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.tables import decisions, records
 
+_TOLD = ("kind", "record_type", "after", "changed_fields", "sentence", "record_id")
 _GIVEN = ("record_id", *WRITTEN, "owner_kind", "owner_id", "assignment")
 
 
@@ -73,14 +73,9 @@ class ArrivalWriter:
         last = self._stored.last_versions(workspace, ids)
         versions = [last.get(record_id, 0) + 1 for record_id in ids] if last else [1] * len(ids)
         waiting = pl.when(pl.col("active") & (pl.col("owner_kind") == "")).then(now_us)
-        given = frame.select(
-            pl.lit(workspace).alias("workspace"),
-            *_GIVEN,
-            waiting.alias("waiting_since_us"),
-            pl.Series("version", versions, dtype=pl.Int64),
-            *(pl.lit(now_us).alias(name) for name in ("create_us", "update_us")),
-        )
-        insert_rows(self._connection, records, given.columns, given.rows())
+        given = frame.select(*_GIVEN, waiting.alias("waiting_since_us"), pl.Series("version", versions, dtype=pl.Int64))
+        same = {"workspace": workspace, "create_us": now_us, "update_us": now_us}
+        insert_rows(self._connection, records, given.columns, given.rows(), same)
         owned = frame.filter(pl.col("owner_kind") == OwnerKind.SELLER.value)
         self._store_loads(workspace, owned)
         self._store_turns(workspace, owned, now_us)
@@ -106,19 +101,16 @@ class ArrivalWriter:
             self._sellers.take_turns(workspace, turns)
 
     def _store_decisions(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
-        decided = arrivals.frame.filter(pl.col("decided").is_not_null()).select("record_id", "assignment", "decided").rows()
-        lines: list[tuple[Any, ...]] = [
-            (workspace, *DecisionText(now_us, record_id, arrivals.cause, status, arrivals.reason, "null", state, "", "", "null"))
-            for record_id, status, state in decided
-        ]
-        insert_rows(self._connection, decisions, ("workspace", *DecisionText._fields), lines)
+        told = arrivals.frame.filter(pl.col("decided").is_not_null()).select("record_id", "assignment", "decided").rows()
+        same = {"workspace": workspace, "time_us": now_us, "cause": str(arrivals.cause), "reason": arrivals.reason, "before": "null"}
+        insert_rows(self._connection, decisions, ("record_id", "status", "after"), told, same)
 
     def _tell(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
-        told = {"time_us": pl.lit(now_us), "before": pl.lit("null"), "cause": pl.lit(str(arrivals.cause)), "run_id": pl.lit("")}
-        columns = [told.get(name, pl.col(name)).alias(name) for name in EventText._fields[:-1]]
-        seller = pl.when(pl.col("owner_kind") == OwnerKind.SELLER.value).then("owner_id")
-        notified = arrivals.frame.select(seller).to_series().to_list() if arrivals.notifies else []
-        self._buffer.add_rows(workspace, arrivals.frame.select(columns).rows(), notified)
+        rows = arrivals.frame.select(_TOLD).rows()
+        same = {"before": "null", "cause": str(arrivals.cause), "run_id": ""}
+        owned = arrivals.frame.with_row_index("at").filter(pl.col("owner_kind") == OwnerKind.SELLER.value)
+        notices = owned.select("at", "owner_id", "kind").rows() if arrivals.notifies else []
+        self._buffer.add_rows(workspace, EventRows(now_us, same, _TOLD, rows, notices))
 
 
 def stored_columns(connection: Connection, workspace: str, record_ids: Sequence[str]) -> pl.DataFrame:

@@ -87,9 +87,9 @@ class PendingRepository:
         if not record_ids:
             return
         first = draw(self._connection, workspace, "pending_number", len(record_ids))
-        text = dump(cause)
-        rows = [(workspace, record_id, number, since_us, number, text) for number, record_id in enumerate(record_ids, first)]
-        insert_rows(self._connection, pending, ("workspace", "record_id", "number", "since_us", "generation", "cause"), rows)
+        rows = [(record_id, number, number) for number, record_id in enumerate(record_ids, first)]
+        same = {"workspace": workspace, "since_us": since_us, "cause": str(dump(cause))}
+        insert_rows(self._connection, pending, ("record_id", "number", "generation"), rows, same)
 
     def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
         """Remove marks whose generation is still the one seen."""

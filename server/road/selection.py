@@ -83,15 +83,17 @@ def _filtered(records: RecordColumns, config: WorkspaceConfig, selection: run_pb
 
 
 def _joined(parts: list[RecordColumns]) -> RecordColumns:
-    seen: dict[str, tuple[int, int]] = {}
-    for number, part in enumerate(parts):
-        for row, record_id in enumerate(part.record_id):
-            seen.setdefault(record_id, (number, row))
-    places = [seen[record_id] for record_id in sorted(seen)]
-    return RecordColumns(*([getattr(parts[n], f.name)[row] for n, row in places] for f in fields(RecordColumns)))
+    """Return the records of all parts, each once, by id."""
+    filled = [part for part in parts if len(part)]
+    if len(filled) < 2:
+        return filled[0] if filled else parts[0]
+    columns = [[value for part in filled for value in getattr(part, f.name)] for f in fields(RecordColumns)]
+    whole = RecordColumns(*columns)
+    places = {record_id: row for row, record_id in reversed(list(enumerate(whole.record_id)))}
+    return _only(whole, [places[record_id] for record_id in sorted(places)])
 
 
 def _only(records: RecordColumns, rows: list[int]) -> RecordColumns:
-    if len(rows) == len(records):
+    if len(rows) == len(records) and all(row == place for place, row in enumerate(rows)):
         return records
-    return RecordColumns(*([getattr(records, f.name)[row] for row in rows] for f in fields(RecordColumns)))
+    return RecordColumns(*([column[row] for row in rows] for column in (getattr(records, f.name) for f in fields(RecordColumns))))
