@@ -101,7 +101,9 @@ class ArrivalWriter:
             self._sellers.take_turns(workspace, turns)
 
     def _store_decisions(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
-        told = arrivals.frame.filter(pl.col("decided").is_not_null()).select("record_id", "assignment", "decided").rows()
+        # By id, as of every commit: a line finds its place in the log's index beside the one before.
+        lines = arrivals.frame.filter(pl.col("decided").is_not_null()).sort("record_id")
+        told = lines.select("record_id", "assignment", "decided").rows()
         same = {"workspace": workspace, "time_us": now_us, "cause": str(arrivals.cause), "reason": arrivals.reason, "before": "null"}
         insert_rows(self._connection, decisions, ("record_id", "status", "after"), told, same)
 
