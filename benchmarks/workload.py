@@ -42,21 +42,24 @@ class Workload:
         self._regions = self._lines = max(sellers // SELLERS_TOGETHER, 1)
         self._chance = random.Random(seed)
 
-    def bundle(self, *, waits: bool) -> dict[str, Any]:
-        """Return the configuration: a seller fits by region or by line. Records wait for a run, or are assigned as they come."""
+    def bundle(self, *, waits: bool, paused: bool = False) -> dict[str, Any]:
+        """Return the configuration: a seller fits by region or by line.
+
+        Records wait for a run, or are assigned as they come; or, if the workspace is paused, nothing happens to them.
+        """
         fields = [{"field_id": name, "type": f"FIELD_TYPE_{kind}"} for name, kind in FIELDS.items()]
         either = "seller.region == record.region || seller.line == record.line"
         rule = {"rule_id": "either", "policy": "POLICY_ROUND_ROBIN", "target": {"matching": either}}
         segment = {"segment_id": "all", "record_type": "lead", "is_default": True, "rules": [rule]}
         return {
-            "settings": {"rerun_on": {}, "seller_fields": fields[:2]},
+            "settings": {"rerun_on": {}, "seller_fields": fields[:2], "paused": paused},
             "record_types": [{"record_type": "lead", "fields": fields}],
             "segments": [segment | ({"on_arrival": "ON_ARRIVAL_WAIT"} if waits else {})],
         }
 
-    async def configure(self, client: AsyncClient, *, waits: bool) -> None:
+    async def configure(self, client: AsyncClient, *, waits: bool, paused: bool = False) -> None:
         """Store configuration and sellers, who have room for twice as many records."""
-        resources, _ = parse_bundle(self.bundle(waits=waits))
+        resources, _ = parse_bundle(self.bundle(waits=waits, paused=paused))
         await client.config.apply(resources)
         capacity = 2 * self.records // self.sellers + 1
         rows = [

@@ -123,6 +123,7 @@ class Application:
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
         self.runtime = Runtime(db, self.clock, self.settings, leases=leases)
+        self._stack.callback(self.runtime.arrow.close)
         workers = [Worker(self.settings.database_url) for _ in range(2)]
         for worker in workers:
             self._stack.callback(worker.close)

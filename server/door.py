@@ -41,6 +41,7 @@ class Door(grpc.aio.ServerInterceptor):
         self._monotonic = monotonic
         self._requests = Allowance(settings.requests_per_s)
         self._rows = Allowance(settings.rows_per_s)
+        self._behind: dict[Handler, Handler] = {}
         self._following: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._quiet = asyncio.Event()
@@ -72,7 +73,10 @@ class Door(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not str(handler_call_details.method).startswith(SERVED):
             return handler
-        return self._streaming(handler) if handler.response_streaming else self._unary(handler)
+        behind = self._behind.get(handler)
+        if behind is None:
+            behind = self._behind[handler] = self._streaming(handler) if handler.response_streaming else self._unary(handler)
+        return behind
 
     def _unary(self, handler: Handler) -> Handler:
         inner = behaviour_of(handler)

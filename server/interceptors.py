@@ -24,6 +24,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Maps every exception of a handler to a `google.rpc.Status`; unforeseen ones are logged whole under an incident id."""
 
+    def __init__(self) -> None:
+        self._wrapped: dict[Handler, Handler] = {}
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
@@ -33,10 +36,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        method = str(handler_call_details.method)
-        if handler.response_streaming:
-            return _streaming(handler, method)
-        return _unary(handler, method)
+        wrapped = self._wrapped.get(handler)
+        if wrapped is None:
+            method = str(handler_call_details.method)
+            wrapped = _streaming(handler, method) if handler.response_streaming else _unary(handler, method)
+            self._wrapped[handler] = wrapped
+        return wrapped
 
 
 def behaviour_of(handler: Handler) -> Any:

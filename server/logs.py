@@ -18,4 +18,6 @@ def configure(level: str, *, as_json: bool) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A logger that is put together for every call would cost each one more than all else that is not its own.
+        cache_logger_on_first_use=True,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
@@ -20,9 +21,10 @@ class ConfigCache:
     def __init__(self) -> None:
         self._known: dict[str, WorkspaceConfig] = {}
 
-    def of(self, tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
-        """Return the configuration as the transaction sees it."""
-        version = tx.config.version(workspace)
+    def of(self, tx: ReadTransaction, workspace: str, version: int | None = None) -> WorkspaceConfig:
+        """Return the configuration as the transaction sees it; `version` is what it has read of that already."""
+        if version is None:
+            version = tx.config.version(workspace)
         known = self._known.get(workspace)
         if known is None or known.version != version:
             # Two threads may compile the same version at once: both get the same.
@@ -40,6 +42,7 @@ class Runtime:
     settings: Settings
     configs: ConfigCache = field(default_factory=ConfigCache)
     leases: Leases = field(default_factory=SoleServer)
+    arrow: ArrowReader = field(default_factory=ArrowReader)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""

@@ -27,7 +27,7 @@ def id_fault(value: str) -> str | None:
         return "an id is needed"
     if len(value) > LONGEST_ID:
         return f"an id has at most {LONGEST_ID} characters, this one has {len(value)}"
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Cn", "Zl", "Zp") for c in value):
+    if not (value.isascii() and value.isprintable()) and any(unicodedata.category(c) in ("Cc", "Cs", "Cn", "Zl", "Zp") for c in value):
         return "an id has no control characters"
     if value != value.strip():
         return "an id neither begins nor ends with a blank"

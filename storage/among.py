@@ -45,6 +45,11 @@ def among(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bo
     return column.bool_op("IN")(_Listed(bindparam(None, list(dict.fromkeys(values)), _Values(numbers=numbers), unique=True)))
 
 
+def among_given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Return the condition that `column`, of texts, has one of the values that are given as parameter `name` at execution, sorted."""
+    return column.bool_op("IN")(_Listed(bindparam(name, type_=_Values())))
+
+
 @compiles(_Listed)
 def _from_array(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(SELECT unnest({compiler.process(element.clauses, **kw)}))"

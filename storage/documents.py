@@ -1,11 +1,26 @@
 """JSON documents as texts and back."""
 
 import json
+from collections.abc import Callable, Iterable
+from json import encoder
+from typing import Any
 
 from reallot.storage.entities import Json, Owner, OwnerKind
 
 # One encoder for all: a call of json.dumps with options of its own would make one each time.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _encoder() -> Callable[[Json, int], Iterable[str]]:
+    """Return what encodes documents. `JSONEncoder.encode` makes its compiled encoder anew for every document, for more than it is used."""
+    make: Any = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        return lambda document, _level: _ENCODER.iterencode(document)
+    quote: Any = encoder.encode_basestring
+    return make(None, _ENCODER.default, quote, None, _ENCODER.key_separator, _ENCODER.item_separator, True, False, False)  # type: ignore[no-any-return]
+
+
+_encode = _encoder()
 
 
 class JsonText(str):
@@ -20,7 +35,7 @@ def dump(document: Json) -> str:
     Raises:
         ValueError: a number in it is not finite, which JSON cannot say.
     """
-    return document if isinstance(document, JsonText) else _ENCODER.encode(document)
+    return document if isinstance(document, JsonText) else "".join(_encode(document, 0))
 
 
 load = json.loads

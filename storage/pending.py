@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 
 from reallot.storage.among import among
-from reallot.storage.dialect import delete_rows, upsert
+from reallot.storage.dialect import delete_rows, insert_rows, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
 from reallot.storage.numbering import current, draw
@@ -87,12 +87,9 @@ class PendingRepository:
         if not record_ids:
             return
         first = draw(self._connection, workspace, "pending_number", len(record_ids))
-        text = dump(cause)
-        rows = [
-            {"workspace": workspace, "record_id": i, "number": n, "since_us": since_us, "generation": n, "cause": text}
-            for n, i in enumerate(record_ids, first)
-        ]
-        self._connection.execute(insert(pending), rows)
+        rows = [(record_id, number, number) for number, record_id in enumerate(record_ids, first)]
+        same = {"workspace": workspace, "since_us": since_us, "cause": str(dump(cause))}
+        insert_rows(self._connection, pending, ("record_id", "number", "generation"), rows, same)
 
     def clear(self, workspace: str, seen: Sequence[tuple[str, int]]) -> None:
         """Remove marks whose generation is still the one seen."""

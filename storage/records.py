@@ -24,7 +24,8 @@ _SNAPSHOT = [f.name for f in fields(RecordColumns) if not f.name.startswith("pen
 _ACTIVE = _SNAPSHOT.index("active")
 
 
-def _to_record(row: Row[Any]) -> Record:
+def to_record(row: Row[Any]) -> Record:
+    """Return the record of a row that has all of its columns."""
     values = row._mapping
     return Record(
         fields=load(values["fields"]),
@@ -77,13 +78,13 @@ class RecordRepository:
         """Return the records that exist, by id."""
         wanted = RecordFilter(record_ids=list(record_ids))
         rows = self._connection.execute(select(records).where(*conditions_of(workspace, wanted)).order_by(records.c.record_id))
-        return {row.record_id: _to_record(row) for row in rows}
+        return {row.record_id: to_record(row) for row in rows}
 
     def page(self, workspace: str, wanted: RecordFilter, after_id: str = "", limit: int = 50) -> list[Record]:
         """Return up to `limit` records with an id greater than `after_id`, by id."""
         conditions = [*conditions_of(workspace, wanted), records.c.record_id > after_id]
         statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit)
-        return [_to_record(row) for row in self._connection.execute(statement)]
+        return [to_record(row) for row in self._connection.execute(statement)]
 
     def count(self, workspace: str, wanted: RecordFilter) -> int:
         """Return how many records the filter takes."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence, Set
 
+from polars import DataFrame
 from sqlalchemy import Connection
 
 from reallot.storage import prepared
+from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
-from reallot.storage.entities import Limits, Outcome, Transition
+from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
@@ -16,6 +18,7 @@ from reallot.storage.prepared import PreparedMoves
 from reallot.storage.records import RecordRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.shown import shown_records
 
 
 class ReadTransaction:
@@ -34,6 +37,14 @@ class ReadTransaction:
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
         self.events = EventRepository(connection, buffer)
+
+    def shown_records(self, workspace: str, record_ids: Sequence[str]) -> tuple[int, dict[str, tuple[Record, bool]]]:
+        """Return records as single reads show them (see `storage.shown`)."""
+        return shown_records(self.connection, workspace, record_ids)
+
+    def stored_columns(self, workspace: str, record_ids: Sequence[str]) -> DataFrame:
+        """Return what callers have written of the records that exist, as columns (see `storage.arrivals`)."""
+        return stored_columns(self.connection, workspace, record_ids)
 
 
 class WriteTransaction(ReadTransaction):
@@ -57,6 +68,15 @@ class WriteTransaction(ReadTransaction):
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
         return outcomes
+
+    def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
+        """Store new records (see `ArrivalWriter.store`), announce them, and return their versions."""
+        writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
+        versions = writer.store(workspace, arrivals, self.now_us)
+        self.signal(workspace, "events")
+        if arrivals.frame["active"].any():
+            self.signal(workspace, "pending")
+        return versions
 
     def draw_turns(self, workspace: str, count: int) -> int:
         """Draw the numbers of as many turns, and return the first; 0 for none."""

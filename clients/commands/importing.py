@@ -1,6 +1,7 @@
 """`reallot import records|sellers FILE.csv`: a first load, or a regular one."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from reallot.clients.terminal import DEFAULT_ADDRESS, FAILED, INVALID, Address, 
 from reallot.v1 import config_pb2, config_service_pb2, value_pb2
 
 application = typer.Typer(add_completion=False, help="Load records or sellers from a CSV file.", no_args_is_help=True)
-BATCH = 1_000
+BATCH = 10_000
+"""Rows stored at once: one that is refused keeps out no others."""
+_ROW = re.compile(r"\[(\d+)\]")
 Mapped = Annotated[list[str] | None, typer.Option("--map", help='Column to field, e.g. "Lead Source=lead_source"; may come often.')]
 Nulls = Annotated[list[str] | None, typer.Option("--null", help="Text that means null, beside the empty one; may come often.")]
 CsvFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
@@ -178,18 +181,22 @@ def _store(client: Any, made: list[Record], counts: dict[str, int], faults: list
     if not made:
         return
     try:
-        results = client.records.upsert(made, quiet=quiet)
+        answer = client.records.load(made, live=not quiet)
     except ReallotError as error:
         if not error.violations:
             raise
-        faults.extend(f"{made[0].record_id} …: {v.field}: {v.description}" for v in error.violations)
+        faults.extend(f"{_place(v.field, made)}: {v.field}: {v.description}" for v in error.violations)
         return
-    for result in results:
-        if result.HasField("conflict"):
-            counts["conflicts"] += 1
-            faults.append(f"{result.record_id}: {result.conflict.text}")
-        else:
-            counts["created" if result.created else "updated" if result.changed_fields else "unchanged"] += 1
+    for name in ("created", "updated", "unchanged"):
+        counts[name] += getattr(answer, name)
+    counts["conflicts"] += len(answer.conflicts)
+    faults.extend(f"{conflict.record_id}: {conflict.conflict.text}" for conflict in answer.conflicts)
+
+
+def _place(field: str, made: list[Record]) -> str:
+    """Return the id of the record that a fault names by its row, or of the first."""
+    row = _ROW.search(field)
+    return made[int(row[1])].record_id if row and int(row[1]) < len(made) else f"{made[0].record_id} …"
 
 
 def _finish(counts: dict[str, int], faults: list[str], *, as_json: bool) -> None:

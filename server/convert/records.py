@@ -4,12 +4,10 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from google.protobuf import json_format
-
-from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us
+from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us, value_text
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
-from reallot.storage.documents import JsonText, dump
+from reallot.storage.documents import JsonText
 from reallot.storage.entities import Record, Standing
 from reallot.v1 import record_pb2
 
@@ -106,8 +104,8 @@ def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType]
             f'"step":{record.step}}}'
         )
     if fields:
-        shown = {name: from_stored(record.fields.get(name), kind) for name, kind in fields.items()}
-        parts.append(f'"fields":{dump({n: json_format.MessageToDict(v, preserving_proto_field_name=True) for n, v in shown.items()})}')
+        shown = [f"{quoted(name)}:{value_text(record.fields.get(name), fields[name])}" for name in sorted(fields)]
+        parts.append(f'"fields":{{{",".join(shown)}}}')
     if record.owner is not None:
         parts.append(f'"owner":{{"{record.owner.kind.lower()}_id":{quoted(record.owner.id)}}}')
     parts.append(f'"priority":{record.priority}')

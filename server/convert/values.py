@@ -1,6 +1,7 @@
 """Values, owners and instants between the contract and their stored form."""
 
 import math
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -9,6 +10,7 @@ from google.type import date_pb2
 
 from reallot.server.validation import LONGEST_LIST, LONGEST_TEXT
 from reallot.solver.segmentation import FieldType
+from reallot.storage.documents import dump
 from reallot.storage.entities import Json, Owner, OwnerKind
 from reallot.v1 import value_pb2
 
@@ -56,39 +58,35 @@ def to_stored(value: value_pb2.Value, wanted: FieldType) -> Json:
     Raises:
         ValueError: it is not of the wanted type or out of range; the text says so.
     """
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        return None
-    expected = KIND_OF_TYPE[wanted]
-    if kind != expected:
-        # A whole number is a decimal too.
-        if kind == "integer" and expected == "decimal":
-            return float(value.integer)
-        raise ValueError(f"the field holds {expected}, the value is {kind}")
-    match kind:
-        case "text":
-            return _text(value.text)
-        case "decimal":
-            if not math.isfinite(value.decimal):
-                raise ValueError(f"{value.decimal} is not a finite number")
-            return value.decimal
-        case "timestamp":
-            if (fault := instant_fault(value.timestamp)) is not None:
-                raise ValueError(fault)
-            return to_us(value.timestamp)
-        case "date":
-            return _days(value.date)
-        case "text_list":
-            if len(value.text_list.values) > LONGEST_LIST:
-                raise ValueError(f"a list has at most {LONGEST_LIST} texts")
-            return [_text(text) for text in value.text_list.values]
-    return getattr(value, kind)
+    return STORED_OF[wanted](value)
+
+
+def _plain(value: Json) -> Json:
+    return value
 
 
 def _text(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"a text has at most {LONGEST_TEXT} characters, this one has {len(text)}")
     return text
+
+
+def _decimal(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
+
+
+def _instant(timestamp: timestamp_pb2.Timestamp) -> int:
+    if (fault := instant_fault(timestamp)) is not None:
+        raise ValueError(fault)
+    return to_us(timestamp)
+
+
+def _texts(texts: value_pb2.TextList) -> list[str]:
+    if len(texts.values) > LONGEST_LIST:
+        raise ValueError(f"a list has at most {LONGEST_LIST} texts")
+    return [_text(text) for text in texts.values]
 
 
 def date_fault(day: date_pb2.Date) -> str | None:
@@ -106,6 +104,40 @@ def _days(day: date_pb2.Date) -> int:
     return date(day.year, day.month, day.day).toordinal() - EPOCH_DAY
 
 
+_STORED: Mapping[str, Callable[[Any], Json]] = {
+    "text": _text,
+    "integer": _plain,
+    "decimal": _decimal,
+    "boolean": _plain,
+    "timestamp": _instant,
+    "date": _days,
+    "text_list": _texts,
+}
+"""What checks a value of a kind and returns its stored form."""
+
+
+def _reader(wanted: FieldType) -> Callable[[value_pb2.Value], Json]:
+    expected = KIND_OF_TYPE[wanted]
+    check = _STORED[expected]
+
+    def read(value: value_pb2.Value) -> Json:
+        kind = value.WhichOneof("kind")
+        if kind == expected:
+            return check(getattr(value, kind))
+        if kind is None:
+            return None
+        # A whole number is a decimal too.
+        if kind == "integer" and expected == "decimal":
+            return float(value.integer)
+        raise ValueError(f"the field holds {expected}, the value is {kind}")
+
+    return read
+
+
+STORED_OF: Mapping[FieldType, Callable[[value_pb2.Value], Json]] = {wanted: _reader(wanted) for wanted in FieldType}
+"""`to_stored` for each type, for whoever reads many values."""
+
+
 def from_stored(stored: Json, wanted: FieldType) -> value_pb2.Value:
     """Return the message of a stored value; None gives null."""
     if stored is None:
@@ -120,6 +152,23 @@ def from_stored(stored: Json, wanted: FieldType) -> value_pb2.Value:
             return value_pb2.Value(text_list=value_pb2.TextList(values=stored))
     plain: dict[str, Any] = {KIND_OF_TYPE[wanted]: stored}
     return value_pb2.Value(**plain)
+
+
+def value_text(stored: Json, kind: FieldType) -> str:
+    """Return the JSON of a stored value's message; None gives that of null."""
+    if stored is None:
+        return "{}"
+    match kind:
+        case FieldType.TIMESTAMP:
+            return f'{{"timestamp":"{from_us(stored).ToJsonString()}"}}'
+        case FieldType.DATE:
+            day = date.fromordinal(stored + EPOCH_DAY)
+            return f'{{"date":{{"day":{day.day},"month":{day.month},"year":{day.year}}}}}'
+        case FieldType.TEXT_LIST:
+            return f'{{"text_list":{{"values":{dump(stored)}}}}}' if stored else '{"text_list":{}}'
+        case FieldType.INTEGER:
+            return f'{{"integer":"{stored}"}}'
+    return f'{{"{KIND_OF_TYPE[kind]}":{dump(stored)}}}'
 
 
 def to_owner(message: value_pb2.Owner) -> Owner | None:

@@ -10,6 +10,9 @@ from reallot.server.workspace_config import RuleConfig, TriggerConfig, Workspace
 from reallot.solver.segmentation import Schema, evaluate, frame_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
 
+OWNER_CAME = "the owner came with the record"
+"""What the log says of an owner whom a write gives."""
+
 
 @dataclass(frozen=True)
 class Upsert:
@@ -87,13 +90,21 @@ def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -
     fresh = Record(row.record_id, row.record_type, created_us=now_us)
     if row.etag and row.etag != "0":
         return Change(fresh, conflict="ETAG_MISMATCH")
-    after, changed_fields = _written(fresh, row)
+    fields = {name: value for name, value in row.fields.items() if value is not None}
+    related = {role: target for role, target in row.related.items() if target}
+    after = Record(row.record_id, row.record_type, fields, related, **{"created_us": now_us, **row.attributes})
+    changed_fields = tuple(sorted(fields))
     if row.sets_owner and row.owner is not None:
         after = give_by_hand(after, row.owner)
     changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))
-    cause = {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
+    cause = arrival_cause(quiet=quiet)
     mark = PendingMark(row.record_id, now_us, cause) if after.active else None
     return Change(after, changed, changed_fields, (), "", after.owner is not None, False, None, mark, cause)
+
+
+def arrival_cause(*, quiet: bool) -> Json:
+    """Return why a new record waits for the road."""
+    return {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
 
 
 def give_by_hand(record: Record, owner: Owner | None) -> Record:

@@ -55,7 +55,8 @@ def event_of(
     if subject is None:
         return None
     kind_config = config.record_types.get(subject.record_type) if changed_fields else None
-    types = {f.id: f.type for f in kind_config.schema.fields if f.id in changed_fields} if kind_config else NO_FIELDS
+    declared = kind_config.schema.by_id if kind_config else {}
+    types = {name: declared[name].type for name in changed_fields if name in declared} if declared else NO_FIELDS
     old, new = state_text(before, types), state_text(after, types)
     kind = kind_of(before, after, tried=tried)
     if kind == "CHANGED" and old == new and not changed_fields:

@@ -63,3 +63,38 @@ def test_upserts_beside_a_rerun_are_told_by_how_long_they_wait(engine: str) -> N
     assert line["during"]["writes"] > 0
     (promise,) = promises_of(line).values()
     assert (promise["must_hold"], promise["bound"]) == (250, "at most")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_rows_at_once_are_told_beside_their_floor(engine: str) -> None:
+    upsert, columns = figures_of("ingest", engine, "--rows", "300", "--sellers", "10", "--rows-a-request", "100", "--rows-a-batch", "150")
+
+    assert (upsert["call"], columns["call"]) == ("upsert", "import")
+    assert upsert["rows_written"]["records"] == columns["rows_written"]["records"] == 300
+    for line, bounds in ((upsert, (8_000, 12_000)), (columns, (30_000, 60_000))):
+        rate, share = promises_of(line).values()
+        assert (rate["must_hold"], rate["aim"]) == bounds
+        assert share["measured"] == pytest.approx(line["rows_per_second"] / line["floor_per_second"], abs=0.02)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_single_reads_are_told_beside_an_empty_handler(engine: str) -> None:
+    one, few = figures_of("unary", engine, "--records", "50", "--reads", "200", "--page", "10", "--sellers", "10", "--in-flight", "8")
+
+    assert 0 < one["answer_bytes"] < few["answer_bytes"]
+    assert one["floor_per_second"] > 0
+    (share,) = promises_of(one).values()
+    assert (share["must_hold"], share["aim"]) == {"sqlite": (0.45, 0.6), "postgresql": (0.3, 0.5)}[engine]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_growth_is_told_by_what_is_stored_and_by_what_waits(engine: str) -> None:
+    lines = figures_of("growth", engine, "--waiting", "20", "--stored", "200", "--all", "200", "--sellers", "10")
+
+    assert [(line["series"], line["waiting"], line["stored"]) for line in lines] == [
+        ("stored", 20, 20),
+        ("stored", 20, 200),
+        ("waiting", 20, 20),
+        ("waiting", 200, 200),
+    ]
+    assert [len(promises_of(line)) for line in lines] == [0, 1, 0, 1]

@@ -115,11 +115,6 @@ async def test_a_repeated_import_goes_on_where_it_stopped(api: Api) -> None:
     assert api.stored("a").version == api.stored("b").version == 1
 
 
-async def test_arrow_columns_are_not_served_yet(api: Api) -> None:
-    found = await refusal(api.records.ImportRecords(batches(record_service_pb2.ImportRecordsRequest(arrow=b"x"))))
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-
-
 async def test_less_effort_gives_room(api: Api) -> None:
     await api.hire(a_seller_row("ann", capacity=seller_pb2.Capacity(total=9)))
     await api.upsert(a_row(owner=seller_owner("ann"), effort=5))

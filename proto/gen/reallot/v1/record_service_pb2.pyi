@@ -276,7 +276,11 @@ class ImportRecordsRequest(_message.Message):
     live: _builtins.bool
     """Assign, enrol and notify as an upsert does. Default: quiet. Read from the first batch."""
     arrow: _builtins.bytes
-    """Instead of rows: an Arrow IPC stream with the columns record_id, record_type and fields."""
+    """Instead of rows: an Arrow IPC stream of at most 10,000 different records, each as a row of an upsert without a mask. Columns are
+    named as in `Record`: `record_id` and `record_type`, which are needed, `active`, `priority`, `value_units`, `created_time`,
+    `created_by`, `effort`, `group_key`, and as structs `fields`, `related` and `owner` (`seller_id`, `team_id`, `queue_id`). A null
+    attribute is left as it is, a null field becomes null, a null reference is removed, a null owner is not said.
+    """
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordUpsert]:
         """At most 1,000 rows."""
