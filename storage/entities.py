@@ -272,6 +272,15 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPage:
+    """A stretch of a workspace's log up to the number `up_to`: its events, and the notices of all sellers, in order."""
+
+    up_to: int
+    events: list[Event]
+    notices: list[Notice]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One line of a record's log."""
 
