@@ -8,7 +8,7 @@ nothing of him is left.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -147,7 +147,9 @@ class Hub:
             if signal.topic == EVENTS and signal.workspace in self._tails:
                 self._tails[signal.workspace].wake.set()
 
-    async def follow(self, feed: Feed, position: int, heartbeat_s: float, *, beat_at_once: bool = False) -> AsyncIterator[list[bytes]]:
+    async def follow(
+        self, feed: Feed, position: int, heartbeat_s: float, *, beat_at_once: bool = False
+    ) -> AsyncGenerator[list[bytes], None]:
         """Yield the answers of a feed after a number, some at a time.
 
         Args:
