@@ -9,11 +9,7 @@ nothing of him is left.
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import Any
 
-import grpc
-
-from reallot.server.errors import ApiError
 from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -21,16 +17,33 @@ from reallot.storage import ReadTransaction, Signal
 
 POLL_S = 1.0
 """A lost wake-up costs at most this."""
+TICK_S = 0.25
+"""A sign of life comes at most so much early."""
 EVENTS = "events"
 TOGETHER = 64
 """Most messages that a follower takes at once."""
 
 
 class Follower:
-    """One open stream: the number up to which it was served."""
+    """One open stream: the number up to which it was served, and when it is to show a sign of life at the latest."""
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, due_s: float) -> None:
         self.position = position
+        self.due_s = due_s
+        self._woken: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Return when woken."""
+        self._woken = asyncio.get_running_loop().create_future()
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+
+    def wake(self) -> None:
+        """Have him look, if he waits."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
 
 class Channel:
@@ -42,7 +55,6 @@ class Channel:
         self.followers: set[Follower] = set()
         self._numbers: list[int] = []
         self._answers: list[bytes] = []
-        self._changed = asyncio.Event()
 
     def put(self, frames: Sequence[Frame], most: int) -> None:
         """Add what follows, keep at most so much, and wake the followers."""
@@ -56,8 +68,8 @@ class Channel:
 
     def wake(self) -> None:
         """Have all followers look."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        for follower in self.followers:
+            follower.wake()
 
     def take(self, follower: Follower) -> list[bytes]:
         """Return the next that a follower, who is not behind the floor, has to be sent; his position moves there."""
@@ -66,14 +78,6 @@ class Channel:
         if taken:
             follower.position = self._numbers[start + len(taken) - 1]
         return taken
-
-    async def wait(self, at_most_s: float) -> None:
-        """Return when there is something new, or after a while."""
-        try:
-            async with asyncio.timeout(at_most_s):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
 
 class Tail:
@@ -125,6 +129,7 @@ class Hub:
         self._runtime = runtime
         self._tails: dict[str, Tail] = {}
         self._reading: dict[Tail, asyncio.Task[None]] = {}
+        self._ticking: asyncio.TimerHandle | None = None
 
     @property
     def followers(self) -> int:
@@ -162,25 +167,35 @@ class Hub:
             ApiError: CURSOR_EXPIRED, what follows the position is no longer kept.
             StorageUnavailable: the log cannot be read.
         """
-        follower = Follower(position)
-        tail, channel = self._join(feed, follower)
         loop = asyncio.get_running_loop()
-        due_s = loop.time() + (0.0 if beat_at_once else heartbeat_s)
+        follower = Follower(position, loop.time() + (0.0 if beat_at_once else heartbeat_s))
+        tail, channel = self._join(feed, follower)
         try:
             await tail.begun.wait()
             while True:
                 if tail.failure is not None:
                     raise tail.failure
                 answers = await self._next(tail, channel, follower)
-                if not answers and loop.time() >= due_s:
+                if not answers and loop.time() >= follower.due_s - TICK_S:
                     answers = [feed.heartbeat(follower.position, self._runtime.clock.now_us())]
                 if answers:
                     yield answers
-                    due_s = loop.time() + heartbeat_s
+                    follower.due_s = loop.time() + heartbeat_s
                 elif follower.position >= tail.last:
-                    await channel.wait(due_s - loop.time())
+                    await follower.wait()
         finally:
             self._leave(tail, channel, follower)
+
+    def _tick(self) -> None:
+        """Wake those who are to show a sign of life before the next tick."""
+        loop = asyncio.get_running_loop()
+        soon_s = loop.time() + TICK_S
+        for tail in self._tails.values():
+            for channel in tail.channels.values():
+                for follower in channel.followers:
+                    if follower.due_s <= soon_s:
+                        follower.wake()
+        self._ticking = loop.call_later(TICK_S, self._tick) if self._tails else None
 
     async def _next(self, tail: Tail, channel: Channel, follower: Follower) -> list[bytes]:
         """Return what a follower has to be sent next, if anything is known; his position moves behind it."""
@@ -200,6 +215,8 @@ class Hub:
             self._reading[tail] = asyncio.create_task(self._read_on(tail))
         channel = tail.channels.setdefault(feed.bound, Channel(feed, tail.last))
         channel.followers.add(follower)
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         return tail, channel
 
     def _leave(self, tail: Tail, channel: Channel, follower: Follower) -> None:
@@ -256,24 +273,3 @@ def _frames(tx: ReadTransaction, workspace: str, after: int, channels: Mapping[b
         if (feed := sellers.get(notice.seller_id)) is not None:
             found.setdefault(feed.bound, []).append(feed.frame(notice, encoded[notice.number] if notice.event else None))
     return page.up_to, found
-
-
-async def patiently(context: Any, answers: Sequence[Any], slow_after_s: float) -> None:
-    """Send answers to a follower.
-
-    Raises:
-        ApiError: the follower does not take one of them.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(slow_after_s) as limit:
-            for answer in answers:
-                await context.write(answer)
-                limit.reschedule(loop.time() + slow_after_s)
-    except TimeoutError:
-        raise ApiError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "WATCH_TOO_SLOW",
-            "the follower did not keep up: reconnect with the last cursor",
-            retry_after_s=1.0,
-        ) from None

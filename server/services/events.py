@@ -1,6 +1,6 @@
 """EventService: streams of events for back ends and of notifications for sellers."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,8 +11,9 @@ from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_expired
 from reallot.server.idempotency import once
+from reallot.server.patience import Patience
 from reallot.server.runtime import Runtime
-from reallot.server.streams import Hub, patiently
+from reallot.server.streams import Hub
 from reallot.server.tokens import page_token, read_cursor, read_page_token
 from reallot.server.validation import MOST_ROWS, check_id, page_size_of, refuse, workspace_of
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
@@ -29,6 +30,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
     def __init__(self, runtime: Runtime, hub: Hub) -> None:
         self._runtime = runtime
         self._hub = hub
+        self._patience = Patience(runtime.settings.slow_after_s)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         """Follow the workspace's events."""
@@ -44,8 +46,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 segment_ids=list(request.filter.segment_ids) or None,
             )
             async for record in self._records(workspace, wanted):
-                await self._send(context, [pb.WatchResponse(snapshot_record=record)])
-            await self._send(context, [pb.WatchResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
+                await self._patience.send(context, [pb.WatchResponse(snapshot_record=record)])
+            await self._patience.send(context, [pb.WatchResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
         await self._follow(context, feed, position, heartbeat_s, beat_at_once=not request.cursor and not request.snapshot)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:  # noqa: N802
@@ -88,11 +90,11 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         position = await self._start(feed, request)
         if request.snapshot:
             async for record in self._records(workspace, RecordFilter(owner=Owner(OwnerKind.SELLER, seller), active=True)):
-                await self._send(context, [pb.SubscribeResponse(snapshot_record=record)])
+                await self._patience.send(context, [pb.SubscribeResponse(snapshot_record=record)])
         if request.unread_first and not request.cursor:
             await self._send_unread(context, feed, position)
         if request.snapshot:
-            await self._send(context, [pb.SubscribeResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
+            await self._patience.send(context, [pb.SubscribeResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
         await self._follow(context, feed, position, heartbeat_s, beat_at_once=not request.cursor and not request.snapshot)
 
     async def _send_unread(self, context: Context, feed: NoticeFeed, up_to: int) -> None:
@@ -103,7 +105,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 return tx.events.notices_after(workspace, seller, after, PAGE, unread_only=True)
 
             unread = await self._runtime.read(read)
-            await self._send(context, [frame.answer for frame in feed.frames(n for n in unread if n.number <= up_to)])
+            await self._patience.send(context, [frame.answer for frame in feed.frames(n for n in unread if n.number <= up_to)])
             if len(unread) < PAGE or unread[-1].number >= up_to:
                 return
             after = unread[-1].number
@@ -179,7 +181,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
     async def _follow(self, context: Context, feed: Feed, position: int, heartbeat_s: float, *, beat_at_once: bool) -> None:
         async with aclosing(self._hub.follow(feed, position, heartbeat_s, beat_at_once=beat_at_once)) as found:
             async for answers in found:
-                await self._send(context, answers)
+                await self._patience.send(context, answers)
 
     def _heartbeat(self, request: Any) -> float:
         if not request.HasField("heartbeat"):
@@ -188,7 +190,3 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         if not 1 <= seconds <= 300:
             raise invalid_field("heartbeat", "it is between 1 and 300 seconds")
         return seconds
-
-    async def _send(self, context: Context, answers: Sequence[Any]) -> None:
-        """Send answers, of which some may be serialized already."""
-        await patiently(context, answers, self._runtime.settings.slow_after_s)
