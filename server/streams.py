@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed
 from reallot.server.runtime import Runtime
+from reallot.server.tokens import expired
 from reallot.server.wake import Wake
 from reallot.storage import ReadTransaction, Signal
 
@@ -257,17 +258,20 @@ class Hub:
 
 
 def _frames(tx: ReadTransaction, workspace: str, after: int, channels: Mapping[bytes, Channel]) -> tuple[int, dict[bytes, list[Frame]]]:
-    """Read on, and return how far it came and what is to be sent, by the channels that it concerns; each event is encoded once."""
-    page = tx.events.page(workspace, after, PAGE)
-    found: dict[bytes, list[Frame]] = {}
-    if page.up_to == after:
-        return after, found
+    """Read on, and return how far it came and what is to be sent, by the channels that it concerns; each event is encoded once.
+
+    Raises:
+        ApiError: CURSOR_EXPIRED, the log was cut before it was read: no follower passes over that.
+    """
+    sellers = {channel.feed.seller_id: channel.feed for channel in channels.values() if isinstance(channel.feed, NoticeFeed)}
+    # Where everybody follows a seller, what concerns none of them is not even read.
+    page = tx.events.page(workspace, after, PAGE, only_for=sellers if len(sellers) == len(channels) else None)
+    if after + 1 < page.retained_from:
+        raise expired(after, page.retained_from)
     encoded = {event.number: EncodedEvent(event) for event in page.events}
-    sellers: dict[str, NoticeFeed] = {}
-    for bound, channel in channels.items():
-        if isinstance(channel.feed, NoticeFeed):
-            sellers[channel.feed.seller_id] = channel.feed
-        elif isinstance(channel.feed, EventFeed) and (frames := channel.feed.frames(encoded.values())):
+    found: dict[bytes, list[Frame]] = {}
+    for bound, channel in channels.items() if page.events else ():
+        if isinstance(channel.feed, EventFeed) and (frames := channel.feed.frames(encoded.values())):
             found[bound] = frames
     for notice in page.notices:
         if (feed := sellers.get(notice.seller_id)) is not None:

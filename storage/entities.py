@@ -273,9 +273,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A stretch of a workspace's log up to the number `up_to`: its events, and the notices of all sellers, in order."""
+    """A stretch of a workspace's log up to the number `up_to`: events and notices. What comes before `retained_from` is not kept."""
 
     up_to: int
+    retained_from: int
     events: list[Event]
     notices: list[Notice]
 

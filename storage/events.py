@@ -1,6 +1,6 @@
 """The event log and the sellers' notices, within one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
@@ -48,23 +48,34 @@ class EventRepository:
         rows = self._connection.execute(statement.order_by(c.number).limit(limit)).all()
         return self._with_events(workspace, rows)
 
-    def page(self, workspace: str, after: int, limit: int) -> LogPage:
-        """Return what follows a number in the log: up to `limit` events, and the notices of all sellers as far as these reach."""
-        last = self.last(workspace)
-        if last == after:
-            return LogPage(last, [], [])
-        found = self.after(workspace, after, limit)
-        up_to = found[-1].number if len(found) == limit else last
+    def page(self, workspace: str, after: int, limit: int, only_for: Collection[str] | None = None) -> LogPage:
+        """Return the next `limit` numbers of the log; with `only_for`, only the notices of these sellers, and the events in them."""
+        ends = select(workspaces.c.event_number, workspaces.c.retained_from).where(workspaces.c.workspace == workspace)
+        last, retained_from = self._connection.execute(ends).first() or (0, 1)
+        up_to = min(last, after + limit)
+        if up_to == after:
+            return LogPage(after, retained_from, [], [])
         c = notices.c
         statement = select(notices).where(c.workspace == workspace, c.number > after, c.number <= up_to).order_by(c.number, c.seller_id)
-        told = {event.number: event for event in found}
-        return LogPage(up_to, found, [_to_notice(row, told) for row in self._connection.execute(statement)])
+        rows = self._connection.execute(statement).all()
+        if only_for is None:
+            told = {event.number: event for event in self.after(workspace, after, up_to - after)}
+        else:
+            rows = [row for row in rows if row.seller_id in only_for]
+            told = self._events_of(workspace, rows)
+        return LogPage(up_to, retained_from, list(told.values()), [_to_notice(row, told) for row in rows])
 
     def _with_events(self, workspace: str, rows: Sequence[Any]) -> list[Notice]:
-        numbers = {row.number for row in rows if row.body is None}
-        found = self._connection.execute(select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)))
-        told = {row.number: _to_event(row) for row in found}
+        told = self._events_of(workspace, rows)
         return [_to_notice(row, told) for row in rows]
+
+    def _events_of(self, workspace: str, rows: Sequence[Any]) -> dict[int, Event]:
+        """Return the events that stand in some rows of notices, by number."""
+        numbers = {row.number for row in rows if row.body is None}
+        if not numbers:
+            return {}
+        statement = select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)).order_by(events.c.number)
+        return {row.number: _to_event(row) for row in self._connection.execute(statement)}
 
     def unread(self, workspace: str, seller_id: str) -> int:
         """Return how many notices of a seller are not acknowledged."""

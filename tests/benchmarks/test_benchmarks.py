@@ -63,3 +63,24 @@ def test_upserts_beside_a_rerun_are_told_by_how_long_they_wait(engine: str) -> N
     assert line["during"]["writes"] > 0
     (promise,) = promises_of(line).values()
     assert (promise["must_hold"], promise["bound"]) == (250, "at most")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_fan_out_is_told_beside_a_bare_stream(engine: str) -> None:
+    (line,) = figures_of("fanout", engine, "--followers", "40", "--connections", "4", "--at-once", "5", "--rounds", "2")
+
+    assert line["message_bytes"] > 100
+    (promise,) = promises_of(line).values()
+    assert promise["measured"] == pytest.approx(line["messages_per_second"] / line["floor"]["messages_per_second"], rel=0.02)
+    assert (promise["must_hold"], promise["aim"], promise["bound"]) == (0.7, 0.85, "at least")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_way_from_a_change_to_its_notice_is_told_and_nothing_is_lost(engine: str) -> None:
+    (line,) = figures_of("latency", engine, "--rate", "20", "--seconds", "2", "--sellers", "10")
+
+    assert line["changes"] == 40
+    assert 0 < line["p50_ms"] <= line["p90_ms"] <= line["worst_ms"]
+    slowest, lost = promises_of(line).values()
+    assert slowest["must_hold"] == 250
+    assert (lost["measured"], lost["holds"]) == (0, True)

@@ -65,15 +65,23 @@ def test_a_digest_takes_a_number_of_its_own(db: Database, ws: str) -> None:
     assert (notice.number, notice.event, notice.body) == (2, None, {"gained": 3})
 
 
-def test_a_page_of_the_log_has_the_notices_of_everybody_as_far_as_its_events_reach(db: Database, ws: str) -> None:
+def test_a_page_of_the_log_has_events_and_the_notices_of_everybody(db: Database, ws: str) -> None:
     append(db, ws, an_event("a", notify=["ann"]), an_event("b", notify=["zoe", "ben"]), digest("ann"), an_event("c", notify=["ann"]))
     append(db, ws, digest("zoe"))
-    pages = [db.read(lambda tx, after=after, limit=limit: tx.events.page(ws, after, limit)) for after, limit in ((1, 2), (1, 3), (5, 9))]
+    pages = [db.read(lambda tx, after=after, limit=limit: tx.events.page(ws, after, limit)) for after, limit in ((1, 3), (1, 9), (5, 9))]
     assert [page.up_to for page in pages] == [4, 5, 5]
     assert [[e.draft.record_id for e in page.events] for page in pages] == [["b", "c"], ["b", "c"], []]
     notices = [[(n.number, n.seller_id, n.event and n.event.draft.record_id) for n in page.notices] for page in pages]
     first = [(2, "ben", "b"), (2, "zoe", "b"), (3, "ann", None), (4, "ann", "c")]
     assert notices == [first, [*first, (5, "zoe", None)], []]
+
+
+def test_a_page_for_some_sellers_has_what_concerns_them(db: Database, ws: str) -> None:
+    append(db, ws, an_event("a"), an_event("b", notify=["zoe", "ben"]), digest("ann"), an_event("c", notify=["ann"]), digest("zoe"))
+    page = db.read(lambda tx: tx.events.page(ws, 0, 99, only_for={"ben", "ann"}))
+    assert (page.up_to, [e.draft.record_id for e in page.events]) == (5, ["b", "c"])
+    assert [(n.number, n.seller_id) for n in page.notices] == [(2, "ben"), (3, "ann"), (4, "ann")]
+    assert page.notices[0].event is page.events[0]
 
 
 def test_acknowledged_notices_are_not_unread(db: Database, ws: str) -> None:

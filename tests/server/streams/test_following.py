@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reallot.clients import Gap, SnapshotEnd
 from reallot.server.feeds import EventFeed
 from reallot.server.wire import embedded
+from reallot.storage import Signal
 from reallot.storage.entities import Event, EventDraft, Owner, OwnerKind, Transition
 from reallot.v1 import event_pb2, record_pb2
 from reallot.v1 import event_service_pb2 as pb
@@ -182,6 +183,21 @@ async def test_a_follower_who_falls_behind_what_is_kept_is_told(open_station: Op
         await station.pass_days(31)
         assert [(await stream.read()).event.number for _ in range(999)] == list(range(2, 1_001))
         assert (await refusal(stream.read())).reason == "CURSOR_EXPIRED"
+
+
+async def test_what_is_removed_before_it_was_read_for_the_followers_is_not_passed_over(
+    open_station: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reallot.server.streams.POLL_S", 1e6)
+    async with open_station() as station:
+        stream = station.events.Watch(pb.WatchRequest())
+        await stream.read()
+        with monkeypatch.context() as unheard:
+            unheard.setattr(station.hub, "hear", lambda signals: None)
+            await station.tell("a")
+            await station.pass_days(31)
+        station.hub.hear([Signal("default", "events")])
+        assert (await refusal(stream.read())).metadata == {"after": "0", "oldest": "2"}
 
 
 DRAFTS = st.builds(
