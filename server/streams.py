@@ -118,7 +118,9 @@ class Tail:
         self.last = up_to
         for bound, channel in self.channels.items():
             if served.get(bound) is not channel:
-                channel.floor = up_to
+                if channel.floor < up_to:
+                    channel.floor = up_to
+                    channel.wake()
             elif bound in frames:
                 channel.put(frames[bound], most)
 
@@ -175,7 +177,8 @@ class Hub:
             await tail.begun.wait()
             while True:
                 if tail.failure is not None:
-                    raise tail.failure
+                    # One exception for all of them: each begins its trace anew.
+                    raise tail.failure.with_traceback(None)
                 answers = await self._next(tail, channel, follower)
                 if not answers and loop.time() >= follower.due_s - TICK_S:
                     answers = [feed.heartbeat(follower.position, self._runtime.clock.now_us())]

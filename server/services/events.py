@@ -45,8 +45,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 record_types=list(request.filter.record_types) or None,
                 segment_ids=list(request.filter.segment_ids) or None,
             )
-            async for record in self._records(workspace, wanted):
-                await self._patience.send(context, [pb.WatchResponse(snapshot_record=record)])
+            async for records in self._records(workspace, wanted):
+                await self._patience.send(context, [pb.WatchResponse(snapshot_record=record) for record in records])
             await self._patience.send(context, [pb.WatchResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
         await self._follow(context, feed, position, heartbeat_s, beat_at_once=not request.cursor and not request.snapshot)
 
@@ -89,8 +89,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         feed = self._notices(workspace, seller)
         position = await self._start(feed, request)
         if request.snapshot:
-            async for record in self._records(workspace, RecordFilter(owner=Owner(OwnerKind.SELLER, seller), active=True)):
-                await self._patience.send(context, [pb.SubscribeResponse(snapshot_record=record)])
+            async for records in self._records(workspace, RecordFilter(owner=Owner(OwnerKind.SELLER, seller), active=True)):
+                await self._patience.send(context, [pb.SubscribeResponse(snapshot_record=record) for record in records])
         if request.unread_first and not request.cursor:
             await self._send_unread(context, feed, position)
         if request.snapshot:
@@ -163,7 +163,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         await self._runtime.read(lambda tx: refuse_expired(tx, feed.workspace, number))
         return number
 
-    async def _records(self, workspace: str, wanted: RecordFilter) -> AsyncIterator[record_pb2.Record]:
+    async def _records(self, workspace: str, wanted: RecordFilter) -> AsyncIterator[list[record_pb2.Record]]:
         after = ""
         while True:
 
@@ -172,8 +172,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 return [record_message(r, config) for r in tx.records.page(workspace, wanted, after, PAGE)]
 
             rows = await self._runtime.read(read)
-            for row in rows:
-                yield row
+            yield rows
             if len(rows) < PAGE:
                 return
             after = rows[-1].record_id

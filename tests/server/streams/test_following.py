@@ -1,6 +1,7 @@
 """What followers hear: once, in order, from where they say; and a list first, where they ask for one or events are missing."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reallot.clients import Gap, SnapshotEnd
+from reallot.server import streams as server_streams
 from reallot.server.feeds import EventFeed
 from reallot.server.wire import embedded
 from reallot.storage import Signal
@@ -17,7 +19,7 @@ from reallot.v1 import event_pb2, record_pb2
 from reallot.v1 import event_service_pb2 as pb
 from support.api import refusal
 from support.rows import a_record
-from support.station import Station, taken
+from support.station import PATIENCE_S, Station, taken
 
 Open = Callable[..., Any]
 
@@ -198,6 +200,32 @@ async def test_what_is_removed_before_it_was_read_for_the_followers_is_not_passe
             await station.pass_days(31)
         station.hub.hear([Signal("default", "events")])
         assert (await refusal(stream.read())).metadata == {"after": "0", "oldest": "2"}
+
+
+async def test_who_comes_while_the_log_is_read_for_others_hears_at_once(open_station: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, may_end = threading.Event(), threading.Event()
+
+    def held(*given: Any) -> Any:
+        found = frames(*given)
+        if found[0] > given[2]:
+            reading.set()
+            assert may_end.wait(PATIENCE_S)
+        return found
+
+    frames = server_streams._frames
+    monkeypatch.setattr(server_streams, "_frames", held)
+    async with open_station(heartbeat_s=300) as station:
+        first = station.events.Watch(pb.WatchRequest())
+        await first.read()
+        await station.tell("a")
+        assert await asyncio.to_thread(reading.wait, PATIENCE_S)
+        # Something else is followed, from before what is being read.
+        feed = EventFeed(station.db.database_id, "default", pb.EventFilter(record_ids=["a"]))
+        second = asyncio.ensure_future(taken(station.client.events.watch(record_ids=["a"], cursor=feed.cursor(0)), 1))
+        await station.until(lambda: station.hub.followers == 2)
+        await station.events.ListEvents(pb.ListEventsRequest())
+        may_end.set()
+        assert [(await first.read()).event.number, (await second)[0].number] == [1, 1]
 
 
 DRAFTS = st.builds(
