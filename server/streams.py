@@ -18,7 +18,7 @@ from reallot.storage import ReadTransaction, Signal
 
 POLL_S = 1.0
 """A lost wake-up costs at most this."""
-TICK_S = 0.25
+TICK_S = 0.5
 """A sign of life comes at most so much early."""
 EVENTS = "events"
 TOGETHER = 64
