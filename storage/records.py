@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from reallot.storage.among import among
 from reallot.storage.contract import RecordColumns, RecordFilter
@@ -90,6 +90,22 @@ class RecordRepository:
         """Return how many records the filter takes."""
         statement = select(func.count()).select_from(records).where(*conditions_of(workspace, wanted))
         return self._connection.execute(statement).scalar_one()
+
+    def places(
+        self, workspace: str, wanted: RecordFilter, after: tuple[int, int, str] | None, limit: int, *, by_waiting: bool
+    ) -> list[tuple[int, int, str]]:
+        """Return priority, age and id of up to `limit` records that the filter takes and that come after a place.
+
+        Higher priorities come first, then smaller ages and ids. The age is the instant of creation, or that since when a record waits.
+        """
+        c = records.c
+        age = func.coalesce(c.waiting_since_us, c.created_us) if by_waiting else c.created_us
+        statement = select(c.priority, age, c.record_id).where(*conditions_of(workspace, wanted))
+        if after is not None:
+            later = or_(age > after[1], and_(age == after[1], c.record_id > after[2]))
+            statement = statement.where(or_(c.priority < after[0], and_(c.priority == after[0], later)))
+        rows = fetched(self._connection, statement.order_by(c.priority.desc(), age, c.record_id).limit(limit))
+        return [(priority, instant, record_id) for priority, instant, record_id in rows]
 
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""

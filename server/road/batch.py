@@ -13,6 +13,10 @@ CHUNK = 2_000
 """Most moves in one piece, so that other writers pass in between."""
 
 
+Place = tuple[int, int, str]
+"""Where a record stands among those that wait: priority, age, id; higher priorities first, then smaller ages and ids."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A pass over some records.
@@ -26,6 +30,8 @@ class Task:
         limit: Most records that may be assigned, 0 = no limit.
         run_id: The run.
         cause: Why; pending records have causes of their own.
+        most: Most records in this batch of a run, 0 = all at once: those that come first, by priority and age.
+        after: The last record of the batch before.
         sequential: Time has run out: give the plan of the sequential rule.
     """
 
@@ -37,6 +43,8 @@ class Task:
     selection: bytes = b""
     limit: int = 0
     cause: Json = None
+    most: int = 0
+    after: Place | None = None
     sequential: bool = False
 
 
@@ -54,6 +62,7 @@ class Plan:
         termination: Reason and limit.
         solver: Figures of the solver.
         seconds: Seconds by stage.
+        next_after: Last record of this batch, if the run has more.
     """
 
     config_version: int
@@ -65,6 +74,7 @@ class Plan:
     termination: tuple[str, str] = ("", "")
     solver: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    next_after: Place | None = None
 
 
 class Tally(NamedTuple):

@@ -76,6 +76,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        next_after=work.next_after,
     )
 
 

@@ -56,11 +56,11 @@ class InThisProcess:
 class Office:
     """One workspace with all that works in it. Belongs to one thread."""
 
-    def __init__(self, url: str, now_us: int) -> None:
+    def __init__(self, url: str, now_us: int, **settings: Any) -> None:
         self.clock = ManualClock(now_us)
         self.db = Database(url, clock_us=self.clock.now_us)
         self.runner = asyncio.Runner()
-        self.runtime = Runtime(self.db, self.clock, Settings(database_url=url))
+        self.runtime = Runtime(self.db, self.clock, Settings(database_url=url, **settings))
         self.worker = InThisProcess(self.runtime)
         self.restart()
         self.workspace = "default"
