@@ -1,28 +1,30 @@
 """A server process under measurement: its address and its memory."""
 
+import os
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 COMMAND = [sys.executable, "-c", "from reallot.clients.cli import main; main()"]
 START_PATIENCE_S, STOP_PATIENCE_S = 60.0, 60.0
 
 
-class ServerProcess:
-    """A server of its own on a free port, from entering to leaving the context.
+class Process:
+    """A process that listens on a free port, from entering to leaving the context; it says so in its first line.
 
     Attributes:
         address: Where it listens.
     """
 
-    def __init__(self, url: str, *options: str) -> None:
-        self._command = [*COMMAND, "serve", "--port", "0", "--database-url", url, "--log-level", "error", *options]
+    def __init__(self, *command: str) -> None:
+        self._command = command
         self.address = ""
 
-    def __enter__(self) -> "ServerProcess":
+    def __enter__(self) -> Self:
         """Start it.
 
         Raises:
@@ -54,12 +56,26 @@ class ServerProcess:
         """The process, for profilers."""
         return self._process.pid
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process has used so far, without its children; 0 where /proc does not tell."""
+        if not (stat := Path(f"/proc/{self.process_id}/stat")).exists():
+            return 0.0
+        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def peak_mib(self) -> dict[str, float]:
         """Return the most memory so far of the server and of each of its processes, in MiB; empty where /proc does not tell."""
         if not Path("/proc/self/status").exists():
             return {}
         peaks = sorted((_peak_mib(child) for child in _children(self.process_id)), reverse=True)
         return {"server": _peak_mib(self.process_id)} | {f"worker_{n}": peak for n, peak in enumerate(peaks, 1)}
+
+
+class ServerProcess(Process):
+    """A server of its own."""
+
+    def __init__(self, url: str, *options: str) -> None:
+        super().__init__(*COMMAND, "serve", "--port", "0", "--database-url", url, "--log-level", "error", *options)
 
 
 def _children(process_id: int) -> list[int]:

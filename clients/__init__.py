@@ -1,7 +1,7 @@
 """Clients of Reallot: the Python client, the `reallot` command, the batch rerun client, the notification follower. Stubs only."""
 
-from reallot.clients.client import AsyncClient, Client, Gap
+from reallot.clients.client import AsyncClient, Client, Gap, SnapshotEnd
 from reallot.clients.errors import ReallotError
 from reallot.clients.model import Record, Seller
 
-__all__ = ["AsyncClient", "Client", "Gap", "ReallotError", "Record", "Seller"]
+__all__ = ["AsyncClient", "Client", "Gap", "ReallotError", "Record", "Seller", "SnapshotEnd"]

@@ -1,12 +1,11 @@
 """The Python client: one asynchronous implementation, and a synchronous face over it.
 
 Reads, and writes that carry a request id (the client fills one in), are retried while the server is UNAVAILABLE, or has too much to
-do and says when to come again; nothing else is. Streams reconnect with their last cursor and pass over what they have given out already.
+do and says when to come again; nothing else is. How streams go on stands in `following`.
 """
 
 import asyncio
 import queue
-import random
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -18,7 +17,8 @@ from typing import Any, TypeVar
 import grpc
 
 from reallot.clients.bundle import read_bundle
-from reallot.clients.errors import CursorExpired, Exhausted, ReallotError, Unavailable, from_rpc
+from reallot.clients.errors import Exhausted, ReallotError, Unavailable, from_rpc
+from reallot.clients.following import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Gap, Item, SnapshotEnd, follow, pause_after
 from reallot.clients.model import Record, Seller
 from reallot.v1 import (
     assignment_service_pb2,
@@ -26,7 +26,6 @@ from reallot.v1 import (
     config_pb2,
     config_service_pb2,
     config_service_pb2_grpc,
-    event_pb2,
     event_service_pb2,
     event_service_pb2_grpc,
     insight_service_pb2_grpc,
@@ -43,20 +42,11 @@ from reallot.v1 import (
 T = TypeVar("T")
 BATCH = 1_000
 """Rows in one request."""
-RETRIES, FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 6, 0.1, 5.0
+RETRIES = 6
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 """Ends of calls that pass by themselves, or with another server."""
 LARGEST_MESSAGE = 64 * 1024 * 1024
 ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED})
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Stands in a stream where events are missing, because the cursor had expired or the database was restored from a backup. The
-    stream goes on with what happens from now on.
-    """
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ class AsyncClient:
                 passes = error.code() in PASSING or (isinstance(failure, Exhausted) and failure.retry_after_s is not None)
                 if not passes or attempt == RETRIES - 1:
                     raise failure from None
-            await asyncio.sleep(_pause_s(failure, backoff_s))
+            await asyncio.sleep(pause_after(failure, backoff_s))
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
         raise AssertionError("the loop returns or raises")
 
@@ -143,46 +133,6 @@ class AsyncClient:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
-
-    async def follow(self, method: Callable[..., Any], request: Any, item_of: Callable[[Any], Any | None]) -> AsyncIterator[Any]:
-        """Yield the items of a stream for ever, over lost connections.
-
-        Items carry `number` and `cursor`. A Gap stands where events are missing because the cursor had expired.
-
-        Raises:
-            ReallotError: the stream failed for a reason that reconnecting does not mend.
-        """
-        request.workspace = request.workspace or self.workspace
-        last, backoff_s = 0, FIRST_BACKOFF_S
-        while True:
-            pause_s = backoff_s
-            try:
-                async for answer in method(request):
-                    backoff_s = FIRST_BACKOFF_S
-                    if answer.WhichOneof("item") == "heartbeat":
-                        request.cursor = answer.heartbeat.cursor
-                    elif (item := item_of(answer)) is not None and item.number > last:
-                        last, request.cursor = item.number, item.cursor
-                        yield item
-            except grpc.aio.AioRpcError as error:
-                failure = from_rpc(error)
-                if isinstance(failure, CursorExpired):
-                    request.cursor = ""
-                    yield Gap(str(failure))
-                elif failure.reason == "CURSOR_MISMATCH" and "database" in failure.metadata:
-                    # A backup was restored: its events are numbered anew from an earlier number on.
-                    request.cursor, last = "", 0
-                    yield Gap(str(failure))
-                elif not isinstance(failure, Unavailable | Exhausted):
-                    raise failure from None
-                pause_s = _pause_s(failure, backoff_s)
-            await asyncio.sleep(pause_s)
-            backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
-
-
-def _pause_s(failure: ReallotError, backoff_s: float) -> float:
-    """Return how long to wait: what the server asks for, or longer; and never all at the same moment."""
-    return max(backoff_s, failure.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
 
 
 class Calls:
@@ -330,7 +280,7 @@ class RunCalls(Calls):
                 failure = from_rpc(error)
                 if not isinstance(failure, Unavailable | Exhausted):
                     raise failure from None
-                pause_s = _pause_s(failure, backoff_s)
+                pause_s = pause_after(failure, backoff_s)
             await asyncio.sleep(pause_s)
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
 
@@ -351,17 +301,36 @@ class RunCalls(Calls):
 class EventCalls(Calls):
     """Streams."""
 
-    def watch(self, *, cursor: str = "", **wanted: Any) -> AsyncIterator[event_pb2.Event | Gap]:
-        """Yield the workspace's events for ever; further names are those of EventFilter."""
-        request = event_service_pb2.WatchRequest(cursor=cursor, filter=event_service_pb2.EventFilter(**wanted))
-        return self._client.follow(self._client.stubs.events.Watch, request, lambda a: a.event if a.WhichOneof("item") == "event" else None)
+    def watch(self, *, cursor: str = "", snapshot: bool = False, relist: bool = True, **wanted: Any) -> AsyncIterator[Item | Gap]:
+        """Yield the workspace's events for ever, over lost connections.
 
-    def subscribe(self, seller_id: str, *, cursor: str = "", unread_first: bool = False) -> AsyncIterator[event_pb2.Notification | Gap]:
-        """Yield one seller's notifications for ever."""
-        request = event_service_pb2.SubscribeRequest(seller_id=seller_id, cursor=cursor, unread_first=unread_first)
-        return self._client.follow(
-            self._client.stubs.events.Subscribe, request, lambda a: a.notification if a.WhichOneof("item") == "notification" else None
+        Args:
+            cursor: Go on after this event's cursor; empty = from now.
+            snapshot: Begin with the records that the filter takes, then a `SnapshotEnd`. Not together with a cursor.
+            relist: Where events are missing, give out a `Gap` and then such a list; else the `Gap` only, and go on from now.
+            wanted: Names of EventFilter.
+        """
+        filter_ = event_service_pb2.EventFilter(**wanted)
+        request = event_service_pb2.WatchRequest(workspace=self._client.workspace, cursor=cursor, filter=filter_, snapshot=snapshot)
+        return follow(self._client.stubs.events.Watch, request, relist=relist)
+
+    def subscribe(
+        self, seller_id: str, *, cursor: str = "", unread_first: bool = False, snapshot: bool = False, relist: bool = True
+    ) -> AsyncIterator[Item | Gap]:
+        """Yield one seller's notifications for ever, over lost connections.
+
+        Args:
+            seller_id: The seller.
+            cursor: Go on after this notification's cursor; empty = from now.
+            unread_first: Without a cursor: begin with what the seller has not acknowledged.
+            snapshot: Begin with the active records that the seller owns, then a `SnapshotEnd`. Not together with a cursor.
+            relist: Where notifications are missing, give out a `Gap`, then such a list, before whose end what is not acknowledged comes;
+                else the `Gap` only, and go on from now.
+        """
+        request = event_service_pb2.SubscribeRequest(
+            workspace=self._client.workspace, seller_id=seller_id, cursor=cursor, unread_first=unread_first, snapshot=snapshot
         )
+        return follow(self._client.stubs.events.Subscribe, request, relist=relist)
 
     async def acknowledge(self, seller_id: str, *, numbers: Iterable[int] = (), up_to: int = 0) -> int:
         """Mark notifications as seen and return how many are still unread."""
@@ -480,4 +449,4 @@ class _StubFace:
         return lambda request: self._client.run(self._inner.call(method, request))
 
 
-__all__ = ["AsyncClient", "Client", "Gap", "ReallotError"]
+__all__ = ["AsyncClient", "Client", "Gap", "ReallotError", "SnapshotEnd"]

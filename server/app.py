@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.interceptors import ErrorInterceptor
+from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
 from reallot.server.readiness import Readiness
@@ -87,7 +88,7 @@ class Application:
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
         self._door = Door(settings)
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -131,11 +132,11 @@ class Application:
         self.hub = Hub(self.runtime)
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
-        self._schedules = ScheduleLoop(self.runtime)
+        self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules)
+        self._parts = (self._intake, self._runs, self._schedules, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -221,7 +222,7 @@ class Application:
             return False
 
         # A lane may have emptied the tables and still be at its last commit.
-        return await self.runtime.read(read) or self._intake.busy or self._runs.busy or self._schedules.busy
+        return await self.runtime.read(read) or any(part.busy for part in self._parts)
 
 
 async def _tell_health(checks: Any, ready: bool) -> None:

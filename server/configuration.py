@@ -19,6 +19,7 @@ from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
 LONGEST_DURATION_S = 10 * 366 * 86_400
 LONGEST_AVAILABLE_WITHIN_S = 120 * 3_600
+LONGEST_RETENTION_DAYS = 36_500
 ROOTS = ("record", "seller", "team", "queue", "now")
 """Names in conditions that no reference may have."""
 
@@ -89,6 +90,10 @@ def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> No
         config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
     if message.HasField("digest_above") and message.digest_above < 1:
         config.fault("settings", SETTINGS_ID, "digest_above", "it is at least 1")
+    for name in ("events_days", "decisions_days"):
+        if not 0 <= getattr(message.retention, name) <= LONGEST_RETENTION_DAYS:
+            text = f"it is not between 0 (for ever) and {LONGEST_RETENTION_DAYS} days"
+            config.fault("settings", SETTINGS_ID, f"retention.{name}", text)
     if config_pb2.RERUN_CAUSE_UNSPECIFIED in message.rerun_on.causes:
         config.fault("settings", SETTINGS_ID, "rerun_on", "a cause is not said")
 

@@ -14,7 +14,7 @@ from reallot.storage.entities import StoredAnswer
 Answer = TypeVar("Answer", bound=Message)
 Asked = TypeVar("Asked", bound=Message)
 KEPT_US = 24 * 3_600 * 1_000_000
-"""Answers are kept for a day."""
+"""Answers count for a day; then the keeper removes them."""
 
 
 def once(
@@ -46,7 +46,7 @@ def once_each(
         named = [request_id for request_id in ids if request_id]
         if not named:
             return list(carry_out(tx, requests))
-        tx.requests.purge(tx.now_us - KEPT_US)
+        tx.requests.forget_these(workspace, named, tx.now_us - KEPT_US)
         stored = tx.requests.find(workspace, named)
         answers = {n: _again(requests[n], stored[i], answer_type) for n, i in enumerate(ids) if i in stored}
         fresh = [n for n in range(len(requests)) if n not in answers]

@@ -44,6 +44,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
 
+def passing(serializer: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Return a serializer that leaves alone what is serialized already: a stream may send the same bytes to many."""
+    return lambda answer: answer if isinstance(answer, bytes) else serializer(answer)
+
+
 def behaviour_of(handler: Handler) -> Any:
     """Return the function of a handler, whichever of the four kinds it is."""
     if handler.response_streaming:
@@ -51,13 +56,13 @@ def behaviour_of(handler: Handler) -> Any:
     return handler.stream_unary if handler.request_streaming else handler.unary_unary
 
 
-def replaced(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]]) -> Handler:
+def replaced(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]], serializer: Callable[[Any], bytes] | None = None) -> Handler:
     """Return a handler of the same kind that does `call` instead; one that streams writes its answers to the context."""
     if handler.response_streaming:
         make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
     else:
         make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    made: Handler = make(call, handler.request_deserializer, handler.response_serializer)
+    made: Handler = make(call, handler.request_deserializer, serializer or handler.response_serializer)
     return made
 
 
@@ -98,7 +103,7 @@ def _streaming(handler: Handler, method: str) -> Handler:
         except Exception as error:
             await _refuse(context, method, error)
 
-    return replaced(handler, call)
+    return replaced(handler, call, passing(handler.response_serializer))
 
 
 async def _refuse(context: Context, method: str, error: Exception) -> None:

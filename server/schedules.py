@@ -1,6 +1,5 @@
 """The loop that turns due schedules into runs. A firing becomes one run, whoever looks and however often."""
 
-import asyncio
 from functools import partial
 
 import structlog
@@ -11,7 +10,7 @@ from reallot.server.convert.values import to_us
 from reallot.server.firings import Cron, DaysAndTimes, Every, Recurrence, RecurrenceError, firings, next_firing
 from reallot.server.lanes import new_run_id, selection_text
 from reallot.server.runtime import Runtime
-from reallot.server.wake import Wake
+from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig, is_active
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Run, ScheduleState
@@ -22,7 +21,6 @@ log = structlog.get_logger("reallot.schedules")
 LATE_US = 60 * MICROSECONDS
 """A firing that is noticed later than this counts as missed."""
 DEFAULT_MISSED_WITHIN_US = 7 * 86_400 * MICROSECONDS
-LONGEST_WAIT_S = 3_600.0
 AFTER_FAULT_US = 5 * MICROSECONDS
 
 
@@ -73,40 +71,28 @@ class ScheduleLoop:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.wake = Wake()
-        self._resting = False
-        self._answered = 0
+        self._rest = Rest(runtime.clock)
+
+    @property
+    def wake(self) -> Wake:
+        """Has it look at the schedules at once."""
+        return self._rest.wake
 
     @property
     def busy(self) -> bool:
-        """Whether it is at work, or has been woken and will be: not yet waiting for the instant of the next firing."""
-        return not self._resting or self._answered != self.wake.asked
+        """Whether it is at work or will be: not yet waiting for the instant of the next firing."""
+        return self._rest.is_over
 
     async def run_forever(self) -> None:
         """Fire until cancelled."""
         while True:
-            self._answered = self.wake.asked
+            self._rest.rise()
             try:
                 due_us = await self._fire_due()
             except Exception:
                 log.exception("schedules failed")
                 due_us = self._runtime.clock.now_us() + AFTER_FAULT_US
-            await self._rest(due_us)
-
-    async def _rest(self, due_us: int | None) -> None:
-        """Wait for the next firing, or to be told that schedules changed."""
-        waits = [asyncio.ensure_future(self.wake.wait(LONGEST_WAIT_S))]
-        if due_us is not None:
-            waits.append(asyncio.ensure_future(self._runtime.clock.sleep_until(due_us)))
-        try:
-            # Both have begun to wait after this: the clock knows of the instant.
-            await asyncio.sleep(0)
-            self._resting = True
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._resting = False
-            for wait in waits:
-                wait.cancel()
+            await self._rest.until(due_us)
 
     async def _fire_due(self) -> int | None:
         """Fire everything that is due, but in paused workspaces, which wake this loop when they go on; return when the next is."""

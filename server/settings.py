@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     slow_after_s: float = Field(default=30.0, gt=0)
     """A follower who takes longer than this over one message is cut off."""
     follow_buffer: int = Field(default=10_000, ge=100)
-    """Events kept in memory for followers; who falls further behind is cut off."""
+    """Messages kept in memory for those who follow the same; who falls further behind reads from the database."""
     largest_message_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024)
     """Largest request."""
     most_queued_writes: int = Field(default=2_000, ge=0)

@@ -1,176 +1,282 @@
 """Followers: the event log as streams. The table is the truth; commits only wake.
 
-One tail for each workspace reads new events once and keeps the latest in memory, already as messages. A follower has a position of
-its own: it catches up from the table and then takes from memory. One that does not take its messages is cut off, never the writer.
+Of each workspace that is followed one task reads what is new, once, and hands it to the channels that it concerns: a channel is what
+all followers of the same feed share. A follower has a position of its own. Whoever is further behind than the channel reaches reads
+from the table, at his own pace. One who does not take a message is cut off, never the writer. When the last follower has gone,
+nothing of him is left.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-import grpc
-
-from reallot.server.convert.decisions import event_message
-from reallot.server.errors import ApiError
+from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed
 from reallot.server.runtime import Runtime
-from reallot.storage import Signal
-from reallot.storage.entities import Notice
-from reallot.v1 import event_pb2, event_service_pb2
+from reallot.server.tokens import expired
+from reallot.server.wake import Wake
+from reallot.storage import ReadTransaction, Signal
 
-PAGE = 1_000
 POLL_S = 1.0
 """A lost wake-up costs at most this."""
-EVENTS, NOTICES = "events", "notices"
+TICK_S = 0.5
+"""A sign of life comes at most so much early."""
+EVENTS = "events"
+TOGETHER = 64
+"""Most messages that a follower takes at once."""
 
 
-@dataclass
+class Follower:
+    """One open stream: the number up to which it was served, and when it is to show a sign of life at the latest."""
+
+    def __init__(self, position: int, due_s: float) -> None:
+        self.position = position
+        self.due_s = due_s
+        self._woken: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Return when woken."""
+        self._woken = asyncio.get_running_loop().create_future()
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+
+    def wake(self) -> None:
+        """Have him look, if he waits."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+
+class Channel:
+    """The followers of one feed, and what the slowest of them has yet to take: everything after `floor`, ready to be sent."""
+
+    def __init__(self, feed: Feed, floor: int) -> None:
+        self.feed = feed
+        self.floor = floor
+        self.followers: set[Follower] = set()
+        self._numbers: list[int] = []
+        self._answers: list[bytes] = []
+
+    def put(self, frames: Sequence[Frame], most: int) -> None:
+        """Add what follows, keep at most so much, and wake the followers."""
+        self._numbers.extend(frame.number for frame in frames)
+        self._answers.extend(frame.answer for frame in frames)
+        taken = bisect_right(self._numbers, min((f.position for f in self.followers), default=0))
+        if (gone := max(taken, len(self._numbers) - most)) > 0:
+            self.floor = self._numbers[gone - 1]
+            del self._numbers[:gone], self._answers[:gone]
+        self.wake()
+
+    def wake(self) -> None:
+        """Have all followers look."""
+        for follower in self.followers:
+            follower.wake()
+
+    def take(self, follower: Follower) -> list[bytes]:
+        """Return the next that a follower, who is not behind the floor, has to be sent; his position moves there."""
+        start = bisect_right(self._numbers, follower.position)
+        taken = self._answers[start : start + TOGETHER]
+        if taken:
+            follower.position = self._numbers[start + len(taken) - 1]
+        return taken
+
+
 class Tail:
-    """The end of one workspace's log in memory: events after `floor`, up to `last`."""
+    """The end of one workspace's log, as far as it was read, with the channels over it.
 
-    floor: int
-    last: int
-    events: deque[event_pb2.Event] = field(default_factory=deque)
-    notices: deque[Notice] = field(default_factory=deque)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    Attributes:
+        last: The number up to which the channels have been served.
+        failure: Why it could not be read on; then its followers end.
+        wake: Set when something was committed.
+        begun: Set when `last` is known, or reading has failed.
+    """
+
+    def __init__(self, workspace: str) -> None:
+        self.workspace = workspace
+        self.channels: dict[bytes, Channel] = {}
+        self.last = 0
+        self.failure: Exception | None = None
+        self.wake = Wake()
+        self.begun = asyncio.Event()
+
+    def start(self, last: int) -> None:
+        """Begin after a number: what comes before is read from the table."""
+        self.last = last
+        for channel in self.channels.values():
+            channel.floor = last
+        self.begun.set()
+
+    def fail(self, error: Exception) -> None:
+        """End all followers."""
+        self.failure = error
+        self.begun.set()
+        for channel in self.channels.values():
+            channel.wake()
+
+    def serve(self, up_to: int, served: Mapping[bytes, Channel], frames: Mapping[bytes, list[Frame]], most: int) -> None:
+        """Hand out what was read for the channels `served`; those that were opened meanwhile begin after it."""
+        self.last = up_to
+        for bound, channel in self.channels.items():
+            if served.get(bound) is not channel:
+                if channel.floor < up_to:
+                    channel.floor = up_to
+                    channel.wake()
+            elif bound in frames:
+                channel.put(frames[bound], most)
 
 
 class Hub:
-    """Wakes followers and reads for all of them. Belongs to the event loop."""
+    """Reads for all followers, and wakes them. Belongs to the event loop."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._tails: dict[str, Tail] = {}
-        self._followers = 0
+        self._reading: dict[Tail, asyncio.Task[None]] = {}
+        self._ticking: asyncio.TimerHandle | None = None
 
     @property
     def followers(self) -> int:
         """Number of open streams."""
-        return self._followers
+        return sum(len(channel.followers) for tail in self._tails.values() for channel in tail.channels.values())
+
+    @property
+    def channels(self) -> int:
+        """Number of different feeds that are followed."""
+        return sum(len(tail.channels) for tail in self._tails.values())
+
+    @property
+    def readers(self) -> int:
+        """Number of workspaces whose logs are read."""
+        return len(self._reading)
 
     def hear(self, signals: Iterable[Signal]) -> None:
-        """Wake the followers of workspaces in which events were committed."""
+        """Read on in workspaces in which events were committed."""
         for signal in signals:
             if signal.topic == EVENTS and signal.workspace in self._tails:
-                self._tails[signal.workspace].changed.set()
-
-    async def tail(self, workspace: str) -> Tail:
-        """Return a workspace's tail, begun at the end of the log."""
-        if workspace not in self._tails:
-            last = await self._runtime.read(lambda tx: tx.events.last(workspace))
-            self._tails.setdefault(workspace, Tail(last, last))
-        return self._tails[workspace]
-
-    async def fill(self, workspace: str, tail: Tail) -> None:
-        """Read what was committed since the tail was read last."""
-        async with tail.filling:
-            known, most = tail.last, self._runtime.settings.follow_buffer
-
-            def read(tx: Any) -> tuple[int, list[event_pb2.Event], list[Notice]]:
-                last = tx.events.last(workspace)
-                if last == known:
-                    return last, [], []
-                found = tx.events.after(workspace, known, most)
-                upto = found[-1].number if len(found) == most else last
-                return upto, [event_message(e) for e in found], tx.events.notices_between(workspace, known, upto)
-
-            last, events, notices = await self._runtime.read(read)
-            tail.events.extend(events)
-            tail.notices.extend(notices)
-            tail.last = last
-            while len(tail.events) > most:
-                tail.floor = tail.events.popleft().number
-            while tail.notices and tail.notices[0].number <= tail.floor:
-                tail.notices.popleft()
-
-    async def wait(self, tail: Tail, at_most_s: float) -> None:
-        """Return when something was committed, or after a while."""
-        try:
-            async with asyncio.timeout(at_most_s):
-                await tail.changed.wait()
-        except TimeoutError:
-            pass
-        tail.changed.clear()
+                self._tails[signal.workspace].wake.set()
 
     async def follow(
-        self, workspace: str, position: int, kind: str, heartbeat_s: float, from_table: Callable[[int], Awaitable[tuple[int, list[Any]]]]
-    ) -> AsyncIterator[tuple[int, Any | None]]:
-        """Yield (number, item) after `position`, and (number, None) as a sign of life or of progress without items.
+        self, feed: Feed, position: int, heartbeat_s: float, *, beat_at_once: bool = False
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the answers of a feed after a number, some at a time.
 
         Args:
-            workspace: The workspace.
+            feed: What is followed.
             position: Number after which to begin.
-            kind: EVENTS or NOTICES.
-            heartbeat_s: Longest silence.
-            from_table: Reads a page after a number from the table: the number it came to, and the items.
+            heartbeat_s: Longest silence; then an answer comes that says how far it is.
+            beat_at_once: Begin with such a one, if there is nothing else to begin with.
+
+        Raises:
+            ApiError: CURSOR_EXPIRED, what follows the position is no longer kept.
+            StorageUnavailable: the log cannot be read.
         """
-        tail = await self.tail(workspace)
-        self._followers += 1
         loop = asyncio.get_running_loop()
-        quiet_since = loop.time()
+        follower = Follower(position, loop.time() + (0.0 if beat_at_once else heartbeat_s))
+        tail, channel = self._join(feed, follower)
         try:
+            await tail.begun.wait()
             while True:
-                await self.fill(workspace, tail)
-                while position < tail.floor:
-                    position, items = await from_table(position)
-                    for item in items:
-                        yield item.number, item
-                held = tail.events if kind == EVENTS else tail.notices
-                fresh = [item for item in held if item.number > position]
-                position = max(position, tail.last)
-                for item in fresh:
-                    yield item.number, item
-                if fresh:
-                    quiet_since = loop.time()
-                elif loop.time() - quiet_since >= heartbeat_s:
-                    quiet_since = loop.time()
-                    yield position, None
-                if tail.last <= position:
-                    await self.wait(tail, min(POLL_S, max(heartbeat_s - (loop.time() - quiet_since), 0.01)))
+                if tail.failure is not None:
+                    # One exception for all of them: each begins its trace anew.
+                    raise tail.failure.with_traceback(None)
+                answers = await self._next(tail, channel, follower)
+                if not answers and loop.time() >= follower.due_s - TICK_S:
+                    answers = [feed.heartbeat(follower.position, self._runtime.clock.now_us())]
+                if answers:
+                    yield answers
+                    follower.due_s = loop.time() + heartbeat_s
+                elif follower.position >= tail.last:
+                    await follower.wait()
         finally:
-            self._followers -= 1
+            self._leave(tail, channel, follower)
+
+    def _tick(self) -> None:
+        """Wake those who are to show a sign of life before the next tick."""
+        loop = asyncio.get_running_loop()
+        soon_s = loop.time() + TICK_S
+        for tail in self._tails.values():
+            for channel in tail.channels.values():
+                for follower in channel.followers:
+                    if follower.due_s <= soon_s:
+                        follower.wake()
+        self._ticking = loop.call_later(TICK_S, self._tick) if self._tails else None
+
+    async def _next(self, tail: Tail, channel: Channel, follower: Follower) -> list[bytes]:
+        """Return what a follower has to be sent next, if anything is known; his position moves behind it."""
+        if follower.position < channel.floor:
+            feed, position = channel.feed, follower.position
+            follower.position, frames = await self._runtime.read(lambda tx: feed.page(tx, position))
+            return [frame.answer for frame in frames]
+        answers = channel.take(follower)
+        if not answers:
+            follower.position = max(follower.position, tail.last)
+        return answers
+
+    def _join(self, feed: Feed, follower: Follower) -> tuple[Tail, Channel]:
+        tail = self._tails.get(feed.workspace)
+        if tail is None:
+            tail = self._tails[feed.workspace] = Tail(feed.workspace)
+            self._reading[tail] = asyncio.create_task(self._read_on(tail))
+        channel = tail.channels.setdefault(feed.bound, Channel(feed, tail.last))
+        channel.followers.add(follower)
+        if self._ticking is None:
+            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        return tail, channel
+
+    def _leave(self, tail: Tail, channel: Channel, follower: Follower) -> None:
+        channel.followers.discard(follower)
+        if not channel.followers:
+            del tail.channels[channel.feed.bound]
+        if not tail.channels:
+            self._close(tail)
+
+    def _close(self, tail: Tail) -> None:
+        if self._tails.get(tail.workspace) is tail:
+            del self._tails[tail.workspace]
+        task = self._reading.pop(tail, None)
+        if task is not None:
+            task.cancel()
+
+    async def _read_on(self, tail: Tail) -> None:
+        """Read the log of a workspace as long as somebody follows it."""
+        workspace = tail.workspace
+        try:
+            tail.start(await self._runtime.read(lambda tx: tx.events.last(workspace)))
+            while True:
+                if not await self._read(tail):
+                    await tail.wake.wait(POLL_S)
+        except Exception as error:
+            # Its followers are told; whoever comes next begins anew.
+            if self._tails.get(workspace) is tail:
+                del self._tails[workspace]
+            self._reading.pop(tail, None)
+            tail.fail(error)
+
+    async def _read(self, tail: Tail) -> bool:
+        """Read a page and hand it out; return whether there was one."""
+        known, served = tail.last, dict(tail.channels)
+        up_to, frames = await self._runtime.read(lambda tx: _frames(tx, tail.workspace, known, served))
+        tail.serve(up_to, served, frames, self._runtime.settings.follow_buffer)
+        return up_to > known
 
 
-async def patiently(context: Any, message: Any, slow_after_s: float) -> None:
-    """Send a message to a follower.
+def _frames(tx: ReadTransaction, workspace: str, after: int, channels: Mapping[bytes, Channel]) -> tuple[int, dict[bytes, list[Frame]]]:
+    """Read on, and return how far it came and what is to be sent, by the channels that it concerns; each event is encoded once.
 
     Raises:
-        ApiError: the follower does not take it.
+        ApiError: CURSOR_EXPIRED, the log was cut before it was read: no follower passes over that.
     """
-    try:
-        async with asyncio.timeout(slow_after_s):
-            await context.write(message)
-    except TimeoutError:
-        raise ApiError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "WATCH_TOO_SLOW",
-            "the follower did not keep up: reconnect with the last cursor",
-            retry_after_s=1.0,
-        ) from None
-
-
-def match_of(filter_: event_service_pb2.EventFilter, event: event_pb2.Event) -> "event_pb2.Match.ValueType | None":
-    """Return how an event stands to a filter; None if it is not sent."""
-    if filter_.kinds and event.kind not in filter_.kinds:
-        return None
-    if filter_.record_ids and event.record_id not in filter_.record_ids:
-        return None
-    if filter_.record_types and event.record_type not in filter_.record_types:
-        return None
-    if filter_.owner_changed and _owner(event, "before") == _owner(event, "after"):
-        return None
-    if not filter_.segment_ids:
-        return event_pb2.MATCH_UNSPECIFIED
-    before = event.HasField("before") and event.before.segment_id in filter_.segment_ids
-    after = event.HasField("after") and event.after.segment_id in filter_.segment_ids
-    if not before and not after:
-        return None
-    return event_pb2.MATCH_CHANGED if before and after else event_pb2.MATCH_ENTERED if after else event_pb2.MATCH_LEFT
-
-
-def _owner(event: event_pb2.Event, side: str) -> tuple[str | None, str]:
-    owner = getattr(event, side).owner
-    kind = owner.WhichOneof("kind") if event.HasField(side) else None  # type: ignore[arg-type]
-    return kind, getattr(owner, kind) if kind else ""
+    sellers = {channel.feed.seller_id: channel.feed for channel in channels.values() if isinstance(channel.feed, NoticeFeed)}
+    # Where everybody follows a seller, what concerns none of them is not even read.
+    page = tx.events.page(workspace, after, PAGE, only_for=sellers if len(sellers) == len(channels) else None)
+    if after + 1 < page.retained_from:
+        raise expired(after, page.retained_from)
+    encoded = {event.number: EncodedEvent(event) for event in page.events}
+    found: dict[bytes, list[Frame]] = {}
+    for bound, channel in channels.items() if page.events else ():
+        if isinstance(channel.feed, EventFeed) and (frames := channel.feed.frames(encoded.values())):
+            found[bound] = frames
+    for notice in page.notices:
+        if (feed := sellers.get(notice.seller_id)) is not None:
+            found.setdefault(feed.bound, []).append(feed.frame(notice, encoded[notice.number] if notice.event else None))
+    return page.up_to, found

@@ -83,12 +83,12 @@ def read_cursor(text: str, database_id: str, bound: bytes) -> int:
 
 
 def expired(number: int, oldest: int) -> ApiError:
-    """Return OUT_OF_RANGE for a cursor whose events are no longer kept."""
+    """Return OUT_OF_RANGE for a cursor or page token that has come to `number`, where events from `oldest` on are kept."""
     return ApiError(
         grpc.StatusCode.OUT_OF_RANGE,
         "CURSOR_EXPIRED",
         f"events after {number} are no longer kept, the oldest is {oldest}: list again and follow from there",
-        metadata={"oldest": str(oldest)},
+        metadata={"after": str(number), "oldest": str(oldest)},
     )
 
 

@@ -30,6 +30,7 @@ ID_FIELDS = {
 }
 DEFAULT_CAPACITY = 1_000
 DEFAULT_DIGEST_ABOVE = 20
+DEFAULT_EVENTS_DAYS, DEFAULT_DECISIONS_DAYS = 30, 90
 ALL_RERUN_CAUSES = frozenset({"CAPACITY_FREED", "SELLER_AVAILABLE", "SELLER_JOINED", "CONFIGURATION_CHANGED"})
 
 
@@ -218,6 +219,16 @@ class WorkspaceConfig:
     def digest_above(self) -> int:
         """Notices of one run above which a seller gets a digest."""
         return self.settings.digest_above if self.settings.HasField("digest_above") else DEFAULT_DIGEST_ABOVE
+
+    @property
+    def events_days(self) -> int:
+        """Days for which events and notices are kept; 0 = for ever."""
+        return self.settings.retention.events_days if self.settings.retention.HasField("events_days") else DEFAULT_EVENTS_DAYS
+
+    @property
+    def decisions_days(self) -> int:
+        """Days for which decisions are kept; 0 = for ever."""
+        return self.settings.retention.decisions_days if self.settings.retention.HasField("decisions_days") else DEFAULT_DECISIONS_DAYS
 
     @cached_property
     def rerun_on(self) -> frozenset[str]:

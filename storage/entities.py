@@ -272,6 +272,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPage:
+    """A stretch of a workspace's log up to the number `up_to`: events and notices. What comes before `retained_from` is not kept."""
+
+    up_to: int
+    retained_from: int
+    events: list[Event]
+    notices: list[Notice]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One line of a record's log."""
 

@@ -1,15 +1,15 @@
 """The event log and the sellers' notices, within one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from reallot.storage.among import among
 from reallot.storage.documents import load
-from reallot.storage.entities import Event, EventDraft, Notice, NoticeDraft
+from reallot.storage.entities import Event, EventDraft, LogPage, Notice, NoticeDraft
 from reallot.storage.numbering import EventBuffer, current
-from reallot.storage.tables import events, notices
+from reallot.storage.tables import events, notices, workspaces
 
 
 class EventRepository:
@@ -30,13 +30,9 @@ class EventRepository:
         return current(self._connection, workspace, "event_number")
 
     def first_retained(self, workspace: str) -> int:
-        """Return the smallest number that is still kept; one more than the last if none is."""
-        kept = [
-            self._connection.execute(select(func.min(table.c.number)).where(table.c.workspace == workspace)).scalar()
-            for table in (events, notices)
-        ]
-        numbers = [int(number) for number in kept if number is not None]
-        return min(numbers) if numbers else self.last(workspace) + 1
+        """Return the smallest number that is still kept; one more than the last if everything was removed."""
+        found = self._connection.execute(select(workspaces.c.retained_from).where(workspaces.c.workspace == workspace)).scalar()
+        return int(found or 1)
 
     def after(self, workspace: str, number: int, limit: int) -> list[Event]:
         """Return up to `limit` events with greater numbers, in order."""
@@ -52,28 +48,34 @@ class EventRepository:
         rows = self._connection.execute(statement.order_by(c.number).limit(limit)).all()
         return self._with_events(workspace, rows)
 
-    def notices_between(self, workspace: str, after: int, upto: int) -> list[Notice]:
-        """Return the notices of all sellers with numbers in (after, upto], in order."""
+    def page(self, workspace: str, after: int, limit: int, only_for: Collection[str] | None = None) -> LogPage:
+        """Return the next `limit` numbers of the log; with `only_for`, only the notices of these sellers, and the events in them."""
+        ends = select(workspaces.c.event_number, workspaces.c.retained_from).where(workspaces.c.workspace == workspace)
+        last, retained_from = self._connection.execute(ends).first() or (0, 1)
+        up_to = min(last, after + limit)
+        if up_to == after:
+            return LogPage(after, retained_from, [], [])
         c = notices.c
-        statement = select(notices).where(c.workspace == workspace, c.number > after, c.number <= upto)
-        return self._with_events(workspace, self._connection.execute(statement.order_by(c.number, c.seller_id)).all())
+        statement = select(notices).where(c.workspace == workspace, c.number > after, c.number <= up_to).order_by(c.number, c.seller_id)
+        rows = self._connection.execute(statement).all()
+        if only_for is None:
+            told = {event.number: event for event in self.after(workspace, after, up_to - after)}
+        else:
+            rows = [row for row in rows if row.seller_id in only_for]
+            told = self._events_of(workspace, rows)
+        return LogPage(up_to, retained_from, list(told.values()), [_to_notice(row, told) for row in rows])
 
     def _with_events(self, workspace: str, rows: Sequence[Any]) -> list[Notice]:
+        told = self._events_of(workspace, rows)
+        return [_to_notice(row, told) for row in rows]
+
+    def _events_of(self, workspace: str, rows: Sequence[Any]) -> dict[int, Event]:
+        """Return the events that stand in some rows of notices, by number."""
         numbers = {row.number for row in rows if row.body is None}
-        found = self._connection.execute(select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)))
-        told = {row.number: _to_event(row) for row in found}
-        return [
-            Notice(
-                row.seller_id,
-                row.number,
-                row.kind,
-                row.time_us,
-                told.get(row.number) if row.body is None else None,
-                load(row.body) if row.body is not None else None,
-                row.acknowledged_us,
-            )
-            for row in rows
-        ]
+        if not numbers:
+            return {}
+        statement = select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)).order_by(events.c.number)
+        return {row.number: _to_event(row) for row in self._connection.execute(statement)}
 
     def unread(self, workspace: str, seller_id: str) -> int:
         """Return how many notices of a seller are not acknowledged."""
@@ -89,11 +91,29 @@ class EventRepository:
         statement = update(notices).where(unseen, or_(c.number <= up_to, among(c.number, numbers))).values(acknowledged_us=time_us)
         return self._connection.execute(statement).rowcount
 
+    def outdated(self, workspace: str, before_us: int, most: int) -> int:
+        """Return the number up to which all that is kept is older than `before_us`, over at most so many numbers; 0 if nothing is."""
+        first = self.first_retained(workspace)
+        up_to = min(self.last(workspace), first + most - 1)
+        for c in (events.c, notices.c):
+            young = select(func.min(c.number)).where(c.workspace == workspace, c.number >= first, c.number <= up_to, c.time_us >= before_us)
+            found = self._connection.execute(young).scalar()
+            up_to = up_to if found is None else min(up_to, int(found) - 1)
+        return up_to if up_to >= first else 0
+
     def forget(self, workspace: str, up_to: int) -> int:
-        """Remove events and notices up to a number; return how many events were removed."""
+        """Remove events and notices up to a number, and note that they are gone; return how many events were removed."""
         self._connection.execute(delete(notices).where(notices.c.workspace == workspace, notices.c.number <= up_to))
         result = self._connection.execute(delete(events).where(events.c.workspace == workspace, events.c.number <= up_to))
+        later = and_(workspaces.c.workspace == workspace, workspaces.c.retained_from <= up_to)
+        self._connection.execute(update(workspaces).where(later).values(retained_from=up_to + 1))
         return int(result.rowcount)
+
+
+def _to_notice(row: Any, told: Mapping[int, Event]) -> Notice:
+    is_event = row.body is None
+    event, body = told.get(row.number) if is_event else None, None if is_event else load(row.body)
+    return Notice(row.seller_id, row.number, row.kind, row.time_us, event, body, row.acknowledged_us)
 
 
 def _to_event(row: Any) -> Event:

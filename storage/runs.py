@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reallot.storage.among import among
@@ -131,6 +131,16 @@ class DecisionRepository:
         statement = select(decisions).where(c.workspace == workspace, c.run_id == run_id, c.decision_id > after_id)
         return [_to_decision(row) for row in self._connection.execute(statement.order_by(c.decision_id).limit(limit))]
 
+    def oldest_us(self, workspace: str) -> int | None:
+        """Return the instant of the oldest line; None if there is none."""
+        return self._connection.execute(select(func.min(decisions.c.time_us)).where(decisions.c.workspace == workspace)).scalar()
+
+    def forget(self, workspace: str, before_us: int, most: int) -> int:
+        """Remove up to `most` lines that are older than `before_us`, the oldest first; return how many."""
+        c = decisions.c
+        old = select(c.decision_id).where(c.workspace == workspace, c.time_us < before_us).order_by(c.time_us).limit(most)
+        return int(self._connection.execute(delete(decisions).where(c.decision_id.in_(old.scalar_subquery()))).rowcount)
+
 
 def _to_decision(row: Any) -> Decision:
     values = row._mapping
@@ -197,6 +207,18 @@ class RequestRepository:
             ids = ", ".join(repr(answer.request_id) for answer in answers[:5])
             raise AlreadyExists(f"one of the requests {ids} was answered already") from None
 
-    def purge(self, before_us: int) -> int:
-        """Forget answers older than `before_us`; return how many."""
-        return int(self._connection.execute(delete(requests).where(requests.c.time_us < before_us)).rowcount)
+    def workspaces(self, before_us: int) -> list[str]:
+        """Return the workspaces that have answers older than `before_us`."""
+        return sorted(self._connection.execute(select(requests.c.workspace).where(requests.c.time_us < before_us).distinct()).scalars())
+
+    def forget(self, workspace: str, before_us: int, most: int) -> int:
+        """Remove up to `most` answers that are older than `before_us`; return how many."""
+        c = requests.c
+        old = select(c.request_id).where(c.workspace == workspace, c.time_us < before_us).order_by(c.time_us).limit(most)
+        chosen = and_(c.workspace == workspace, c.request_id.in_(old.scalar_subquery()))
+        return int(self._connection.execute(delete(requests).where(chosen)).rowcount)
+
+    def forget_these(self, workspace: str, request_ids: Iterable[str], before_us: int) -> None:
+        """Remove those of these answers that are older than `before_us`: their ids may be used again."""
+        c = requests.c
+        self._connection.execute(delete(requests).where(c.workspace == workspace, among(c.request_id, request_ids), c.time_us < before_us))

@@ -46,7 +46,9 @@ workspaces = Table(
     _number("turn_number"),
     _number("pending_number"),
     _number("config_version"),
+    _number("retained_from", 1),
 )
+"""Counters of a workspace; of its log of events and notices, the numbers before `retained_from` are no longer kept."""
 
 config = Table(
     "config",
@@ -247,6 +249,7 @@ decisions = Table(
     _text("considered", "null"),
     Index(None, "workspace", "record_id", "decision_id"),
     Index(None, "workspace", "run_id", "decision_id"),
+    Index(None, "workspace", "time_us"),
 )
 
 events = Table(

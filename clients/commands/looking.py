@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import grpc
 import typer
 
-from reallot.clients.client import Gap
+from reallot.clients.client import Gap, SnapshotEnd
 from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
@@ -50,13 +50,17 @@ def subscribe(
     """Follow one seller's notifications, over lost connections, until stopped."""
     with connected(address, workspace) as client:
         for notice in islice(client.events.subscribe(seller, cursor=cursor, unread_first=unread), count or None):
-            content = notice if isinstance(notice, Gap) else getattr(notice, notice.WhichOneof("content"))
-            _told(notice, content, as_json=as_json)
+            is_notice = isinstance(notice, event_pb2.Notification)
+            _told(notice, getattr(notice, notice.WhichOneof("content")) if is_notice else None, as_json=as_json)
 
 
 def _told(item: Any, content: Any, *, as_json: bool) -> None:
     if isinstance(item, Gap):
         say({"gap": item.reason}) if as_json else out.print(f"gap: {item.reason}")
+    elif isinstance(item, record_pb2.Record):
+        say({"record": document(item)}) if as_json else out.print(f"{item.record_id}: {owner_text(item.owner)}", markup=False)
+    elif isinstance(item, SnapshotEnd):
+        say({"snapshot_end": document(item)}) if as_json else out.print("end of the list")
     elif as_json:
         say(document(item))
     else:

@@ -89,6 +89,14 @@ def sentence_message(document: Json) -> event_pb2.Sentence | None:
 
 def notification_message(notice: Notice, cursor: str) -> event_pb2.Notification:
     """Return a notice as a message."""
+    message = notification_head(notice, cursor)
+    if notice.event is not None:
+        message.event.CopyFrom(event_message(notice.event))
+    return message
+
+
+def notification_head(notice: Notice, cursor: str) -> event_pb2.Notification:
+    """Return a notice as a message, without its event."""
     message = event_pb2.Notification(
         number=notice.number,
         seller_id=notice.seller_id,
@@ -96,9 +104,7 @@ def notification_message(notice: Notice, cursor: str) -> event_pb2.Notification:
         acknowledged=notice.acknowledged_us is not None,
         cursor=cursor,
     )
-    if notice.event is not None:
-        message.event.CopyFrom(event_message(notice.event))
-    elif notice.body is not None:
+    if notice.body is not None:
         body = notice.body
         message.digest.CopyFrom(
             event_pb2.Digest(

@@ -9,12 +9,12 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from reallot.clients import Client, Gap, Record, Seller
+from reallot.clients import Client, Record, Seller
 from reallot.clients.bundle import parse_bundle
 from reallot.clients.values import moment, owner_text
 from reallot.server.demo.company import START, Company
 from reallot.server.demo.stage import Stage
-from reallot.v1 import record_pb2, run_pb2
+from reallot.v1 import event_pb2, record_pb2, run_pb2
 
 STREAM_PATIENCE_S = 20.0
 ARRIVING = 1_000
@@ -40,7 +40,7 @@ class Follower:
 
     def _follow(self) -> None:
         for notice in self._client.events.subscribe(self.seller_id, unread_first=True):
-            if not isinstance(notice, Gap):
+            if isinstance(notice, event_pb2.Notification):
                 with self._arrived:
                     self.notices.append(notice)
                     self._arrived.notify_all()

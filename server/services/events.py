@@ -1,21 +1,24 @@
 """EventService: streams of events for back ends and of notifications for sellers."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from reallot.server.convert.decisions import event_message, notification_message
 from reallot.server.convert.records import record_message
-from reallot.server.convert.values import from_us
 from reallot.server.errors import invalid_field, not_found
+from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_expired
 from reallot.server.idempotency import once
+from reallot.server.patience import Patience
 from reallot.server.runtime import Runtime
-from reallot.server.streams import EVENTS, NOTICES, PAGE, Hub, match_of, patiently
-from reallot.server.tokens import expired, filter_hash, hash_of, make_cursor, page_token, read_cursor, read_page_token
+from reallot.server.streams import Hub
+from reallot.server.tokens import page_token, read_cursor, read_page_token
 from reallot.server.validation import MOST_ROWS, check_id, page_size_of, refuse, workspace_of
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
-from reallot.v1 import event_pb2, event_service_pb2_grpc
+from reallot.storage.entities import Notice, Owner, OwnerKind
+from reallot.v1 import event_pb2, event_service_pb2_grpc, record_pb2
 from reallot.v1 import event_service_pb2 as pb
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -27,65 +30,55 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
     def __init__(self, runtime: Runtime, hub: Hub) -> None:
         self._runtime = runtime
         self._hub = hub
+        self._patience = Patience(runtime.settings.slow_after_s)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # type: ignore[override]  # noqa: N802
         """Follow the workspace's events."""
         workspace, heartbeat_s = workspace_of(request), self._heartbeat(request)
         if len(request.filter.record_ids) > MOST_ROWS:
             raise invalid_field("filter.record_ids", f"at most {MOST_ROWS} records can be named", "BATCH_TOO_LARGE")
-        if request.cursor and request.snapshot:
-            raise invalid_field("snapshot", "a snapshot begins anew: it takes no cursor")
-        bound = self._bound(workspace, request.filter)
-        position = await self._start(workspace, request.cursor, bound)
+        feed = self._events(workspace, request.filter)
+        position = await self._start(feed, request)
         if request.snapshot:
-            position = await self._runtime.read(lambda tx: tx.events.last(workspace))
-            async for record in self._snapshot(workspace, request.filter):
-                await self._send(context, pb.WatchResponse(snapshot_record=record))
-            end = pb.SnapshotEnd(cursor=self._cursor(bound, position))
-            await self._send(context, pb.WatchResponse(snapshot_end=end))
-
-        async def page(after: int) -> tuple[int, list[event_pb2.Event]]:
-            def read(tx: ReadTransaction) -> tuple[int, list[event_pb2.Event]]:
-                found = [event_message(e) for e in tx.events.after(workspace, after, PAGE)]
-                return (found[-1].number if len(found) == PAGE else tx.events.last(workspace)), found
-
-            return await self._runtime.read(read)
-
-        async for number, event in self._hub.follow(workspace, position, EVENTS, heartbeat_s, page):
-            if event is None:
-                await self._send(context, pb.WatchResponse(heartbeat=self._alive(bound, number)))
-            elif (match := match_of(request.filter, event)) is not None:
-                shown = event_pb2.Event()
-                shown.CopyFrom(event)
-                shown.match, shown.cursor = match, self._cursor(bound, number)
-                await self._send(context, pb.WatchResponse(event=shown))
+            wanted = RecordFilter(
+                record_ids=list(request.filter.record_ids) or None,
+                record_types=list(request.filter.record_types) or None,
+                segment_ids=list(request.filter.segment_ids) or None,
+            )
+            async for records in self._records(workspace, wanted):
+                await self._patience.send(context, [pb.WatchResponse(snapshot_record=record) for record in records])
+            await self._patience.send(context, [pb.WatchResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
+        await self._follow(context, feed, position, heartbeat_s, beat_at_once=not request.cursor and not request.snapshot)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:  # noqa: N802
         """List events in order."""
         workspace, size = workspace_of(request), page_size_of(request)
-        bound = self._bound(workspace, request.filter)
-        key = read_page_token(request)
-        start = key if key is not None else read_cursor(request.cursor, self._runtime.db.database_id, bound) if request.cursor else 0
+        feed = self._events(workspace, request.filter)
+        start: int | None = read_page_token(request)
+        if start is None and request.cursor:
+            start = read_cursor(request.cursor, self._runtime.db.database_id, feed.bound)
 
         def read(tx: ReadTransaction) -> pb.ListEventsResponse:
-            if start and start + 1 < tx.events.first_retained(workspace):
-                raise expired(start, tx.events.first_retained(workspace))
+            if start is not None:
+                refuse_expired(tx, workspace, start)
             found: list[event_pb2.Event] = []
-            position, more = start, True
+            position, more = start or 0, True
             while more and len(found) < size:
                 events = tx.events.after(workspace, position, PAGE)
                 more = len(events) == PAGE
                 for event in events:
                     position = event.number
-                    message = event_message(event)
-                    if (match := match_of(request.filter, message)) is not None:
-                        message.match, message.cursor = match, self._cursor(bound, position)
+                    if (match := feed.match(event)) is not None:
+                        message = event_message(event)
+                        message.match, message.cursor = match, feed.cursor(position)
                         found.append(message)
                         if len(found) == size:
                             more = True
                             break
             token = page_token(request, position) if more else ""
-            return pb.ListEventsResponse(events=found, next_page_token=token, cursor=self._cursor(bound, position))
+            # Where nothing is left, the stream goes on after what was removed.
+            reached = max(position, tx.events.first_retained(workspace) - 1)
+            return pb.ListEventsResponse(events=found, next_page_token=token, cursor=feed.cursor(reached))
 
         return await self._runtime.read(read)
 
@@ -93,46 +86,45 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         """Follow one seller's notifications."""
         workspace, seller, heartbeat_s = workspace_of(request), request.seller_id, self._heartbeat(request)
         await self._known_seller(workspace, seller)
-        bound = hash_of("subscribe", workspace, seller)
-        position = await self._start(workspace, request.cursor, bound)
+        feed = self._notices(workspace, seller)
+        position = await self._start(feed, request)
+        if request.snapshot:
+            async for records in self._records(workspace, RecordFilter(owner=Owner(OwnerKind.SELLER, seller), active=True)):
+                await self._patience.send(context, [pb.SubscribeResponse(snapshot_record=record) for record in records])
         if request.unread_first and not request.cursor:
-            after = 0
-            while True:
-                unread = await self._runtime.read(lambda tx, a=after: tx.events.notices_after(workspace, seller, a, PAGE, unread_only=True))  # type: ignore[misc]
-                for notice in (n for n in unread if n.number <= position):
-                    message = notification_message(notice, self._cursor(bound, notice.number))
-                    await self._send(context, pb.SubscribeResponse(notification=message))
-                if len(unread) < PAGE:
-                    break
-                after = unread[-1].number
+            await self._send_unread(context, feed, position)
+        if request.snapshot:
+            await self._patience.send(context, [pb.SubscribeResponse(snapshot_end=pb.SnapshotEnd(cursor=feed.cursor(position)))])
+        await self._follow(context, feed, position, heartbeat_s, beat_at_once=not request.cursor and not request.snapshot)
 
-        async def page(after: int) -> tuple[int, list[Any]]:
-            def read(tx: ReadTransaction) -> tuple[int, list[Any]]:
-                found = tx.events.notices_after(workspace, seller, after, PAGE)
-                return (found[-1].number if len(found) == PAGE else tx.events.last(workspace)), found
+    async def _send_unread(self, context: Context, feed: NoticeFeed, up_to: int) -> None:
+        workspace, seller, after = feed.workspace, feed.seller_id, 0
+        while True:
 
-            return await self._runtime.read(read)
+            def read(tx: ReadTransaction, after: int = after) -> list[Notice]:
+                return tx.events.notices_after(workspace, seller, after, PAGE, unread_only=True)
 
-        async for number, notice in self._hub.follow(workspace, position, NOTICES, heartbeat_s, page):
-            if notice is None:
-                await self._send(context, pb.SubscribeResponse(heartbeat=self._alive(bound, number)))
-            elif notice.seller_id == seller:
-                message = notification_message(notice, self._cursor(bound, number))
-                await self._send(context, pb.SubscribeResponse(notification=message))
+            unread = await self._runtime.read(read)
+            await self._patience.send(context, [frame.answer for frame in feed.frames(n for n in unread if n.number <= up_to)])
+            if len(unread) < PAGE or unread[-1].number >= up_to:
+                return
+            after = unread[-1].number
 
     async def ListNotifications(  # noqa: N802
         self, request: pb.ListNotificationsRequest, context: Context
     ) -> pb.ListNotificationsResponse:
         """List one seller's notifications in order."""
-        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request) or 0
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request)
         await self._known_seller(workspace, request.seller_id)
-        bound = hash_of("subscribe", workspace, request.seller_id)
+        feed = self._notices(workspace, request.seller_id)
 
         def read(tx: ReadTransaction) -> pb.ListNotificationsResponse:
-            found = tx.events.notices_after(workspace, request.seller_id, after, size + 1, unread_only=request.unread_only)
+            if after is not None:
+                refuse_expired(tx, workspace, after)
+            found = tx.events.notices_after(workspace, request.seller_id, after or 0, size + 1, unread_only=request.unread_only)
             token = page_token(request, found[size - 1].number) if len(found) > size else ""
             return pb.ListNotificationsResponse(
-                notifications=[notification_message(n, self._cursor(bound, n.number)) for n in found[:size]],
+                notifications=[notification_message(n, feed.cursor(n.number)) for n in found[:size]],
                 next_page_token=token,
                 unread_count=tx.events.unread(workspace, request.seller_id),
             )
@@ -155,36 +147,40 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         if not await self._runtime.read(lambda tx: tx.sellers.get(workspace, [seller_id])):
             raise not_found("seller", seller_id)
 
-    async def _start(self, workspace: str, cursor: str, bound: bytes) -> int:
-        """Return the number after which a stream begins, and make sure that nothing committed later is missed."""
-        await self._hub.tail(workspace)
-        if not cursor:
-            return await self._runtime.read(lambda tx: tx.events.last(workspace))
-        number = read_cursor(cursor, self._runtime.db.database_id, bound)
-        oldest = await self._runtime.read(lambda tx: tx.events.first_retained(workspace))
-        if number + 1 < oldest:
-            raise expired(number, oldest)
+    def _events(self, workspace: str, filter_: pb.EventFilter) -> EventFeed:
+        return EventFeed(self._runtime.db.database_id, workspace, filter_)
+
+    def _notices(self, workspace: str, seller_id: str) -> NoticeFeed:
+        return NoticeFeed(self._runtime.db.database_id, workspace, seller_id)
+
+    async def _start(self, feed: Feed, request: pb.WatchRequest | pb.SubscribeRequest) -> int:
+        """Return the number after which a stream begins: whatever is read or committed after this is told, or in the snapshot."""
+        if not request.cursor:
+            return await self._runtime.read(lambda tx: tx.events.last(feed.workspace))
+        if request.snapshot:
+            raise invalid_field("snapshot", "a snapshot begins anew: it takes no cursor")
+        number = read_cursor(request.cursor, self._runtime.db.database_id, feed.bound)
+        await self._runtime.read(lambda tx: refuse_expired(tx, feed.workspace, number))
         return number
 
-    async def _snapshot(self, workspace: str, filter_: pb.EventFilter) -> AsyncIterator[Any]:
-        wanted = RecordFilter(
-            record_ids=list(filter_.record_ids) or None,
-            record_types=list(filter_.record_types) or None,
-            segment_ids=list(filter_.segment_ids) or None,
-        )
+    async def _records(self, workspace: str, wanted: RecordFilter) -> AsyncIterator[list[record_pb2.Record]]:
         after = ""
         while True:
 
-            def read(tx: ReadTransaction, after: str = after) -> list[Any]:
+            def read(tx: ReadTransaction, after: str = after) -> list[record_pb2.Record]:
                 config = self._runtime.configs.of(tx, workspace)
                 return [record_message(r, config) for r in tx.records.page(workspace, wanted, after, PAGE)]
 
             rows = await self._runtime.read(read)
-            for row in rows:
-                yield row
+            yield rows
             if len(rows) < PAGE:
                 return
             after = rows[-1].record_id
+
+    async def _follow(self, context: Context, feed: Feed, position: int, heartbeat_s: float, *, beat_at_once: bool) -> None:
+        async with aclosing(self._hub.follow(feed, position, heartbeat_s, beat_at_once=beat_at_once)) as found:
+            async for answers in found:
+                await self._patience.send(context, answers)
 
     def _heartbeat(self, request: Any) -> float:
         if not request.HasField("heartbeat"):
@@ -193,15 +189,3 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         if not 1 <= seconds <= 300:
             raise invalid_field("heartbeat", "it is between 1 and 300 seconds")
         return seconds
-
-    def _bound(self, workspace: str, filter_: pb.EventFilter) -> bytes:
-        return hash_of("watch", workspace, filter_hash(filter_))
-
-    def _cursor(self, bound: bytes, number: int) -> str:
-        return make_cursor(self._runtime.db.database_id, bound, number)
-
-    def _alive(self, bound: bytes, number: int) -> pb.Heartbeat:
-        return pb.Heartbeat(cursor=self._cursor(bound, number), time=from_us(self._runtime.clock.now_us()))
-
-    async def _send(self, context: Context, message: Any) -> None:
-        await patiently(context, message, self._runtime.settings.slow_after_s)

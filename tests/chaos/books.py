@@ -92,7 +92,7 @@ class Books:
     @property
     def counters(self) -> Row:
         """The counters of the workspace."""
-        return self.tables["workspaces"][0] if self.tables["workspaces"] else {"event_number": 0, "turn_number": 0}
+        return self.tables["workspaces"][0] if self.tables["workspaces"] else {"event_number": 0, "turn_number": 0, "retained_from": 1}
 
     def sent(self, method: str) -> list[Request]:
         """Return the requests of one method, in the order of the journals."""

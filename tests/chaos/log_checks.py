@@ -10,14 +10,17 @@ TOLD = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED"})
 
 
 def check_numbers(books: Books, report: Report) -> None:
-    """Numbers run from the first to the counter without a gap; digests of sellers take numbers of their own."""
+    """Numbers run from the first that is kept to the counter without a gap; digests of sellers take numbers of their own."""
     numbers = {e["number"] for e in books["events"]} | {n["number"] for n in books["notices"]}
-    last, expected = books.counters["event_number"], min(numbers, default=1)
+    last, expected = books.counters["event_number"], books.counters["retained_from"]
     for number in sorted(numbers):
+        if number < expected:
+            report.add(Kind.NUMBER_UNKNOWN, f"event {number}", f"the log is kept from {expected} on")
+            continue
         if number != expected:
             report.add(Kind.NUMBER_MISSING, f"event {expected}", f"the log goes on with {number}")
         expected = number + 1
-    if expected != last + 1 and numbers:
+    if expected != last + 1:
         report.add(Kind.NUMBER_UNKNOWN, f"event {expected - 1}", f"the last of the log; the counter stands at {last}")
     report.count("event numbers", len(numbers))
 
@@ -26,7 +29,7 @@ def check_states(books: Books, report: Report) -> None:
     """Every event begins where the one before it ended, and the row is where the last one ended."""
     rows = {row["record_id"]: row for row in books["records"]}
     log = by(books["events"], "record_id")
-    complete = bool(books["events"]) and books["events"][0]["number"] == 1
+    complete = books.counters["retained_from"] == 1
     for record_id, events in log.items():
         _chain(record_id, events, report, complete=complete)
         last = events[-1]
@@ -37,7 +40,7 @@ def check_states(books: Books, report: Report) -> None:
             report.add(Kind.RECORD_UNTOLD, f"record {record_id}", f"the last event {last['number']} deletes it")
         elif row is not None:
             _row(row, last, report)
-    for record_id in rows.keys() - log.keys():
+    for record_id in rows.keys() - log.keys() if complete else ():
         report.add(Kind.RECORD_UNTOLD, f"record {record_id}", "it has no event")
     report.count("events", len(books["events"]))
     report.count("records", len(rows))

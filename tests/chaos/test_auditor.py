@@ -155,6 +155,8 @@ def write_twice(db: Connection) -> None:
 
 IN_DATABASE: list[tuple[Kind, str, Spoil]] = [
     (Kind.NUMBER_MISSING, "event lost", sql(f"DELETE FROM events WHERE number = ({QUIET})")),
+    (Kind.NUMBER_MISSING, "beginning lost", sql("DELETE FROM events WHERE number = 1")),
+    (Kind.NUMBER_UNKNOWN, "not kept and there", sql("UPDATE workspaces SET retained_from = 3")),
     (Kind.NUMBER_UNKNOWN, "counter set back", sql("UPDATE workspaces SET event_number = event_number - 1")),
     (Kind.CHAIN_BROKEN, "state changed", sql(f"UPDATE events SET before = replace(before, '50', '51') WHERE number = ({GAIN})")),
     (Kind.TWO_OWNERS, "given twice", give_twice),

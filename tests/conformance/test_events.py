@@ -1,6 +1,11 @@
 """The event log and the sellers' notices."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reallot.storage import Database
 from reallot.storage.entities import EventDraft, NoticeDraft
@@ -60,10 +65,23 @@ def test_a_digest_takes_a_number_of_its_own(db: Database, ws: str) -> None:
     assert (notice.number, notice.event, notice.body) == (2, None, {"gained": 3})
 
 
-def test_notices_of_everybody_are_read_between_numbers(db: Database, ws: str) -> None:
+def test_a_page_of_the_log_has_events_and_the_notices_of_everybody(db: Database, ws: str) -> None:
     append(db, ws, an_event("a", notify=["ann"]), an_event("b", notify=["zoe", "ben"]), digest("ann"), an_event("c", notify=["ann"]))
-    found = db.read(lambda tx: tx.events.notices_between(ws, 1, 3))
-    assert [(n.number, n.seller_id) for n in found] == [(2, "ben"), (2, "zoe"), (3, "ann")]
+    append(db, ws, digest("zoe"))
+    pages = [db.read(lambda tx, after=after, limit=limit: tx.events.page(ws, after, limit)) for after, limit in ((1, 3), (1, 9), (5, 9))]
+    assert [page.up_to for page in pages] == [4, 5, 5]
+    assert [[e.draft.record_id for e in page.events] for page in pages] == [["b", "c"], ["b", "c"], []]
+    notices = [[(n.number, n.seller_id, n.event and n.event.draft.record_id) for n in page.notices] for page in pages]
+    first = [(2, "ben", "b"), (2, "zoe", "b"), (3, "ann", None), (4, "ann", "c")]
+    assert notices == [first, [*first, (5, "zoe", None)], []]
+
+
+def test_a_page_for_some_sellers_has_what_concerns_them(db: Database, ws: str) -> None:
+    append(db, ws, an_event("a"), an_event("b", notify=["zoe", "ben"]), digest("ann"), an_event("c", notify=["ann"]), digest("zoe"))
+    page = db.read(lambda tx: tx.events.page(ws, 0, 99, only_for={"ben", "ann"}))
+    assert (page.up_to, [e.draft.record_id for e in page.events]) == (5, ["b", "c"])
+    assert [(n.number, n.seller_id) for n in page.notices] == [(2, "ben"), (3, "ann"), (4, "ann")]
+    assert page.notices[0].event is page.events[0]
 
 
 def test_acknowledged_notices_are_not_unread(db: Database, ws: str) -> None:
@@ -87,6 +105,35 @@ def test_what_is_forgotten_is_gone_and_the_numbers_go_on(db: Database, ws: str) 
     assert numbers_of(db, ws, "ann") == [4]
     db.write(ws, lambda tx: tx.events.forget(ws, 4))
     assert db.read(lambda tx: tx.events.first_retained(ws)) == 5
+
+
+def test_what_was_forgotten_before_is_not_kept_again(db: Database, ws: str) -> None:
+    append(db, ws, *(an_event(str(n)) for n in range(4)))
+    db.write(ws, lambda tx: tx.events.forget(ws, 3))
+    assert db.write(ws, lambda tx: tx.events.forget(ws, 2)) == 0
+    assert db.read(lambda tx: tx.events.first_retained(ws)) == 4
+
+
+AGES = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(AGES, st.integers(0, 6), st.integers(1, 4))
+def test_only_the_beginning_of_the_log_that_is_old_enough_is_outdated(
+    db: Database, fresh_ws: Callable[[], str], told: list[tuple[bool, int]], before_us: int, most: int
+) -> None:
+    """Also of digests, which have no event, and where a clock went back."""
+    ws = fresh_ws()
+    append(db, ws, *(an_event(time_us=age) if is_event else replace(digest(), time_us=age) for is_event, age in told))
+    left = [age for _, age in told]
+    while up_to := db.read(lambda tx: tx.events.outdated(ws, before_us, most)):
+        first = len(told) - len(left) + 1
+        assert first <= up_to < first + most
+        db.write(ws, lambda tx, up_to=up_to: tx.events.forget(ws, up_to))
+        assert all(age < before_us for age in left[: up_to - first + 1])
+        del left[: up_to - first + 1]
+    assert not left or left[0] >= before_us
+    assert db.read(lambda tx: tx.events.first_retained(ws)) == len(told) - len(left) + 1
 
 
 def test_a_log_that_begins_with_a_digest_has_lost_nothing(db: Database, ws: str) -> None:

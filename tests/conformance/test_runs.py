@@ -116,11 +116,40 @@ def test_a_request_is_answered_once(db: Database, ws: str) -> None:
     assert db.read(lambda tx: tx.requests.find(ws, ["req"])["req"]) == StoredAnswer("req", "A", "abc", b"1", 9)
 
 
-def test_old_answers_are_forgotten(db: Database, ws: str) -> None:
-    for n in (1_000_001, 1_000_002):
-        db.write(ws, lambda tx, n=n: tx.requests.keep(ws, [StoredAnswer(f"req-{n}", "A", "abc", b"", -n)]))
-    assert db.write(ws, lambda tx: tx.requests.purge(-1_000_001)) == 1
-    assert db.read(lambda tx: tx.requests.find(ws, ["req-1000002"])) == {}
+def answered(db: Database, ws: str, *times_us: int) -> None:
+    db.write(ws, lambda tx: tx.requests.keep(ws, [StoredAnswer(f"req{n}", "A", "abc", b"", n) for n in times_us]))
+
+
+def answers(db: Database, ws: str) -> list[int]:
+    return sorted(a.time_us for a in db.read(lambda tx: tx.requests.find(ws, [f"req{n}" for n in range(10)])).values())
+
+
+def test_old_answers_are_forgotten_a_few_at_a_time(db: Database, ws: str) -> None:
+    answered(db, ws, 4, 3, 2, 1)
+    answered(db, ws + "-b", 1)
+    assert db.read(lambda tx: {ws, ws + "-b"} <= set(tx.requests.workspaces(4)))
+    assert [db.write(ws, lambda tx: tx.requests.forget(ws, 4, 2)) for _ in range(3)] == [2, 1, 0]
+    assert (answers(db, ws), answers(db, ws + "-b")) == ([4], [1])
+    assert db.read(lambda tx: ws not in tx.requests.workspaces(4))
+
+
+def test_of_some_answers_the_old_ones_are_forgotten(db: Database, ws: str) -> None:
+    answered(db, ws, 4, 3, 2)
+    db.write(ws, lambda tx: tx.requests.forget_these(ws, ["req4", "req3"], 4))
+    assert answers(db, ws) == [2, 4]
+
+
+def test_the_oldest_decisions_are_forgotten_first(db: Database, ws: str) -> None:
+    for age in (3, 1, 2, 4):
+        create(db, ws, a_record(f"r{age}"), decision=Decision(f"r{age}", age, None, "ASSIGNED", ""))
+    create(db, ws + "-b", a_record("r1"), decision=Decision("r1", 1, None, "ASSIGNED", ""))
+    assert db.read(lambda tx: (tx.decisions.oldest_us(ws), tx.decisions.oldest_us(ws + "-c"))) == (1, None)
+    kept = []
+    for _ in range(3):
+        forgotten = db.write(ws, lambda tx: tx.decisions.forget(ws, 4, 2))
+        kept.append((forgotten, [n for n in range(1, 5) if db.read(lambda tx, n=n: tx.decisions.of_record(ws, f"r{n}", None, 9))]))
+    assert kept == [(2, [3, 4]), (1, [4]), (0, [4])]
+    assert db.read(lambda tx: tx.decisions.oldest_us(ws + "-b")) == 1
 
 
 def test_what_failed_leaves_no_answer_behind(db: Database, ws: str) -> None:

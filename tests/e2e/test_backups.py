@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from reallot.clients import AsyncClient, Client, Record
 from reallot.clients.bundle import parse_bundle
-from reallot.clients.client import Gap
+from reallot.clients.client import Gap, SnapshotEnd
 from reallot.clients.errors import InvalidArgument
 from reallot.v1 import event_pb2, event_service_pb2
 from support.postgres import create_database, fresh_postgresql
@@ -78,6 +78,10 @@ async def follows_over_a_restore(process: Server, saved: Path) -> None:
         while not isinstance(item, Gap):
             # What it had been sent before the server stopped.
             item = await next_item(stream)
+        listed = [item := await next_item(stream)]
+        while not isinstance(item, SnapshotEnd):
+            listed.append(item := await next_item(stream))
+        assert [record.record_id for record in listed[:-1]] == [f"before-{n}" for n in range(5)]
         follows = asyncio.ensure_future(next_item(stream))
         number = 0
         while not follows.done():

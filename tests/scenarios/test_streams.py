@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 
 from reallot.clients import ReallotError, Seller
 from reallot.v1 import event_service_pb2
@@ -56,14 +57,36 @@ def test_a_snapshot_is_followed_by_what_came_after_it(world: Make) -> None:
 
 
 def test_a_cancelled_follower_leaves_no_trace(world: Make) -> None:
-    """W12: more writes reach nobody, and a later follower finds everything in order."""
+    """W12: the server, asked by the standard channelz service, is at work on as many calls as before the followers came."""
     here = world()
     a_log(here)
-    for _ in range(5):
-        first_answers(here, "Watch", event_service_pb2.WatchRequest(snapshot=True), 1)
+
+    async def come_and_go() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            before = await calls_at_work(here)
+            stubs, workspace = here.client.inner.stubs.events, here.client.inner.workspace
+            requests = [event_service_pb2.WatchRequest(workspace=workspace, snapshot=number % 2 > 0) for number in range(6)]
+            streams = [stubs.Watch(request) for request in requests]
+            streams.append(stubs.Subscribe(event_service_pb2.SubscribeRequest(workspace=workspace, seller_id="ana")))
+            for stream in streams:
+                await stream.read()
+            assert await calls_at_work(here) == before + len(streams)
+            for stream in streams:
+                stream.cancel()
+            while await calls_at_work(here) != before:
+                await asyncio.sleep(0)
+
+    here.client.run(come_and_go())
     here.write(a_lead("a", stage="after"))
     numbers = [event.number for event in here.events()]
     assert numbers == sorted(set(numbers))
+
+
+async def calls_at_work(world: World) -> int:
+    """Return the calls that the server is at work on, the one that asks included."""
+    stub = channelz_pb2_grpc.ChannelzStub(world.client.inner.channel)
+    (server,) = (await stub.GetServers(channelz_pb2.GetServersRequest())).server
+    return int(server.data.calls_started - server.data.calls_succeeded - server.data.calls_failed)
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,39 @@ class RerunCauses(_message.Message):
 Global___RerunCauses: _TypeAlias = RerunCauses  # noqa: Y015
 
 @_typing.final
+class Retention(_message.Message):
+    """How long history is kept, in days. What is older is removed little by little; 0 = for ever."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_DAYS_FIELD_NUMBER: _builtins.int
+    DECISIONS_DAYS_FIELD_NUMBER: _builtins.int
+    events_days: _builtins.int
+    """Events and notifications, acknowledged or not. A cursor from before what is kept is refused (CURSOR_EXPIRED). Default 30."""
+    decisions_days: _builtins.int
+    """Lines of the decision log. Default 90."""
+    def __init__(
+        self,
+        *,
+        events_days: _builtins.int | None = ...,
+        decisions_days: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "decisions_days", b"decisions_days", "events_days", b"events_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "decisions_days", b"decisions_days", "events_days", b"events_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decisions_days: _TypeAlias = _typing.Literal["decisions_days"]  # noqa: Y015
+    _WhichOneofArgType__decisions_days: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days"]  # noqa: Y015
+    _WhichOneofReturnType__events_days: _TypeAlias = _typing.Literal["events_days"]  # noqa: Y015
+    _WhichOneofArgType__events_days: _TypeAlias = _typing.Literal["_events_days", b"_events_days"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decisions_days) -> _WhichOneofReturnType__decisions_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__events_days) -> _WhichOneofReturnType__events_days | None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
+
+@_typing.final
 class Settings(_message.Message):
     """Settings of a workspace. There is one; its id is "settings"."""
 
@@ -272,6 +305,7 @@ class Settings(_message.Message):
     DIGEST_ABOVE_FIELD_NUMBER: _builtins.int
     APPROVE_ABOVE_PERCENT_FIELD_NUMBER: _builtins.int
     SELLER_FIELDS_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """No automatic assignment, enrollment or notice; writes go on and are worked through on resume."""
     default_capacity: _builtins.int
@@ -292,6 +326,10 @@ class Settings(_message.Message):
     def seller_fields(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.FieldSchema]:
         """Declared attributes of sellers."""
 
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """How long history is kept."""
+
     def __init__(
         self,
         *,
@@ -303,10 +341,11 @@ class Settings(_message.Message):
         digest_above: _builtins.int | None = ...,
         approve_above_percent: _builtins.int | None = ...,
         seller_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
+        retention: Global___Retention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "rerun_on", b"rerun_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "rerun_on", b"rerun_on", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "paused", b"paused", "rerun_on", b"rerun_on", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "paused", b"paused", "rerun_on", b"rerun_on", "retention", b"retention", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__approve_above_percent: _TypeAlias = _typing.Literal["approve_above_percent"]  # noqa: Y015
     _WhichOneofArgType__approve_above_percent: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent"]  # noqa: Y015

@@ -78,8 +78,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 14
-    """The events after the cursor are no longer kept: list again.
-    Sample: {"reason": "CURSOR_EXPIRED", "domain": "reallot", "metadata": {"oldest": "1042"}}
+    """The events after the cursor or page token are no longer kept; the metadata name its number and the oldest that is kept: list again.
+    Sample: {"reason": "CURSOR_EXPIRED", "domain": "reallot", "metadata": {"after": "17", "oldest": "1042"}}
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 15
     """The request id was used with another payload.
@@ -233,8 +233,8 @@ and whoever follows lists again.
 Sample: {"reason": "CURSOR_MISMATCH", "domain": "reallot", "metadata": {"field": "cursor"}}
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 14
-"""The events after the cursor are no longer kept: list again.
-Sample: {"reason": "CURSOR_EXPIRED", "domain": "reallot", "metadata": {"oldest": "1042"}}
+"""The events after the cursor or page token are no longer kept; the metadata name its number and the oldest that is kept: list again.
+Sample: {"reason": "CURSOR_EXPIRED", "domain": "reallot", "metadata": {"after": "17", "oldest": "1042"}}
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 15
 """The request id was used with another payload.

@@ -114,7 +114,9 @@ Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Nothing happened up to here."""
+    """Nothing happened up to here. Whoever follows without a cursor and without a snapshot gets one at once, to go on from if the
+    connection is lost.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,6 +291,7 @@ class SubscribeRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     UNREAD_FIRST_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     seller_id: _builtins.str
@@ -297,6 +300,10 @@ class SubscribeRequest(_message.Message):
     """Go on after this cursor; empty = from now."""
     unread_first: _builtins.bool
     """Without a cursor: first send what the seller has not acknowledged."""
+    snapshot: _builtins.bool
+    """First send every active record that the seller owns, then follow from there without a gap. Not together with a cursor. What
+    `unread_first` asks for comes between the records and the end of the snapshot.
+    """
     @_builtins.property
     def heartbeat(self) -> _duration_pb2.Duration:
         """Longest silence before a heartbeat: 1 to 300 seconds."""
@@ -309,10 +316,11 @@ class SubscribeRequest(_message.Message):
         cursor: _builtins.str = ...,
         unread_first: _builtins.bool = ...,
         heartbeat: _duration_pb2.Duration | None = ...,
+        snapshot: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "heartbeat", b"heartbeat", "seller_id", b"seller_id", "unread_first", b"unread_first", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "heartbeat", b"heartbeat", "seller_id", b"seller_id", "snapshot", b"snapshot", "unread_first", b"unread_first", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,6 +334,8 @@ class SubscribeResponse(_message.Message):
 
     NOTIFICATION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_RECORD_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_END_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def notification(self) -> _event_pb2.Notification:
         """A notification."""
@@ -334,17 +344,27 @@ class SubscribeResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """A sign of life."""
 
+    @_builtins.property
+    def snapshot_record(self) -> _record_pb2.Record:
+        """A record of the snapshot."""
+
+    @_builtins.property
+    def snapshot_end(self) -> Global___SnapshotEnd:
+        """The end of the snapshot."""
+
     def __init__(
         self,
         *,
         notification: _event_pb2.Notification | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        snapshot_record: _record_pb2.Record | None = ...,
+        snapshot_end: Global___SnapshotEnd | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "item", b"item", "notification", b"notification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "item", b"item", "notification", b"notification", "snapshot_end", b"snapshot_end", "snapshot_record", b"snapshot_record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "item", b"item", "notification", b"notification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "item", b"item", "notification", b"notification", "snapshot_end", b"snapshot_end", "snapshot_record", b"snapshot_record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["notification", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = _typing.Literal["notification", "heartbeat", "snapshot_record", "snapshot_end"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...
 

@@ -1,0 +1,119 @@
+"""The keeper: removes what has been kept for long enough, little by little, so that other writes pass in between.
+
+Of a workspace that this server works: events and notices, decisions, and answers to requests that nobody may repeat any more. What is
+younger is never touched. From where on the log of events is kept stands with the workspace, not in what is left of it, so a cursor
+from before is refused also when nothing is left.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from reallot.server.clock import MICROSECONDS
+from reallot.server.idempotency import KEPT_US
+from reallot.server.runtime import Runtime
+from reallot.server.wake import Rest, Wake
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.errors import LeaseLost, StorageUnavailable
+from reallot.storage.leases import Lease
+
+log = structlog.get_logger("reallot.keeper")
+
+DAY_US = 86_400 * MICROSECONDS
+SOON_US, LATER_US = 3_600 * MICROSECONDS, 6 * 3_600 * MICROSECONDS
+"""When it looks again: soon, if there was something to remove."""
+BATCH = 1_000
+"""Most rows of a kind that one commit removes; of notices, those of as many numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Instants before which things are too old; 0 = they are kept for ever."""
+
+    events_us: int
+    decisions_us: int
+    answers_us: int
+
+    @staticmethod
+    def of(config: WorkspaceConfig, now_us: int) -> "Limits":
+        """Return the limits of a workspace at an instant."""
+        events_us, decisions_us = (now_us - days * DAY_US if days else 0 for days in (config.events_days, config.decisions_days))
+        return Limits(events_us, decisions_us, now_us - KEPT_US)
+
+
+def anything_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
+    """Tell whether there is something to remove."""
+    if tx.events.outdated(workspace, limits.events_us, 1) or workspace in tx.requests.workspaces(limits.answers_us):
+        return True
+    oldest_us = tx.decisions.oldest_us(workspace)
+    return oldest_us is not None and oldest_us < limits.decisions_us
+
+
+def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
+    """Remove a batch of what is too old."""
+    up_to = tx.events.outdated(workspace, limits.events_us, BATCH)
+    if up_to:
+        tx.events.forget(workspace, up_to)
+    tx.decisions.forget(workspace, limits.decisions_us, BATCH)
+    tx.requests.forget(workspace, limits.answers_us, BATCH)
+
+
+class Keeper:
+    """The loop that looks for what is too old, in all workspaces that this server works. Belongs to the event loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._rest = Rest(runtime.clock)
+
+    @property
+    def wake(self) -> Wake:
+        """Has it look at once."""
+        return self._rest.wake
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work or will be."""
+        return self._rest.is_over
+
+    async def run_forever(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._rest.rise()
+            removed = await self.look()
+            await self._rest.until(self._runtime.clock.now_us() + (SOON_US if removed else LATER_US))
+
+    async def look(self) -> bool:
+        """Remove everything that is too old by now; return whether anything was. A fault is logged: the next look tries again."""
+        removed = False
+        try:
+            workspaces = await self._runtime.read(self._workspaces)
+        except StorageUnavailable as error:
+            log.warning("storage unavailable", exc_info=error)
+            return True
+        for workspace in workspaces:
+            lease = self._runtime.leases.of(workspace)
+            if lease is None:
+                continue
+            try:
+                removed |= await self._clear(workspace, lease)
+            except LeaseLost:
+                log.info("another server works the workspace by now", workspace=workspace)
+            except StorageUnavailable as error:
+                log.warning("storage unavailable", workspace=workspace, exc_info=error)
+                removed = True
+            except Exception:
+                log.exception("what is too old could not be removed", workspace=workspace)
+        return removed
+
+    def _workspaces(self, tx: ReadTransaction) -> list[str]:
+        return sorted({*tx.config.workspaces(), *tx.requests.workspaces(self._runtime.clock.now_us() - KEPT_US)})
+
+    async def _clear(self, workspace: str, lease: Lease) -> bool:
+        limits = Limits.of(await self._runtime.config(workspace), self._runtime.clock.now_us())
+        removed = False
+        while await self._runtime.read(partial(anything_old, workspace=workspace, limits=limits)):
+            await self._runtime.write(workspace, partial(remove_some, workspace=workspace, limits=limits), lease)
+            removed = True
+        return removed
