@@ -28,7 +28,6 @@ UNSERVED = (
     Unserved("segment", "rules[].policy", "policies beyond round robin and load balancing", _LATER_POLICIES),
     Unserved("segment", "rules[].score", "scores"),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
-    Unserved("segment", "rules[].release_when", "release on a condition"),
     Unserved("segment", "rules[].offer", "offers"),
     Unserved("segment", "rules[].exclusions", "exclusions"),
     Unserved("segment", "rules[].sticky", "stickiness"),

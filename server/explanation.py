@@ -70,8 +70,7 @@ def rule_views(pool: Pool, config: WorkspaceConfig, record: Record, now_us: int)
             status = "RECORD_TOO_OLD" if combination == -2 else "NO_RULE_MATCHED"
             views.append(RuleView(target.rule.key, RuleTrace(target.rule.key, status, {}), ["NOT_MATCHED"] * len(pool.sellers)))
             continue
-        _, trace = target.eligible(pool, combination)
-        views.append(RuleView(target.rule.key, trace, _verdicts(pool, target, combination)))
+        views.append(RuleView(target.rule.key, target.trace(combination), _verdicts(pool, target, combination)))
     return views
 
 

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from reallot.server.commitment import Commitment
 from reallot.server.progress import Progress, ProgressBoard
-from reallot.server.road.batch import Plan, Planned, Task
-from reallot.server.road.commit import Digests, commit_piece
+from reallot.server.road.batch import Place, Plan, Planned, Task
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -28,7 +28,6 @@ from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Pending, Run
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
-from reallot.storage.moves import Move
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
@@ -45,10 +44,6 @@ RERUN_TEXTS = {
     "SELLER_JOINED": "a seller joined or changed",
     "CONFIGURATION_CHANGED": "the configuration changed",
 }
-Told = Callable[[WriteTransaction, Counter[str]], None]
-"""Notes what became of a run's records so far, in the transaction of a piece."""
-Finish = Callable[[WriteTransaction, Counter[str], bool], None]
-"""Notes the end, in the transaction of the last piece: what became of the records, and whether it was stopped before the end."""
 ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 """States that a run does not leave."""
 
@@ -275,21 +270,29 @@ class RunLane(Lane):
 
     async def _execute(self, config: WorkspaceConfig, lease: Lease, run: Run) -> None:
         await self._let_intake_pass(config.workspace)
+        after: Place | None = None
+        told: Sequence[tuple[str, str, str]] = ()
         try:
-            async with AsyncExitStack() as stack:
-                planned = await self._plan(config, run, stack)
-                if planned is None:
-                    await self._end(config, lease, run, "CANCELLED")
-                else:
-                    await self._commit(config, lease, run, planned)
+            while True:
+                async with AsyncExitStack() as stack:
+                    planned = await self._plan(config, run, stack, after)
+                    if planned is None:
+                        await self._end(config, lease, run, "CANCELLED")
+                        return
+                    commitment = Commitment(self._runtime, config, lease, planned, run.run_id, told)
+                    went_on = await self._commit(config, run, planned, commitment)
+                after, told = planned.plan.next_after, commitment.digests.told
+                run = await self._runtime.read(partial(_stored_run, config.workspace, run.run_id))
+                if not went_on or after is None or run.state in ENDED:
+                    return
         except WorkerKilled:
             self._deaths[run.run_id] += 1
             if self._deaths[run.run_id] >= MOST_DEATHS:
                 raise
             # The run stays RUNNING and is taken up again.
 
-    async def _plan(self, config: WorkspaceConfig, run: Run, stack: AsyncExitStack) -> Planned | None:
-        """Return the plan of a run, which `stack` keeps open; None if it was asked to stop."""
+    async def _plan(self, config: WorkspaceConfig, run: Run, stack: AsyncExitStack, after: Place | None) -> Planned | None:
+        """Return the plan of a run's next batch, which `stack` keeps open; None if it was asked to stop."""
         task = Task(
             config.workspace,
             self._runtime.clock.now_us(),
@@ -298,6 +301,8 @@ class RunLane(Lane):
             selection=bytes.fromhex(run.selection or ""),
             limit=run.limit - run.counts.get("assigned", 0) if run.limit else 0,
             cause=run.cause,
+            most=self._runtime.settings.run_batch_records,
+            after=after,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
         asked = planned_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)
@@ -318,9 +323,8 @@ class RunLane(Lane):
             self._planning = None
             planning.cancel()
 
-    async def _commit(self, config: WorkspaceConfig, lease: Lease, run: Run, planned: Planned) -> None:
+    async def _commit(self, config: WorkspaceConfig, run: Run, planned: Planned, commitment: Commitment) -> bool:
         plan, workspace, before = planned.plan, config.workspace, Counter(run.counts)
-        commitment = Commitment(self._runtime, config, lease, planned, run.run_id)
         loop = asyncio.get_running_loop()
 
         def may_go_on(tx: WriteTransaction) -> bool:
@@ -332,10 +336,15 @@ class RunLane(Lane):
 
         def finish(tx: WriteTransaction, counts: Counter[str], stopped: bool) -> None:
             final = ended(run, plan, before + counts, tx.now_us)
-            tx.runs.update(workspace, replace(final, state="CANCELLED") if stopped else final)
+            enough = 0 < run.limit <= final.counts.get("assigned", 0)
+            if stopped:
+                final = replace(final, state="CANCELLED")
+            elif plan.next_after is not None and not enough:
+                final = replace(final, state="RUNNING", stage="read", end_us=None)
+            tx.runs.update(workspace, final)
             tx.signal(workspace, "runs")
 
-        await commitment.carry_out(finish, may_go_on, told)
+        return await commitment.carry_out(finish, may_go_on, told)
 
     async def _end(self, config: WorkspaceConfig, lease: Lease, run: Run, state: str, failure: str = "") -> None:
         def end(tx: WriteTransaction) -> None:
@@ -345,76 +354,6 @@ class RunLane(Lane):
             tx.signal(config.workspace, "runs")
 
         await self._runtime.write(config.workspace, end, lease)
-
-
-class Commitment:
-    """A plan on its way into the database, piece by piece.
-
-    Attributes:
-        counts: What became of its records, so far.
-        done: Moves that were dealt with.
-    """
-
-    def __init__(self, runtime: Runtime, config: WorkspaceConfig, lease: Lease, planned: Planned, run_id: str) -> None:
-        self._runtime = runtime
-        self._config = config
-        self._lease = lease
-        self._planned = planned
-        self._run_id = run_id
-        self._digests = Digests(planned.plan.flooded)
-        self._first_turn: int | None = None
-        self.counts: Counter[str] = Counter()
-        self.done = 0
-
-    async def carry_out(
-        self, finish: Finish, may_go_on: Callable[[WriteTransaction], bool] = lambda _: True, told: Told | None = None
-    ) -> bool:
-        """Commit the pieces, as long as the configuration is the one that the plan was made for.
-
-        Args:
-            finish: Called in the transaction of the last piece, or in that in which it stops, with the counts of all.
-            may_go_on: Asked in the transaction of each piece, before anything of it is done.
-            told: Called in the transaction of each piece but the last, after it, with the counts so far.
-
-        Returns:
-            Whether it came to its end. If not, what is left is to be planned again.
-        """
-        current = self._planned.plan.records > 0 or await self._piece([], finish, may_go_on, told) is not None
-        # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
-        async for moves in self._planned.pieces:
-            went_on = await self._piece(moves, finish, may_go_on, told)
-            if went_on is None:
-                return False
-            if not went_on:
-                break
-        return current
-
-    async def _piece(
-        self, moves: list[Move], finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
-    ) -> bool | None:
-        """Commit one piece; return whether it goes on, None if the configuration is another by now."""
-        is_last = self.done + len(moves) == self._planned.plan.records
-
-        def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests, int | None]:
-            workspace, counts, digests, first_turn = self._config.workspace, self.counts, self._digests, self._first_turn
-            current = tx.config.version(workspace) == self._planned.plan.config_version
-            goes_on = current and may_go_on(tx)
-            if goes_on:
-                if first_turn is None:
-                    first_turn = tx.draw_turns(workspace, self._planned.plan.turns)
-                made, digests = commit_piece(tx, self._config, moves, digests, first_turn)
-                counts = counts + made
-            if not goes_on or is_last:
-                tx.events.append(workspace, digests.notices(self._run_id, tx.now_us))
-                if current:
-                    finish(tx, counts, not goes_on)
-            elif told is not None:
-                told(tx, counts)
-            return (goes_on if current else None), counts, digests, first_turn
-
-        went_on, self.counts, self._digests, self._first_turn = await self._runtime.write(self._config.workspace, work, self._lease)
-        self.done += len(moves)
-        return went_on
 
 
 def new_run_id() -> str:
@@ -439,13 +378,24 @@ async def planned_of(worker: Planning, task: Task, on_stage: Callable[[str], Non
         yield planned
 
 
+def _stored_run(workspace: str, run_id: str, tx: ReadTransaction) -> Run:
+    return tx.runs.get(workspace, run_id)
+
+
 def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
-    """Return a run that has done its work."""
+    """Return a run that has done its work; one that was planned in batches says of each level to which it belongs."""
+    earlier = run.body or {}
+    batch = earlier.get("batches", 0) + 1
+    in_batches = batch > 1 or plan.next_after is not None
+    seconds = Counter(earlier.get("seconds") or {})
+    seconds.update(plan.seconds)
+    proven = plan.termination if not in_batches or plan.termination[0] == "FEASIBLE" else ("FEASIBLE", "BATCHES")
     body: dict[str, Any] = {
-        "levels": [list(level) for level in plan.levels],
-        "termination": list(plan.termination),
+        "batches": batch,
+        "levels": [*(earlier.get("levels") or ()), *([*level, batch if in_batches else 0] for level in plan.levels)],
+        "termination": list(proven),
         "solver": plan.solver,
-        "seconds": plan.seconds,
+        "seconds": dict(seconds),
         "config_version": plan.config_version,
     }
     numbers = {name: number for name, number in sorted(counts.items()) if number}

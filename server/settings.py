@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """How long changes gather before a batch is taken."""
     batch_records: int = Field(default=5_000, ge=1, le=100_000)
     """Most pending records in one batch."""
+    run_batch_records: int = Field(default=200_000, ge=1)
+    """Most records that a run plans at once."""
     solve_time_limit_s: float = Field(default=300.0, gt=0)
     """Wall time that a batch may take in a worker."""
     heartbeat_s: float = Field(default=15.0, ge=1, le=300)

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from reallot.server.road.batch import Plan, Planned, Task
+from reallot.server.road.batch import Piece, Plan, Planned, Task
 from reallot.storage.errors import StorageError, StorageUnavailable
-from reallot.storage.moves import Move
 
 Message = tuple[Literal["stage", "plan", "piece", "end", "error"], Any]
 
@@ -60,7 +59,7 @@ def _main(pipe: Connection, start: _Start) -> None:
             configs[workspace] = WorkspaceConfig.of(workspace, version, tx.config.resources(workspace))
         return configs[workspace]
 
-    def run(task: Task) -> tuple[Plan, Iterator[list[Move]]]:
+    def run(task: Task) -> tuple[Plan, Iterator[Piece]]:
         nonlocal database
         if database is None:
             # Here, so that a database that cannot be opened at the moment fails the task and not the worker.
@@ -201,7 +200,7 @@ class _Pieces:
         self._messages = messages
         self.ended = False
 
-    async def ahead(self) -> AsyncGenerator[list[Move]]:
+    async def ahead(self) -> AsyncGenerator[Piece]:
         """Yield the pieces, each while the next is on its way already."""
         following = asyncio.ensure_future(self._next())
         try:

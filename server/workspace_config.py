@@ -84,12 +84,21 @@ def _condition(text: str, record: Schema, seller: Schema | None) -> Condition:
 
 @dataclass(frozen=True)
 class RuleConfig:
-    """An active rule. `key` is `segment/rule`; no condition = every record; no target condition = see the message."""
+    """An active rule.
+
+    Attributes:
+        key: `segment/rule`.
+        message: As configured.
+        condition: Which records; None = every record.
+        target: Which sellers fit which records; None = see the message.
+        release_when: When a record that it gave is taken back; None = never.
+    """
 
     key: str
     message: segment_pb2.Rule
     condition: Condition | None
     target: Condition | None
+    release_when: Condition | None
 
     @property
     def use_capacity(self) -> bool:
@@ -253,6 +262,11 @@ class WorkspaceConfig:
         """Active segments by id."""
         return {segment.id: segment for items in self.segments_by_type.values() for segment in items}
 
+    @cached_property
+    def rules(self) -> dict[str, RuleConfig]:
+        """Active rules of active segments by key."""
+        return {rule.key: rule for segment in self.segments.values() for rule in segment.rules}
+
     def default_segment(self, record_type: str) -> SegmentConfig | None:
         """Return the default segment of a type; None if there is none."""
         items = self.segments_by_type.get(record_type, ())
@@ -271,7 +285,11 @@ class WorkspaceConfig:
                 rule,
                 self._compile("segment", message.segment_id, f"{path}.condition", rule.condition, record),
                 self._compile("segment", message.segment_id, f"{path}.target.matching", matching, both),
+                self._compile("segment", message.segment_id, f"{path}.release_when", rule.release_when, record),
             )
+            if compiled.release_when is not None and compiled.release_when.uses_now:
+                text = "it is looked at when a field changes, so it cannot read the clock"
+                self.fault("segment", message.segment_id, f"{path}.release_when", text, "CONDITION_INVALID")
             if is_active(rule.state):
                 rules.append(compiled)
         return SegmentConfig(message, condition, tuple(rules))

@@ -42,7 +42,7 @@ class _Listed(FunctionElement[Any]):
 def among(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
     """Return the condition that `column`, of texts or of whole numbers, has one of `values`; without values it never holds."""
     numbers = isinstance(column.type, BigInteger)
-    return column.bool_op("IN")(_Listed(bindparam(None, sorted(set(values)), _Values(numbers=numbers), unique=True)))
+    return column.bool_op("IN")(_Listed(bindparam(None, list(dict.fromkeys(values)), _Values(numbers=numbers), unique=True)))
 
 
 @compiles(_Listed)

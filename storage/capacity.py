@@ -11,10 +11,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from reallot.storage.among import among
-from reallot.storage.dialect import delete_rows, upsert
+from reallot.storage.dialect import delete_rows, fetched, upsert_rows
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing
 from reallot.storage.tables import loads
 
+_LOAD = ("workspace", "seller_id", "record_type", "segment_id", "effort", "records")
 Place = tuple[str, str, str]
 """Seller, record type, segment."""
 
@@ -46,12 +47,12 @@ class LoadAccount:
             self._effort[seller][record_type, segment] = effort
         self._changes: defaultdict[Place, list[int]] = defaultdict(lambda: [0, 0])
 
-    def move(self, before: Weight | None, after: Weight | None) -> None:
-        """Take the weight from where it was and put it where it is."""
+    def move(self, before: Weight | None, after: Weight | None, times: int = 1) -> None:
+        """Take the weight of so many records from where it was and put it where it is."""
         if before is not None:
-            self._add(before.place, -before.effort, -1)
+            self._add(before.place, -before.effort * times, -times)
         if after is not None:
-            self._add(after.place, after.effort, 1)
+            self._add(after.place, after.effort * times, times)
 
     def _add(self, place: Place, effort: int, records: int) -> None:
         held, there = self._effort[place[0]], place[1:]
@@ -81,16 +82,21 @@ def open_account(connection: Connection, workspace: str, sellers: Iterable[str])
     """Read the loads of `sellers`."""
     c = loads.c
     statement = select(c.seller_id, c.record_type, c.segment_id, c.effort).where(c.workspace == workspace, among(c.seller_id, sellers))
-    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in connection.execute(statement)})
+    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in fetched(connection, statement)})
 
 
 def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
     """Decide which shifts hold, moving the load of those that do.
 
-    They are tried in order, those that burden an owner without a claim after the others. One that does not fit is tried again, as
-    long as some get through; then all that are left at once, so that full owners can swap records.
+    Mostly all do. If not, they are tried in order, those that burden an owner without a claim after the others. One that does not fit
+    is tried again, as long as some get through; then all that are left at once, so that full owners can swap records.
     """
     outcomes = [Outcome.COMMITTED] * len(shifts)
+    alike: dict[tuple[Weight | None, Weight | None, int], list[Shift]] = {}
+    for shift in shifts:
+        alike.setdefault((shift[0], shift[1], id(shift[2])), []).append(shift)
+    if settle_together(account, [(*same[0], len(same)) for same in alike.values()]):
+        return outcomes
     waiting = _one_by_one(account, shifts, sorted(range(len(shifts)), key=lambda i: _burdens_unasked(shifts[i])))
     while waiting:
         lost = _all_at_once(account, shifts, waiting)
@@ -100,6 +106,17 @@ def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
     for index in waiting:
         outcomes[index] = Outcome.CAPACITY_LOST
     return outcomes
+
+
+def settle_together(account: LoadAccount, shifts: Sequence[tuple[Weight | None, Weight | None, Limits | None, int]]) -> bool:
+    """Move all shifts, each as often as it says, if every one fits when all have been moved; else none. Return whether they were."""
+    for before, after, _, times in shifts:
+        account.move(before, after, times)
+    if all(_fits(account, shift[:3]) for shift in shifts):
+        return True
+    for before, after, _, times in shifts:
+        account.move(after, before, times)
+    return False
 
 
 def _burdens_unasked(shift: Shift) -> bool:
@@ -180,17 +197,6 @@ def _try(account: LoadAccount, shift: Shift) -> bool:
 def store(connection: Connection, workspace: str, account: LoadAccount) -> None:
     """Write the changes of an account, and forget places that carry nothing any more."""
     changes = account.changes()
-    rows = [
-        {
-            "workspace": workspace,
-            "seller_id": p[0],
-            "record_type": p[1],
-            "segment_id": p[2],
-            "effort": effort,
-            "records": records,
-        }
-        for p, effort, records in changes
-    ]
-    upsert(connection, loads, rows, add=("effort", "records"))
+    upsert_rows(connection, loads, _LOAD, [(workspace, *place, effort, records) for place, effort, records in changes], add=_LOAD[-2:])
     emptied = [(workspace, *place, 0) for place, _, records in changes if records < 0]
     delete_rows(connection, loads, ("workspace", "seller_id", "record_type", "segment_id", "records"), emptied)

@@ -4,14 +4,17 @@ Adding an engine means adding its branch here and its row in the conformance sui
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
+BLOCK = 100
+"""Rows whose values stand in one statement on SQLite: more bring nothing, and a statement has at most 32,766 values."""
 COPY_FROM = 50
 """From so many rows on COPY is quicker than single statements on PostgreSQL."""
 POSTGRESQL_TIMEOUTS = {
@@ -21,6 +24,7 @@ POSTGRESQL_TIMEOUTS = {
     "statement_timeout": "300s",
     "timezone": "UTC",
 }
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SAFE_TO_REPEAT = frozenset({"40001", "40P01"})
 """Serialisation failure and deadlock: the engine has undone everything."""
 
@@ -134,59 +138,133 @@ def upsert(
     keep: Sequence[str] = (),
     latest: Sequence[str] = (),
 ) -> None:
-    """Insert rows or overwrite those with the same key.
+    """Insert rows or overwrite those with the same key; all have the same columns.
 
     Columns in `add` are added up, those in `keep` stay as stored, and in `latest` the larger value stays.
     """
+    if rows:
+        into, conflict = _upsert_clauses(connection, table, list(rows[0]), add, keep, latest)
+        marks = ", ".join([_mark(connection)] * len(rows[0]))
+        connection.exec_driver_sql(f"{into} VALUES ({marks}) {conflict}", [tuple(row.values()) for row in rows])
+
+
+def upsert_rows(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    add: Sequence[str] = (),
+    latest: Sequence[str] = (),
+) -> None:
+    """Do the same with many rows, given as tuples in the order of `columns`, of which no two have the same key."""
     if not rows:
         return
-    module: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = module.insert(table)
+    into, conflict = _upsert_clauses(connection, table, columns, add, (), latest)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"{into} SELECT * FROM unnest({_arrays(connection, table, columns)}) {conflict}", _columns(rows))
+        return
+    left, _ = _in_blocks(connection, f"{into} VALUES {{}} {conflict}", rows)
+    if left:
+        connection.exec_driver_sql(f"{into} VALUES ({', '.join('?' * len(columns))}) {conflict}", list(left))
+
+
+def _upsert_clauses(
+    connection: Connection, table: Table, columns: Sequence[str], add: Sequence[str], keep: Sequence[str], latest: Sequence[str]
+) -> tuple[str, str]:
+    """Return what stands before the values and after them."""
+    target = connection.dialect.identifier_preparer.format_table(table)
     key = [column.name for column in table.primary_key]
-    larger = func.max if connection.dialect.name == "sqlite" else func.greatest
-    changes: dict[str, Any] = {name: statement.excluded[name] for name in rows[0] if name not in key and name not in keep}
-    changes.update({name: table.c[name] + changes[name] for name in add})
-    changes.update({name: larger(table.c[name], changes[name]) for name in latest})
-    if changes:
-        statement = statement.on_conflict_do_update(index_elements=key, set_=changes)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=key)
-    connection.execute(statement, list(rows))
+    larger = "max" if connection.dialect.name == "sqlite" else "greatest"
+    changes = []
+    for name, quoted in zip(columns, _quoted(connection, columns), strict=True):
+        stored, fresh = f"{target}.{quoted}", f"excluded.{quoted}"
+        if name in add:
+            changes.append(f"{quoted} = {stored} + {fresh}")
+        elif name in latest:
+            changes.append(f"{quoted} = {larger}({stored}, {fresh})")
+        elif name not in key and name not in keep:
+            changes.append(f"{quoted} = {fresh}")
+    action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+    into = f"INSERT INTO {target} ({', '.join(_quoted(connection, columns))})"
+    return into, f"ON CONFLICT ({', '.join(_quoted(connection, key))}) DO {action}"
 
 
-def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert many new rows, given as tuples in the order of `columns`; the other columns get their defaults."""
+def fetched(connection: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows as the driver gives them: quicker for many, and the same for texts and whole numbers, not for flags."""
+    with connection.execute(statement) as result:
+        assert result.cursor is not None
+        return list(result.cursor.fetchall())
+
+
+def insert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], same: Mapping[str, Any] = NOTHING
+) -> None:
+    """Insert many new rows, given as tuples in the order of `columns`.
+
+    The columns in `same` have one value in all of them, those that are not named their defaults.
+    """
     if not rows:
         return
-    quoted = _quoted(connection, columns)
-    target = connection.dialect.identifier_preparer.format_table(table)
+    target, names = connection.dialect.identifier_preparer.format_table(table), _quoted(connection, (*same, *columns))
+    into, shared = f"INSERT INTO {target} ({', '.join(names)})", tuple(same.values())
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
-        _copy(connection, f"{target} ({', '.join(quoted)})", rows)
+        _copy(connection, f"{target} ({', '.join(names)})", rows, shared)
         return
-    marks = ", ".join([_mark(connection)] * len(columns))
-    connection.exec_driver_sql(f"INSERT INTO {target} ({', '.join(quoted)}) VALUES ({marks})", list(rows))
+    chosen = ", ".join(["?"] * len(same) + [f"column{number}" for number in range(1, len(columns) + 1)])
+    several = f"{into} SELECT {chosen} FROM (VALUES {{}})" if same else f"{into} VALUES {{}}"
+    left, _ = _in_blocks(connection, several, rows, shared)
+    if left:
+        connection.exec_driver_sql(f"{into} VALUES ({', '.join([_mark(connection)] * len(names))})", [(*shared, *row) for row in left])
 
 
-def update_rows(connection: Connection, table: Table, key: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Set `columns` of many rows, given as tuples of these and then of the values of `key`, each of which names one row."""
-    if not rows:
-        return
+def update_rows(
+    connection: Connection,
+    table: Table,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    same: Mapping[str, Any] = NOTHING,
+    within: Mapping[str, Any] = NOTHING,
+) -> int:
+    """Set `columns` of many rows, given as tuples of these and then of the values of `key`, each of which names one row at most.
+
+    The columns in `same` are set to one value in all of them; the rows are among those in which the columns in `within` have these values.
+    Returns how many rows there were.
+    """
+    updated = 0
     target = connection.dialect.identifier_preparer.format_table(table)
+    mark, shared = _mark(connection), (*same.values(), *within.values())
     fresh, place = _quoted(connection, columns), _quoted(connection, key)
-    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
-        staged = f"staged_{table.name}"
-        every = ", ".join((*fresh, *place))
-        connection.exec_driver_sql(f"CREATE TEMP TABLE {staged} ON COMMIT DROP AS SELECT {every} FROM {target} WITH NO DATA")
-        _copy(connection, staged, rows)
-        changes = ", ".join(f"{name} = s.{name}" for name in fresh)
-        same = " AND ".join(f"t.{name} = s.{name}" for name in place)
-        connection.exec_driver_sql(f"UPDATE {target} t SET {changes} FROM {staged} s WHERE {same}")
-        connection.exec_driver_sql(f"DROP TABLE {staged}")
-        return
-    mark = _mark(connection)
-    changes = ", ".join(f"{name} = {mark}" for name in fresh)
-    same = " AND ".join(f"{name} = {mark}" for name in place)
-    connection.exec_driver_sql(f"UPDATE {target} SET {changes} WHERE {same}", list(rows))
+    alike = [f"{name} = {mark}" for name in _quoted(connection, list(same))]
+    among = [f"{name} = {mark}" for name in _quoted(connection, list(within))]
+    # So SQLite calls the columns of listed values.
+    changes = ", ".join([*alike, *(f"{name} = s.column{number}" for number, name in enumerate(fresh, 1))])
+    which = " AND ".join(
+        [*(f"t.{name} = s.column{number}" for number, name in enumerate(place, len(fresh) + 1)), *(f"t.{a}" for a in among)]
+    )
+    if connection.dialect.name == "sqlite":
+        several = f"UPDATE {target} AS t SET {changes} FROM (VALUES {{}}) AS s WHERE {which}"
+        left, updated = _in_blocks(connection, several, rows, tuple(same.values()), tuple(within.values()))
+    elif len(rows) >= COPY_FROM:
+        _stage(connection, target, (*fresh, *place), rows)
+        left, updated = (), connection.exec_driver_sql(f"UPDATE {target} t SET {changes} FROM staged s WHERE {which}", shared).rowcount
+        connection.exec_driver_sql("DROP TABLE staged")
+    else:
+        left = rows
+    if left:
+        changes = ", ".join([*(f"{name} = {mark}" for name in fresh), *alike])
+        which = " AND ".join([*among, *(f"{name} = {mark}" for name in place)])
+        cut, statement = len(columns), f"UPDATE {target} SET {changes} WHERE {which}"
+        updated += connection.exec_driver_sql(statement, [(*row[:cut], *shared, *row[cut:]) for row in left]).rowcount
+    return updated
+
+
+def _stage(connection: Connection, target: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Copy rows to a table of this transaction, whose columns have the types of those named, and the names column1, column2 …"""
+    columns = ", ".join(f"{name} AS column{number}" for number, name in enumerate(names, 1))
+    connection.exec_driver_sql(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+    _copy(connection, "staged", rows)
 
 
 def delete_rows(connection: Connection, table: Table, key: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -195,26 +273,53 @@ def delete_rows(connection: Connection, table: Table, key: Sequence[str], rows: 
         return
     target, place = connection.dialect.identifier_preparer.format_table(table), _quoted(connection, key)
     if connection.dialect.name == "postgresql":
-        kinds = [table.c[name].type.compile(connection.dialect).split(" COLLATE")[0] for name in key]
-        arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
         same = " AND ".join(f"t.{name} = gone.{name}" for name in place)
-        statement = f"DELETE FROM {target} t USING unnest({arrays}) AS gone ({', '.join(place)}) WHERE {same}"
-        connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*rows, strict=True)))
+        gone = f"unnest({_arrays(connection, table, key)}) AS gone ({', '.join(place)})"
+        connection.exec_driver_sql(f"DELETE FROM {target} t USING {gone} WHERE {same}", _columns(rows))
         return
     same = " AND ".join(f"{name} = ?" for name in place)
     connection.exec_driver_sql(f"DELETE FROM {target} WHERE {same}", list(rows))
+
+
+def _in_blocks(
+    connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]], first: tuple[Any, ...] = (), last: tuple[Any, ...] = ()
+) -> tuple[Sequence[tuple[Any, ...]], int]:
+    """Carry out a statement with the values of many rows at once in its braces, on SQLite.
+
+    Returns the rows that fill no block, and how many rows of the table the others have changed.
+
+    `first` and `last` are the values for the marks before and after the braces. The driver lets other threads run at every
+    statement, and waits for them to let it go on: a hundred times less so.
+    """
+    if connection.dialect.name != "sqlite" or len(rows) < BLOCK:
+        return rows, 0
+    text, changed = statement.format(", ".join([f"({', '.join('?' * len(rows[0]))})"] * BLOCK)), 0
+    whole = len(rows) - len(rows) % BLOCK
+    for start in range(0, whole, BLOCK):
+        changed += connection.exec_driver_sql(text, (*first, *chain.from_iterable(rows[start : start + BLOCK]), *last)).rowcount
+    return rows[whole:], changed
 
 
 def _quoted(connection: Connection, names: Sequence[str]) -> list[str]:
     return [connection.dialect.identifier_preparer.quote(name) for name in names]
 
 
+def _arrays(connection: Connection, table: Table, names: Sequence[str]) -> str:
+    """Return the marks of one array for each column, on PostgreSQL."""
+    kinds = [table.c[name].type.compile(connection.dialect).split(" COLLATE")[0] for name in names]
+    return ", ".join(f"%s::{kind}[]" for kind in kinds)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
 def _mark(connection: Connection) -> str:
     return "?" if connection.dialect.name == "sqlite" else "%s"
 
 
-def _copy(connection: Connection, target: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _copy(connection: Connection, target: str, rows: Sequence[tuple[Any, ...]], first: tuple[Any, ...] = ()) -> None:
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
         for row in rows:
-            copy.write_row(row)
+            copy.write_row((*first, *row))

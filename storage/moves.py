@@ -2,10 +2,12 @@
 
 A `Move` is one record's change, whole or not at all, as the values that the tables take. A transition is written up here, in its
 transaction; the moves of a plan come written up from the worker that made it, so that committing many is little more than the
-statements themselves.
+statements themselves. What moves have in common, of records that stand alike, is written up once: their pattern.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import reduce
+from operator import itemgetter, or_
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, select
 from reallot.storage import capacity
 from reallot.storage.among import among
 from reallot.storage.capacity import Weight, weight_of
-from reallot.storage.dialect import delete_rows, insert_rows, update_rows, upsert
+from reallot.storage.dialect import delete_rows, fetched, insert_rows, update_rows, upsert
 from reallot.storage.documents import dump, owner_pair
 from reallot.storage.entities import (
     Decision,
@@ -42,15 +44,16 @@ STATE = (
 )
 """Columns that the road writes."""
 STAMPS = ("last_attempt_us", "overdue_us", "waiting_since_us")
+ALL = (1 << len(STATE)) - 1
+"""All columns of STATE."""
 _KEY = ("workspace", "record_id")
 _ENROLLMENT = ("workspace", "enrollment_id", "record_id", "sequence_id", "sequence_version", "step", "state", "start_us", "end_us")
 
 
 class DecisionText(NamedTuple):
-    """A line of a record's log; documents as texts. `time_us` may be NOW."""
+    """A line of a record's log, without the record and what was considered; documents as texts. `time_us` may be NOW."""
 
     time_us: int
-    record_id: str
     cause: str
     status: str
     reason: str
@@ -58,10 +61,9 @@ class DecisionText(NamedTuple):
     after: str
     rule_id: str
     run_id: str
-    considered: str
 
 
-_DECISION = ("workspace", *DecisionText._fields)
+_DECISION = ("workspace", "record_id", "considered", *DecisionText._fields)
 
 
 class EnrollmentEnd(NamedTuple):
@@ -84,39 +86,35 @@ class EnrollmentStart(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A turn that a seller takes; `place` is its position, from 0, among those of its plan, in whatever order moves are committed."""
+    """A turn that a seller takes."""
 
     seller_id: str
     record_type: str
-    place: int = 0
 
 
-class Move(NamedTuple):
-    """One record's change, written up.
+class Pattern(NamedTuple):
+    """What moves of records that stand alike have in common; those of one plan share it.
 
     Attributes:
-        record_id: The record.
-        version: Version that must be stored; None = it must not exist.
+        version: Version that must be stored; None = the record must not exist.
         next_version: Version that will be stored.
         weight: Where it weighs before.
         weight_after: Where it weighs after.
         written: Values of WRITTEN; None = they stay.
         state: Values of STATE; empty = the record is deleted.
-        stamps: Values of STAMPS, NOW = the instant of the commit.
+        stamps: Values of STAMPS but the last.
+        changes: Which values of STATE differ from those at `version`, a bit for each from the lowest on; ALL = not known.
         turn: Turn that its new owner takes.
         ends: End of its enrollment.
         starts: Its new enrollment.
-        event: What is told.
-        decision: What is logged.
-        mark: Pending mark to be added.
-        generation: Generation of the mark that is cleared, 0 = none.
+        event: What is told, without the sentence.
+        decision: What is logged, without what was considered.
         cause: Why, as a document.
         binding: The maxima of the new owner hold.
         frees: Somebody may have more room than before.
         counted: Names of the counters that it raises by one.
     """
 
-    record_id: str
     version: int | None
     next_version: int
     weight: Weight | None
@@ -124,59 +122,79 @@ class Move(NamedTuple):
     written: tuple[Any, ...] | None
     state: tuple[Any, ...]
     stamps: tuple[int | None, ...]
+    changes: int = ALL
     turn: Taken | None = None
     ends: EnrollmentEnd | None = None
     starts: EnrollmentStart | None = None
     event: EventText | None = None
     decision: DecisionText | None = None
-    mark: PendingMark | None = None
-    generation: int = 0
     cause: Json = None
     binding: bool = False
     frees: bool = False
     counted: tuple[str, ...] = ()
 
 
+class Move(NamedTuple):
+    """One record's change, written up.
+
+    Attributes:
+        record_id: The record.
+        pattern: All that it may share with others.
+        waiting_since_us: Last value of STAMPS.
+        place: Position of its turn, from 0, among those of its plan, in whatever order moves are committed.
+        sentence: The event's sentence, as JSON.
+        considered: What the rules made of it, as JSON.
+        generation: Generation of the pending mark that is cleared, 0 = none.
+        mark: Pending mark to be added.
+    """
+
+    record_id: str
+    pattern: Pattern
+    waiting_since_us: int | None = None
+    place: int = 0
+    sentence: str = "null"
+    considered: str = "null"
+    generation: int = 0
+    mark: PendingMark | None = None
+
+
 def decision_text(line: Decision) -> DecisionText:
     """Return a line with its documents as texts."""
     documents = (dump(line.before), dump(line.after))
-    return DecisionText(
-        line.time_us,
-        line.record_id,
-        dump(line.cause),
-        line.status,
-        line.reason,
-        *documents,
-        line.rule_id,
-        line.run_id,
-        dump(line.considered),
-    )
+    return DecisionText(line.time_us, dump(line.cause), line.status, line.reason, *documents, line.rule_id, line.run_id)
 
 
 def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int]) -> Move:
     """Write up a transition; storage itself keeps version, waiting time and enrollment on the row."""
     before, after, change = transition.before, transition.after, transition.enrollment
+    event, decision = transition.event, transition.decision
     subject = after or before
     assert subject is not None
     version = (before.version if before else last_versions.get(subject.record_id, 0)) + 1
     ends, starts, enrolled = enrollment_of(before, after, change, version)
     owner = after.owner if after and transition.counts_turn else None
-    return Move(
-        record_id=subject.record_id,
+    pattern = Pattern(
         version=before.version if before else None,
         next_version=version,
         weight=weight_of(before),
         weight_after=weight_of(after),
         written=_written(after) if after else None,
         state=state_of(after, enrolled) if after else (),
-        stamps=(after.last_attempt_us, after.overdue_us, _waiting_since(after, now_us)) if after else (),
+        stamps=(after.last_attempt_us, after.overdue_us) if after else (),
         turn=Taken(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
         ends=ends,
         starts=starts,
-        event=event_text(transition.event) if transition.event else None,
-        decision=decision_text(transition.decision) if transition.decision else None,
-        mark=transition.mark if after else None,
+        event=event_text(event) if event else None,
+        decision=decision_text(decision) if decision else None,
+    )
+    return Move(
+        record_id=subject.record_id,
+        pattern=pattern,
+        waiting_since_us=_waiting_since(after, now_us) if after else None,
+        sentence=dump(event.sentence) if event else "null",
+        considered=dump(decision.considered) if decision else "null",
         generation=transition.clear_generation or 0,
+        mark=transition.mark if after else None,
     )
 
 
@@ -201,6 +219,16 @@ def state_of(after: Record | Standing, enrolled: tuple[str, str, int, int]) -> t
     )
 
 
+def changes_between(before: tuple[Any, ...], after: tuple[Any, ...]) -> int:
+    """Return which values of STATE differ, a bit for each."""
+    return sum(1 << place for place, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
+
+
+def enrollment_columns(record: Any) -> tuple[str, str, int, int]:
+    """Return a record's enrollment, sequence, its version, and step; None = the record does not exist."""
+    return (record.enrollment_id, record.sequence_id, record.sequence_version, record.step) if record else ("", "", 0, 0)
+
+
 def enrollment_of(
     before: Any, after: Any, change: EnrollmentChange | None, version: int
 ) -> tuple[EnrollmentEnd | None, EnrollmentStart | None, tuple[str, str, int, int]]:
@@ -208,7 +236,7 @@ def enrollment_of(
 
     `before` and `after` have the enrollment's columns as attributes; None = the record does not exist.
     """
-    open_ = (before.enrollment_id, before.sequence_id, before.sequence_version, before.step) if before else ("", "", 0, 0)
+    open_ = enrollment_columns(before)
     if after is None and open_[0] and change is None:
         change = EnrollmentChange("RECORD_DELETED")
     if change is None:
@@ -225,6 +253,12 @@ def enrollment_of(
     return ends, starts, open_
 
 
+def stored_versions(connection: Connection, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
+    """Return the versions of the records that exist, by id."""
+    c = records.c
+    return dict(fetched(connection, select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))))
+
+
 class MoveWriter:
     """Carries out moves of one workspace within one transaction."""
 
@@ -233,12 +267,6 @@ class MoveWriter:
         self._buffer = buffer
         self._marks = marks
         self._sellers = sellers
-
-    def versions(self, workspace: str, moves: Sequence[Move]) -> dict[str, int]:
-        """Return the stored versions of the records that exist, by id."""
-        c = records.c
-        wanted = among(c.record_id, [move.record_id for move in moves])
-        return {row[0]: row[1] for row in self._connection.execute(select(c.record_id, c.version).where(c.workspace == workspace, wanted))}
 
     def carry_out(
         self,
@@ -254,61 +282,70 @@ class MoveWriter:
         Turns are numbered from `first_turn`, drawn before, by their places; None = drawn here, in the order of the moves. The sellers
         `untold` get no notices.
         """
-        burdened = {weight.place[0] for move in moves for weight in (move.weight, move.weight_after) if weight is not None}
+        patterns = {id(move.pattern): move.pattern for move in moves}.values()
+        burdened = {weight.place[0] for p in patterns for weight in (p.weight, p.weight_after) if weight is not None}
         account = capacity.open_account(self._connection, workspace, burdened)
-        outcomes = capacity.settle(account, [(m.weight, m.weight_after, claim) for m, claim in zip(moves, claims, strict=True)])
+        shifts = [(move.pattern.weight, move.pattern.weight_after, claim) for move, claim in zip(moves, claims, strict=True)]
+        outcomes = capacity.settle(account, shifts)
         capacity.store(self._connection, workspace, account)
         made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
-        self._store_rows(workspace, made, now_us)
-        self._store_enrollments(workspace, made, now_us)
-        self._store_turns(workspace, [move.turn for move in made if move.turn is not None], now_us, first_turn)
+        # Neighbours in the tables are written one after the other; events come in the order of the moves.
+        by_id = sorted(made, key=itemgetter(0))
+        self._store_rows(workspace, by_id, now_us)
+        self._store_enrollments(workspace, by_id, now_us)
+        self._store_turns(workspace, [(m.place, m.pattern.turn) for m in made if m.pattern.turn is not None], now_us, first_turn)
         self._marks.clear(workspace, [(move.record_id, move.generation) for move in made if move.generation])
         self._marks.mark(workspace, [move.mark for move in made if move.mark is not None])
-        told = [(move.decision, now_us if move.decision.time_us == NOW else move.decision.time_us) for move in made if move.decision]
-        lines = [(workspace, time_us, *decision[1:]) for decision, time_us in told]
+        logged = [(move, move.pattern.decision) for move in by_id if move.pattern.decision is not None]
+        lines = [(workspace, m.record_id, m.considered, now_us if line[0] == NOW else line[0], *line[1:]) for m, line in logged]
         insert_rows(self._connection, decisions, _DECISION, lines)
-        self._buffer.add_texts(workspace, now_us, [move.event for move in made if move.event is not None], untold)
+        told = [(move.pattern.event, move.record_id, move.sentence) for move in made if move.pattern.event is not None]
+        self._buffer.add_texts(workspace, now_us, told, untold)
         return outcomes
 
     def _store_rows(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
-        created: list[tuple[Any, ...]] = []
-        changed: list[tuple[Any, ...]] = []
-        moved: list[tuple[Any, ...]] = []
-        gone: list[Move] = []
-        for m in made:
-            if not m.state:
-                gone.append(m)
-                continue
-            road = (*m.state, *[now_us if stamp == NOW else stamp for stamp in m.stamps], m.next_version, now_us)
-            if m.version is None:
-                created.append((workspace, m.record_id, now_us, *(m.written or ()), *road))
-            elif m.written is not None:
-                changed.append((*m.written, *road, workspace, m.record_id))
-            else:
-                moved.append((*road, workspace, m.record_id))
-        road_columns = (*STATE, *STAMPS, "version", "update_us")
-        insert_rows(self._connection, records, (*_KEY, "create_us", *WRITTEN, *road_columns), created)
-        update_rows(self._connection, records, _KEY, (*WRITTEN, *road_columns), changed)
-        update_rows(self._connection, records, _KEY, road_columns, moved)
-        self._delete(workspace, gone)
+        created, changed = [m for m in made if m.pattern.version is None], [m for m in made if m.pattern.version is not None]
+        road = (*STATE, *STAMPS, "version", "update_us")
+        rows = [(workspace, m.record_id, now_us, *(m.pattern.written or ()), *_road(m, now_us)) for m in created]
+        insert_rows(self._connection, records, (*_KEY, "create_us", *WRITTEN, *road), rows)
+        written = [m for m in changed if m.pattern.written is not None]
+        rows = [(*(m.pattern.written or ()), *_road(m, now_us), workspace, m.record_id) for m in written]
+        update_rows(self._connection, records, _KEY, (*WRITTEN, *road), rows)
+        self._store_moved(workspace, [m for m in changed if m.pattern.written is None and m.pattern.state], now_us)
+        self._delete(workspace, [m for m in changed if not m.pattern.state])
+
+    def _store_moved(self, workspace: str, moved: Sequence[Move], now_us: int) -> None:
+        """Store what the road writes, as far as it changes: a column that is named has its indexes written, too."""
+        patterns = {id(move.pattern): move.pattern for move in moved}
+        changes = reduce(or_, (pattern.changes for pattern in patterns.values()), 0)
+        places = [place for place in range(len(STATE)) if changes >> place & 1]
+        shared = {key: (*(p.state[place] for place in places), *p.stamps, p.next_version, now_us) for key, p in patterns.items()}
+        rows = [(*shared[id(m.pattern)], m.waiting_since_us, workspace, m.record_id) for m in moved]
+        columns = (*(STATE[place] for place in places), *STAMPS[:-1], "version", "update_us", STAMPS[-1])
+        update_rows(self._connection, records, _KEY, columns, rows)
 
     def _delete(self, workspace: str, gone: Sequence[Move]) -> None:
-        upsert(self._connection, graves, [{"workspace": workspace, "record_id": m.record_id, "version": m.version} for m in gone])
+        upsert(self._connection, graves, [{"workspace": workspace, "record_id": m.record_id, "version": m.pattern.version} for m in gone])
         keys = [(workspace, move.record_id) for move in gone]
         delete_rows(self._connection, records, _KEY, keys)
         delete_rows(self._connection, pending, _KEY, keys)
 
     def _store_enrollments(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
-        ended = [
-            (e.step, e.state, now_us if e.end_reason else None, e.end_reason, workspace, e.enrollment_id) for m in made if (e := m.ends)
-        ]
+        ends = [end for m in made if (end := m.pattern.ends) is not None]
+        ended = [(e.step, e.state, now_us if e.end_reason else None, e.end_reason, workspace, e.enrollment_id) for e in ends]
         update_rows(self._connection, enrollments, ("workspace", "enrollment_id"), ("step", "state", "end_us", "end_reason"), ended)
-        begun = [(workspace, *m.starts, "ACTIVE", now_us, None) for m in made if m.starts is not None]
+        begun = [(workspace, *start, "ACTIVE", now_us, None) for m in made if (start := m.pattern.starts) is not None]
         insert_rows(self._connection, enrollments, _ENROLLMENT, begun)
 
-    def _store_turns(self, workspace: str, taken: Sequence[Taken], now_us: int, first: int | None) -> None:
+    def _store_turns(self, workspace: str, taken: Sequence[tuple[int, Taken]], now_us: int, first: int | None) -> None:
         if first is None:
             first = draw(self._connection, workspace, "turn_number", len(taken)) if taken else 0
-            taken = [turn._replace(place=place) for place, turn in enumerate(taken)]
-        latest = {(turn.seller_id, turn.record_type): first + turn.place for turn in sorted(taken, key=lambda turn: turn.place)}
+            taken = [(place, turn) for place, (_, turn) in enumerate(taken)]
+        latest = {turn: first + place for place, turn in sorted(taken, key=itemgetter(0))}
         self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])
+
+
+def _road(move: Move, now_us: int) -> tuple[Any, ...]:
+    """Return what the road writes to the row: STATE, STAMPS, version, instant."""
+    pattern = move.pattern
+    return (*pattern.state, *pattern.stamps, move.waiting_since_us, pattern.next_version, now_us)

@@ -4,7 +4,7 @@ A transaction draws its block of event numbers as its last lock, just before it 
 commits, and whoever has read number n has seen every smaller one.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
@@ -37,18 +37,16 @@ NOW = -1
 
 
 class EventText(NamedTuple):
-    """An event without its number; documents as texts. `time_us` may be NOW."""
+    """An event without its number, its record and its sentence; documents as texts. `time_us` may be NOW."""
 
     time_us: int
     kind: str
-    record_id: str
     record_type: str
     before: str
     after: str
     changed_fields: str
     cause: str
     run_id: str
-    sentence: str
     notify: tuple[str, ...]
 
 
@@ -57,66 +55,105 @@ def event_text(draft: EventDraft) -> EventText:
     return EventText(
         draft.time_us,
         draft.kind,
-        draft.record_id,
         draft.record_type,
         dump(draft.before),
         dump(draft.after),
         dump(list(draft.changed_fields)),
         dump(draft.cause),
         draft.run_id,
-        dump(draft.sentence),
         tuple(dict.fromkeys(draft.notify)),
     )
 
 
 _Told = tuple[tuple[Any, ...], Sequence[str]]
-"""An event's values from its instant on, and who is notified."""
-_EVENT = ("workspace", "number", *EventText._fields[:-1])
-_NOTICE = ("workspace", "seller_id", "number", "kind", "time_us", "body")
+"""An event's values but workspace and number, and who is notified."""
+EVENT_ROW = (*EventText._fields[1:-1], "sentence", "record_id")
+"""Columns of an event beside workspace, number and instant."""
+_TIME, _KIND = 0, 1 + EVENT_ROW.index("kind")
+_NOTICE = ("seller_id", "number", "kind", "time_us", "body")
+
+
+class EventRows(NamedTuple):
+    """Events of one commit as rows.
+
+    Attributes:
+        time_us: Their instant.
+        same: Values of those columns of EVENT_ROW that are the same in all of them.
+        columns: The others.
+        rows: Their values.
+        notices: Position, seller and kind of each notice.
+    """
+
+    time_us: int
+    same: Mapping[str, Any]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+    notices: Sequence[tuple[int, str, str]]
+
+
+_Item = NoticeDraft | EventRows | _Told
 
 
 class EventBuffer:
     """Events and notices of one unit of work, in order, until they get their numbers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._items: dict[str, list[NoticeDraft | _Told]] = {}
+        self._items: dict[str, list[_Item]] = {}
 
     def add(self, workspace: str, items: Sequence[EventDraft | NoticeDraft]) -> None:
         """Append items; they are numbered in this order."""
         if items:
-            made = [item if isinstance(item, NoticeDraft) else _told(event_text(item)) for item in items]
+            made = [
+                item if isinstance(item, NoticeDraft) else _told(event_text(item), item.record_id, dump(item.sentence)) for item in items
+            ]
             self._items.setdefault(workspace, []).extend(made)
 
-    def add_texts(self, workspace: str, time_us: int, texts: Sequence[EventText], untold: Set[str] = frozenset()) -> None:
-        """Append events that are written up already, in a commit at `time_us`; the sellers `untold` are not notified of them."""
-        if texts:
-            self._items.setdefault(workspace, []).extend(_told(told, time_us, untold) for told in texts)
+    def add_texts(self, workspace: str, time_us: int, told: Sequence[tuple[EventText, str, str]], untold: Set[str] = frozenset()) -> None:
+        """Append events that are written up already, each with its record and sentence, in a commit at `time_us`.
+
+        The sellers `untold` are not notified of them.
+        """
+        if told:
+            self._items.setdefault(workspace, []).extend([_told(*event, time_us, untold) for event in told])
+
+    def add_rows(self, workspace: str, rows: EventRows) -> None:
+        """Append events that are rows already."""
+        if rows.rows:
+            self._items.setdefault(workspace, []).append(rows)
 
     def flush(self, connection: Connection) -> list[str]:
         """Number and store everything, and return the workspaces concerned. Must be the last statement before the commit."""
         concerned = sorted(self._items)
         for workspace in concerned:
             items = self._items[workspace]
-            first = draw(connection, workspace, "event_number", len(items))
+            count = sum(len(item.rows) if isinstance(item, EventRows) else 1 for item in items)
+            first = draw(connection, workspace, "event_number", count)
             _store(connection, workspace, first, items)
         self._items.clear()
         return concerned
 
 
-def _told(text: EventText, now_us: int = NOW, untold: Set[str] = frozenset()) -> _Told:
-    notified = tuple(seller for seller in text.notify if seller not in untold) if untold else text.notify
-    return (now_us if text.time_us == NOW else text.time_us, *text[1:-1]), notified
+def _told(text: EventText, record_id: str, sentence: str, now_us: int = NOW, untold: Set[str] = frozenset()) -> _Told:
+    notified = tuple(seller for seller in text[-1] if seller not in untold) if untold and text[-1] else text[-1]
+    return (now_us if text[0] == NOW else text[0], *text[1:-1], sentence, record_id), notified
 
 
-def _store(connection: Connection, workspace: str, first: int, items: Sequence[NoticeDraft | _Told]) -> None:
+def _store(connection: Connection, workspace: str, first: int, items: Sequence[_Item]) -> None:
     event_rows: list[tuple[Any, ...]] = []
     notice_rows: list[tuple[Any, ...]] = []
-    for number, item in enumerate(items, first):
+    number, within = first, {"workspace": workspace}
+    for item in items:
         if isinstance(item, NoticeDraft):
-            notice_rows.append((workspace, item.seller_id, number, item.kind, item.time_us, dump(item.body)))
-            continue
-        values, notified = item
-        event_rows.append((workspace, number, *values))
-        notice_rows.extend((workspace, seller, number, values[1], values[0], None) for seller in notified)
-    insert_rows(connection, events, _EVENT, event_rows)
-    insert_rows(connection, notices, _NOTICE, notice_rows)
+            notice_rows.append((item.seller_id, number, item.kind, item.time_us, dump(item.body)))
+        elif isinstance(item, EventRows):
+            rows = [(number + at, *row) for at, row in enumerate(item.rows)]
+            insert_rows(connection, events, ("number", *item.columns), rows, {**within, "time_us": item.time_us, **item.same})
+            notice_rows.extend((seller, number + at, kind, item.time_us, None) for at, seller, kind in item.notices)
+            number += len(item.rows) - 1
+        else:
+            values, notified = item
+            event_rows.append((number, *values))
+            notice_rows.extend((seller, number, values[_KIND], values[_TIME], None) for seller in notified)
+        number += 1
+    insert_rows(connection, events, ("number", "time_us", *EVENT_ROW), event_rows, within)
+    insert_rows(connection, notices, _NOTICE, notice_rows, within)

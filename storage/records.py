@@ -4,14 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
 from reallot.storage.among import among
 from reallot.storage.contract import RecordColumns, RecordFilter
+from reallot.storage.dialect import fetched
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
 from reallot.storage.errors import VersionConflict
-from reallot.storage.moves import Move, MoveWriter, move_of
+from reallot.storage.moves import Move, MoveWriter, move_of, stored_versions
 from reallot.storage.numbering import EventBuffer
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
@@ -19,6 +20,8 @@ from reallot.storage.tables import graves, pending, records
 
 _PLAIN = [f.name for f in fields(Record) if f.name not in ("fields", "related", "owner", "previous_owner")]
 _SNAPSHOT = [f.name for f in fields(RecordColumns) if not f.name.startswith("pending_")]
+
+_ACTIVE = _SNAPSHOT.index("active")
 
 
 def _to_record(row: Row[Any]) -> Record:
@@ -87,6 +90,22 @@ class RecordRepository:
         statement = select(func.count()).select_from(records).where(*conditions_of(workspace, wanted))
         return self._connection.execute(statement).scalar_one()
 
+    def places(
+        self, workspace: str, wanted: RecordFilter, after: tuple[int, int, str] | None, limit: int, *, by_waiting: bool
+    ) -> list[tuple[int, int, str]]:
+        """Return priority, age and id of up to `limit` records that the filter takes and that come after a place.
+
+        Higher priorities come first, then smaller ages and ids. The age is the instant of creation, or that since when a record waits.
+        """
+        c = records.c
+        age = func.coalesce(c.waiting_since_us, c.created_us) if by_waiting else c.created_us
+        statement = select(c.priority, age, c.record_id).where(*conditions_of(workspace, wanted))
+        if after is not None:
+            later = or_(age > after[1], and_(age == after[1], c.record_id > after[2]))
+            statement = statement.where(or_(c.priority < after[0], and_(c.priority == after[0], later)))
+        rows = fetched(self._connection, statement.order_by(c.priority.desc(), age, c.record_id).limit(limit))
+        return [(priority, instant, record_id) for priority, instant, record_id in rows]
+
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""
         statement = select(pending.c.record_id).where(pending.c.workspace == workspace, among(pending.c.record_id, record_ids))
@@ -94,8 +113,9 @@ class RecordRepository:
 
     def snapshot(self, workspace: str, wanted: RecordFilter) -> RecordColumns:
         """Return the records that the filter takes as columns, by id, with their pending marks."""
-        rows = self._connection.execute(self._snapshot_statement(workspace, wanted)).all()
+        rows = fetched(self._connection, self._snapshot_statement(workspace, wanted))
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(len(_SNAPSHOT) + 2)]
+        columns[_ACTIVE] = [bool(active) for active in columns[_ACTIVE]]
         columns[-2] = [generation or 0 for generation in columns[-2]]
         columns[-1] = [load(cause) if cause else None for cause in columns[-1]]
         return RecordColumns(*columns)
@@ -131,8 +151,8 @@ class RecordRepository:
         moves = [move_of(transition, now_us, last) for transition in transitions]
         if len({move.record_id for move in moves}) != len(moves):
             raise ValueError("a record may stand in only one transition of a commit")
-        stored = self._writer.versions(workspace, moves)
-        stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.version)
+        stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
+        stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.pattern.version)
         if stale:
             raise VersionConflict(f"records changed since they were read: {', '.join(stale[:5])}")
         return self._writer.carry_out(workspace, moves, [t.claim.limits if t.claim else None for t in transitions], now_us)
@@ -152,9 +172,9 @@ class RecordRepository:
         one whose record does not exist any more is GONE. Turns are numbered from
         `first_turn` by their places. The sellers `untold` get no notices.
         """
-        stored = self._writer.versions(workspace, moves)
-        fresh = [m for m in moves if stored.get(m.record_id) == m.version and (m.turn is None or m.turn.seller_id in limits)]
-        claims = [limits[move.turn.seller_id] if move.binding and move.turn else None for move in fresh]
+        stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
+        fresh = [move for move in moves if _is_fresh(move, stored, limits)]
+        claims = [limits[p.turn.seller_id] if p.binding and p.turn else None for p in (move.pattern for move in fresh)]
         made = self._writer.carry_out(workspace, fresh, claims, now_us, first_turn, untold)
         found = {move.record_id: outcome for move, outcome in zip(fresh, made, strict=True)}
         return [found.get(m.record_id, Outcome.STALE if m.record_id in stored else Outcome.GONE) for m in moves]
@@ -164,6 +184,11 @@ class RecordRepository:
         c = graves.c
         statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
         return {row[0]: row[1] for row in self._connection.execute(statement)}
+
+
+def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:
+    pattern = move.pattern
+    return stored.get(move.record_id) == pattern.version and (pattern.turn is None or pattern.turn.seller_id in limits)
 
 
 def _check_form(transitions: Sequence[Transition]) -> None:

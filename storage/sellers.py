@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from reallot.storage.among import among
-from reallot.storage.dialect import upsert
+from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
@@ -53,9 +53,9 @@ class SellerRepository:
         return {row.seller_id: _to_seller(row) for row in self._of_sellers(statement, sellers, seller_ids)}
 
     def capacities(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
-        """Return the capacities of those sellers that exist, by id: all that a commit of many records needs of them."""
+        """Return the capacities of those sellers that exist, by id; equal ones are one object."""
         statement = select(sellers.c.seller_id, sellers.c.capacity).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
-        stored = {row.seller_id: row.capacity for row in self._of_sellers(statement, sellers, seller_ids)}
+        stored = dict(fetched(self._connection, statement.where(among(sellers.c.seller_id, seller_ids))))
         # Most sellers have the same.
         documents = {text: load(text) for text in set(stored.values())}
         return {seller_id: documents[text] for seller_id, text in stored.items()}
@@ -111,7 +111,9 @@ class SellerRepository:
 
     def take_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
         """Store turns whose numbers were drawn before; where a later one is stored, that stays."""
-        upsert(self._connection, turns, _turn_rows(workspace, rows), latest=("order", "time_us"))
+        columns = ("workspace", "seller_id", "record_type", "order", "time_us")
+        taken = [(workspace, turn.seller_id, turn.record_type, turn.order, turn.time_us) for turn in rows]
+        upsert_rows(self._connection, turns, columns, taken, latest=columns[-2:])
 
     def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
         """Return what sellers carry; None = all sellers."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import Connection
 
+from reallot.storage import prepared
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.entities import Limits, Outcome, Transition
@@ -11,6 +12,7 @@ from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository, RerunRepository
+from reallot.storage.prepared import PreparedMoves
 from reallot.storage.records import RecordRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
@@ -60,10 +62,17 @@ class WriteTransaction(ReadTransaction):
         """Draw the numbers of as many turns, and return the first; 0 for none."""
         return draw(self.connection, workspace, "turn_number", count) if count else 0
 
+    def commit_prepared(self, workspace: str, moves: PreparedMoves, limits: Mapping[str, Limits], first_turn: int) -> bool:
+        """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
+        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
+        if made and moves.events:
+            self.signal(workspace, "events")
+        return made
+
     def commit_moves(
         self, workspace: str, moves: Sequence[Move], limits: Mapping[str, Limits], first_turn: int, untold: Set[str] = frozenset()
     ) -> list[Outcome]:
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
-        if any(move.event is not None for move in moves):
+        if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
         return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)

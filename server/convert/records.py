@@ -16,7 +16,8 @@ from reallot.v1 import record_pb2
 _SEGMENTATION, _ASSIGNMENT, _CONNECTION = "SEGMENTATION_STATUS_", "ASSIGNMENT_STATUS_", "SEQUENCE_CONNECTION_STATUS_"
 NO_FIELDS: Mapping[str, FieldType] = MappingProxyType({})
 _NULL = JsonText("null")
-_quoted = json.encoder.encode_basestring
+quoted = json.encoder.encode_basestring
+"""Returns a text as JSON."""
 
 
 def assignment_name(number: int) -> str:
@@ -100,7 +101,7 @@ def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType]
         parts.append(f'"assignment":"{_ASSIGNMENT}{record.assignment}"')
     if record.enrollment_id or record.connection:
         parts.append(
-            f'"enrollment":{{"enrollment_id":{_quoted(record.enrollment_id)},"sequence_id":{_quoted(record.sequence_id)},'
+            f'"enrollment":{{"enrollment_id":{quoted(record.enrollment_id)},"sequence_id":{quoted(record.sequence_id)},'
             f'"sequence_version":{record.sequence_version},"status":"{_CONNECTION}{record.connection or "UNSPECIFIED"}",'
             f'"step":{record.step}}}'
         )
@@ -108,12 +109,12 @@ def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType]
         shown = {name: from_stored(record.fields.get(name), kind) for name, kind in fields.items()}
         parts.append(f'"fields":{dump({n: json_format.MessageToDict(v, preserving_proto_field_name=True) for n, v in shown.items()})}')
     if record.owner is not None:
-        parts.append(f'"owner":{{"{record.owner.kind.lower()}_id":{_quoted(record.owner.id)}}}')
+        parts.append(f'"owner":{{"{record.owner.kind.lower()}_id":{quoted(record.owner.id)}}}')
     parts.append(f'"priority":{record.priority}')
     if record.rule_id:
-        parts.append(f'"rule_id":{_quoted(record.rule_id)}')
+        parts.append(f'"rule_id":{quoted(record.rule_id)}')
     if record.segment_id:
-        parts.append(f'"segment_id":{_quoted(record.segment_id)}')
+        parts.append(f'"segment_id":{quoted(record.segment_id)}')
     if record.segmentation:
         parts.append(f'"segmentation":"{_SEGMENTATION}{record.segmentation}"')
     return JsonText(",".join(parts) + "}")

@@ -22,8 +22,9 @@ def run_message(run: Run) -> run_pb2.Run:
         stage=run_pb2.RunStage.Value(f"RUN_STAGE_{run.stage.upper() or 'UNSPECIFIED'}"),
         counts=_counts(run),
         levels=[
-            run_pb2.LevelResult(level_id=name, value=value, bound=bound if bound is not None else 0)
-            for name, value, bound in body.get("levels", ())
+            # Runs of earlier versions name no batch.
+            run_pb2.LevelResult(level_id=name, value=value, bound=bound if bound is not None else 0, batch=batch[0] if batch else 0)
+            for name, value, bound, *batch in body.get("levels", ())
         ],
         termination=run_pb2.Termination(
             reason=run_pb2.TerminationReason.Value(f"TERMINATION_REASON_{reason or 'UNSPECIFIED'}"),

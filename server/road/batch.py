@@ -1,14 +1,20 @@
 """What travels between the server and its workers: a task, and the plan that answers it, with moves written up for the tables."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from reallot.storage.entities import Json
-from reallot.storage.moves import Move
+from reallot.storage.moves import Move, Pattern
+from reallot.storage.prepared import PreparedMoves, prepare
 
 CHUNK = 2_000
 """Most moves in one piece, so that other writers pass in between."""
+
+
+Place = tuple[int, int, str]
+"""Where a record stands among those that wait: priority, age, id; higher priorities first, then smaller ages and ids."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Task:
         limit: Most records that may be assigned, 0 = no limit.
         run_id: The run.
         cause: Why; pending records have causes of their own.
+        most: Most records in this batch of a run, 0 = all at once: those that come first, by priority and age.
+        after: The last record of the batch before.
         sequential: Time has run out: give the plan of the sequential rule.
     """
 
@@ -35,6 +43,8 @@ class Task:
     selection: bytes = b""
     limit: int = 0
     cause: Json = None
+    most: int = 0
+    after: Place | None = None
     sequential: bool = False
 
 
@@ -52,6 +62,7 @@ class Plan:
         termination: Reason and limit.
         solver: Figures of the solver.
         seconds: Seconds by stage.
+        next_after: Last record of this batch, if the run has more.
     """
 
     config_version: int
@@ -63,11 +74,68 @@ class Plan:
     termination: tuple[str, str] = ("", "")
     solver: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    next_after: Place | None = None
+
+
+class Tally(NamedTuple):
+    """What moves come to.
+
+    Attributes:
+        counts: How many raise each counter by one.
+        frees: Somebody may have more room than before.
+        told: Old owner, new owner and record of each move that a flooded seller would be told of, "" = nobody.
+    """
+
+    counts: Mapping[str, int]
+    frees: bool
+    told: tuple[tuple[str, str, str], ...]
+
+
+def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
+    """Return what moves come to; the sellers in `flooded` get one digest instead of notices."""
+    patterns = {id(move.pattern): move.pattern for move in moves}
+    counts: Counter[str] = Counter()
+    for names, number in Counter(move.pattern.counted for move in moves).items():
+        counts.update(dict.fromkeys(names, number))
+    told = {}
+    for key, pattern in patterns.items():
+        old, new = _told_owners(pattern)
+        if old != new and not flooded.isdisjoint((old, new)):
+            told[key] = (old, new)
+    lines = tuple((*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
+    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines)
+
+
+def _told_owners(pattern: Pattern) -> tuple[str, str]:
+    """Return the sellers before and after who are told, "" = nobody."""
+    told = pattern.event.notify if pattern.event is not None else ()
+    old, new = (weight.place[0] if weight else "" for weight in (pattern.weight, pattern.weight_after))
+    return old if old in told else "", new if new in told else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some moves of a plan, for one commit.
+
+    Attributes:
+        moves: One by one, in the order of their turns.
+        prepared: All of them as rows, for a commit that finds everything as the plan did; None if they cannot be prepared.
+        tally: What all of them come to.
+    """
+
+    moves: Sequence[Move]
+    prepared: PreparedMoves | None
+    tally: Tally
+
+    @classmethod
+    def of(cls, moves: Sequence[Move], flooded: Set[str]) -> "Piece":
+        """Return moves as a piece; the sellers in `flooded` get one digest instead of notices."""
+        return cls(moves, prepare(moves, flooded), tally(moves, flooded))
 
 
 class Planned:
     """A plan with its moves, which come in pieces of one commit each, in the order in which they are committed."""
 
-    def __init__(self, plan: Plan, pieces: AsyncIterator[list[Move]]) -> None:
+    def __init__(self, plan: Plan, pieces: AsyncIterator[Piece]) -> None:
         self.plan = plan
         self.pieces = pieces

@@ -6,7 +6,7 @@ from typing import Any
 
 from reallot.server.convert.values import to_stored
 from reallot.server.road.enrol import leave
-from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
+from reallot.server.workspace_config import RuleConfig, TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
 
@@ -40,7 +40,10 @@ class Upsert:
 
 @dataclass(frozen=True)
 class Change:
-    """What a row does to a record. `conflict` names why it is not applied; then nothing else holds."""
+    """What a row does to a record. `conflict` names why it is not applied; then nothing else holds.
+
+    `owner_given`: the row names another owner. `released`: the rule that gave the record takes it back.
+    """
 
     after: Record
     changed: tuple[str, ...] = ()
@@ -48,6 +51,7 @@ class Change:
     fired: tuple[str, ...] = ()
     conflict: str = ""
     owner_given: bool = False
+    released: bool = False
     enrollment: EnrollmentChange | None = None
     mark: PendingMark | None = None
     cause: Json = None
@@ -68,11 +72,15 @@ def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, no
     if owner_changes:
         after = give_by_hand(after, row.owner)
         changed.append("owner")
+    rule = None if owner_changes else releasing_rule(before, after, changed_fields, config, now_us)
+    if rule is not None:
+        after = _taken_back(after, rule)
+        changed.append("owner")
     fired = fired_triggers(before, after, changed_fields, config, now_us)
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
-    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, enrollment, mark, cause)
+    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause)
 
 
 def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
@@ -85,7 +93,7 @@ def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -
     changed = (*changed_fields, *row.attributes, *(["owner"] if after.owner else []))
     cause = {"kind": "IMPORTED" if quiet else "CREATED", "resegment": True, "quiet": quiet}
     mark = PendingMark(row.record_id, now_us, cause) if after.active else None
-    return Change(after, changed, changed_fields, (), "", after.owner is not None, None, mark, cause)
+    return Change(after, changed, changed_fields, (), "", after.owner is not None, False, None, mark, cause)
 
 
 def give_by_hand(record: Record, owner: Owner | None) -> Record:
@@ -102,6 +110,24 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
         run_id="",
         overdue_us=None if owner is not None else record.overdue_us,
     )
+
+
+def releasing_rule(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig, now_us: int) -> RuleConfig | None:
+    """Return the rule that gave the record to its owner, if a change makes its `release_when` true; None if not."""
+    rule = config.rules.get(after.rule_id) if after.owner is not None and after.active else None
+    if rule is None or rule.release_when is None or not set(changed).intersection(rule.release_when.fields("record")):
+        return None
+    schema = config.record_types[after.record_type].schema
+    frame = frame_of("record", schema, [before.fields, after.fields])
+    held, holds = evaluate([rule.release_when], frame, now_us=now_us)[:, 0].tolist()
+    return rule if holds and not held else None
+
+
+def _taken_back(record: Record, rule: RuleConfig) -> Record:
+    """Return the record without its owner: it waits for a run, so that it does not bounce back for the room that it leaves."""
+    name = rule.message.display_name or rule.key
+    reason = f"rule {name} took it back: its release condition holds"
+    return replace(record, previous_owner=record.owner, owner=None, assignment="WAITING", reason=reason, rule_id="", run_id="")
 
 
 def frees_capacity(before: Record | Standing | None, after: Record | Standing | None) -> bool:

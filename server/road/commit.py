@@ -5,10 +5,11 @@ back to pending, and so does one whose seller's last slot was taken meanwhile.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from reallot.server.convert.sellers import maximum_of
+from reallot.server.road.batch import Piece, Tally, tally
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
@@ -26,37 +27,31 @@ def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
     )
 
 
-Listed = Mapping[str, tuple[str, ...]]
-"""Records by seller."""
-
-
 @dataclass(frozen=True)
 class Digests:
-    """What the flooded sellers of one run got and lost so far; each gets one digest instead of notices."""
+    """What the flooded sellers of one run got and lost so far; each gets one digest instead of notices.
+
+    Attributes:
+        flooded: These sellers.
+        told: Old owner, new owner and record of each move that one of them would be told of, "" = nobody.
+    """
 
     flooded: frozenset[str] = frozenset()
-    gained: Listed = field(default_factory=dict)
-    lost: Listed = field(default_factory=dict)
+    told: tuple[tuple[str, str, str], ...] = ()
 
-    def counting(self, moves: Sequence[Move]) -> "Digests":
-        """Return the digests with what these moves gave and took; `moves` are those as they were written up."""
-        if not self.flooded:
-            return self
-        gained, lost = _copied(self.gained), _copied(self.lost)
-        for move in moves:
-            told = self.flooded.intersection(move.event.notify) if move.event is not None else ()
-            old, new = (weight.place[0] if weight else "" for weight in (move.weight, move.weight_after))
-            if old != new and new in told:
-                gained[new].append(move.record_id)
-            if old != new and old in told:
-                lost[old].append(move.record_id)
-        return Digests(self.flooded, {s: tuple(ids) for s, ids in gained.items()}, {s: tuple(ids) for s, ids in lost.items()})
+    def with_told(self, told: Sequence[tuple[str, str, str]]) -> "Digests":
+        """Return the digests with what a piece gave and took."""
+        return Digests(self.flooded, (*self.told, *told)) if told else self
 
     def notices(self, run_id: str, time_us: int) -> list[NoticeDraft]:
         """Return one notice for each of these sellers."""
         drafts = []
-        for seller in sorted({*self.gained, *self.lost}):
-            gained, lost = self.gained.get(seller, ()), self.lost.get(seller, ())
+        gains, losses = defaultdict(list), defaultdict(list)
+        for old, new, record_id in self.told:
+            losses[old].append(record_id)
+            gains[new].append(record_id)
+        for seller in sorted(self.flooded.intersection((*gains, *losses))):
+            gained, lost = gains.get(seller, []), losses.get(seller, [])
             text = f"You got {len(gained)} records" + (f" and lost {len(lost)}" if lost else "") + "."
             sentence = {"sentence_id": "digest", "parameters": {"gained": str(len(gained)), "lost": str(len(lost))}, "text": text}
             body = {
@@ -70,35 +65,45 @@ class Digests:
         return drafts
 
 
-def _copied(listed: Listed) -> defaultdict[str, list[str]]:
-    return defaultdict(list, {seller: list(ids) for seller, ids in listed.items()})
-
-
 def commit_piece(
-    tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], digests: Digests, first_turn: int
+    tx: WriteTransaction, config: WorkspaceConfig, piece: Piece, digests: Digests, first_turn: int
 ) -> tuple[Counter[str], Digests]:
-    """Commit some moves of a plan, whose turns are numbered from `first_turn`.
+    """Commit a piece of a plan, whose turns are numbered from `first_turn`.
 
-    Returns what became of them: counts by outcome and "status:NAME", and the digests so far.
+    Returns what became of it: counts by outcome and "status:NAME", and the digests so far.
     """
-    takers = {move.turn.seller_id for move in moves if move.turn is not None}
-    capacities = tx.sellers.capacities(config.workspace, takers)
-    limits = {seller_id: limits_of(capacity, config) for seller_id, capacity in capacities.items()}
-    outcomes = tx.commit_moves(config.workspace, moves, limits, first_turn, untold=digests.flooded)
+    made, prepared = piece.tally, piece.prepared
+    lost: list[Move] = []
+    if prepared is None or not tx.commit_prepared(config.workspace, prepared, _limits(tx, config, prepared.takers), first_turn):
+        made, lost = _one_by_one(tx, config, piece.moves, digests.flooded, first_turn)
+    _put_back(tx, config.workspace, lost)
+    if made.frees:
+        request_rerun(tx, config, "CAPACITY_FREED")
+    return Counter({**made.counts, "lost": len(lost)}), digests.with_told(made.told)
+
+
+def _one_by_one(
+    tx: WriteTransaction, config: WorkspaceConfig, moves: Sequence[Move], flooded: frozenset[str], first_turn: int
+) -> tuple[Tally, list[Move]]:
+    """Commit moves, each whole or not at all; return what those that were made come to, and those that lost a race."""
+    takers = {turn.seller_id for turn in {move.pattern.turn for move in moves} if turn is not None}
+    outcomes = tx.commit_moves(config.workspace, moves, _limits(tx, config, takers), first_turn, untold=flooded)
     made = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     lost = [move for move, outcome in zip(moves, outcomes, strict=True) if outcome in (Outcome.STALE, Outcome.CAPACITY_LOST)]
-    counts = Counter(name for move in made for name in move.counted)
-    counts["lost"] += len(lost)
-    _put_back(tx, config.workspace, lost)
-    if any(move.frees for move in made):
-        request_rerun(tx, config, "CAPACITY_FREED")
-    return counts, digests.counting(made)
+    return tally(made, flooded), lost
+
+
+def _limits(tx: WriteTransaction, config: WorkspaceConfig, sellers: Iterable[str]) -> dict[str, Limits]:
+    """Return the maxima of those sellers that exist."""
+    capacities = tx.sellers.capacities(config.workspace, sellers)
+    kinds = {id(capacity): limits_of(capacity, config) for capacity in capacities.values()}
+    return {seller_id: kinds[id(capacity)] for seller_id, capacity in capacities.items()}
 
 
 def _put_back(tx: WriteTransaction, workspace: str, moves: Sequence[Move]) -> None:
     """Mark records that lost a race, unless they are marked already. They go on even where their segment waits for runs."""
     again = {"resegment": False, "goes_on": True}
-    marks = [PendingMark(move.record_id, tx.now_us, {**(move.cause or {}), **again}) for move in moves if not move.generation]
+    marks = [PendingMark(move.record_id, tx.now_us, {**(move.pattern.cause or {}), **again}) for move in moves if not move.generation]
     if marks:
         tx.pending.mark(workspace, marks)
         tx.signal(workspace, "pending")

@@ -34,6 +34,7 @@ def event_of(
     tried: bool = False,
     quiet: bool = False,
     names: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> EventDraft | None:
     """Return the event of a transition; None if nothing that shows has changed.
 
@@ -48,6 +49,7 @@ def event_of(
         tried: An attempt to find an owner was made.
         quiet: Nobody is notified.
         names: Display names of sellers by id.
+        title: What the record is called in the sentence; "" = as its fields say.
     """
     subject = after or before
     if subject is None:
@@ -70,7 +72,7 @@ def event_of(
         changed_fields=tuple(sorted(changed_fields)),
         cause=cause,
         run_id=run_id,
-        sentence=sentence_of(kind, before, after, config, cause, names or {}),
+        sentence=sentence_of(kind, before, after, config, cause, names or {}, title),
         notify=told,
     )
 
@@ -93,13 +95,21 @@ def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
     return "CREATED" if before is None else "CHANGED"
 
 
-def sentence_of(kind: str, before: Told | None, after: Told | None, config: WorkspaceConfig, cause: Json, names: Mapping[str, str]) -> Json:
+def sentence_of(
+    kind: str,
+    before: Told | None,
+    after: Told | None,
+    config: WorkspaceConfig,
+    cause: Json,
+    names: Mapping[str, str],
+    title: str = "",
+) -> Json:
     """Return the event's sentence: a stable id, its parameters, and the English text."""
     subject = after or before
     if subject is None:
         return None
     parameters = {
-        "record": config.title(subject.record_type, subject.record_id, subject.fields),
+        "record": title or config.title(subject.record_type, subject.record_id, subject.fields),
         "old_segment": _segment_name(before, config),
         "new_segment": _segment_name(after, config),
         "old_owner": _owner_name(before.owner if before else None, names),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,6 @@ class Decided(NamedTuple):
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
-        chain: Position of what the rules made of it, -1 = they were not asked.
     """
 
     assignment: str
@@ -51,7 +50,6 @@ class Decided(NamedTuple):
     rule_id: str = ""
     reason: str = ""
     binding: bool = False
-    chain: int = -1
 
 
 @dataclass(frozen=True)
@@ -85,46 +83,71 @@ class Decisions:
         ordered = self.solved.rows[self.solved.solution.turn_order].tolist()
         return {row: place for place, row in enumerate(ordered)}
 
+    @cached_property
+    def takers(self) -> npt.NDArray[np.int64]:
+        """Place in the pool of the seller who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
+        return self._of_option(self.solved.problem.option_seller)
+
+    @cached_property
+    def chains(self) -> list[int]:
+        """Position of what the rules made of the record of each row, -1 = they were not asked."""
+        return _listed(self._by_row(self.planner.rows(), self.planner.chain_numbers()))
+
+    def _by_row(self, rows: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        found = np.full(len(self.work.records), -1, dtype=np.int64)
+        found[rows] = values
+        return found
+
+    def _of_option(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return the value of the option that each row's record takes, -1 = none."""
+        option = self.solved.solution.option_of
+        return self._by_row(self.solved.rows[option >= 0], values[option[option >= 0]])
+
     def of(self, row: int) -> Decided:
         """Return what is decided about the record of a row."""
-        return self._tried(row) if self.work.assign[row] else _not_tried(self.work, row)
+        if not self.work.assign[row]:
+            return _not_tried(self.work, row)
+        chain, taker = self.chains[row], self._takers[row]
+        return self._assigned(chain, taker, self._ranks[row]) if taker >= 0 else self._unassigned(chain, row)
 
     @cached_property
-    def _chain_of(self) -> dict[int, int]:
-        return dict(zip(self.planner.rows().tolist(), self.planner.chain_numbers().tolist(), strict=True))
+    def _takers(self) -> list[int]:
+        return _listed(self.takers)
 
     @cached_property
-    def _option_of(self) -> dict[int, int]:
-        return dict(zip(self.solved.rows.tolist(), self.solved.solution.option_of.tolist(), strict=True))
+    def _ranks(self) -> list[int]:
+        """Rank of the rule by which each row's record is given, among those that match it."""
+        return _listed(self._of_option(self.solved.problem.option_rank))
 
     @cached_property
-    def _given(self) -> dict[tuple[int, int], Decided]:
+    def _given(self) -> dict[tuple[int, str], Decided]:
         return {}
 
     @cached_property
     def _refused(self) -> dict[tuple[int, str], Decided]:
         return {}
 
-    def _tried(self, row: int) -> Decided:
-        option, chain = self._option_of.get(row, -1), self._chain_of.get(row)
-        if option < 0 or chain is None:
-            return self._unassigned(chain, row)
-        if (option, chain) not in self._given:
-            problem, draft = self.solved.problem, self.planner.draft
-            seller = self.planner.pool.sellers[int(problem.option_seller[option])]
-            rule = draft.chains[chain][int(problem.option_rank[option])]
+    def _assigned(self, chain: int, taker: int, rank: int) -> Decided:
+        rule = self.planner.draft.chains[chain][rank]
+        if (taker, rule.key) not in self._given:
+            seller = self.planner.pool.sellers[taker]
             reason = f"rule {rule.message.display_name or rule.key} chose {seller.display_name or seller.seller_id}"
-            self._given[option, chain] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, chain)
-        return self._given[option, chain]
+            self._given[taker, rule.key] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity)
+        return self._given[taker, rule.key]
 
-    def _unassigned(self, chain: int | None, row: int) -> Decided:
-        key = (-1 if chain is None else chain, str(self.work.segment[row]))
+    def _unassigned(self, chain: int, row: int) -> Decided:
+        key = (chain, str(self.work.segment[row]))
         if key not in self._refused:
-            traces = self.planner.draft.traces[chain] if chain is not None else ()
+            traces = self.planner.draft.traces[chain] if chain >= 0 else ()
             status = shown_status(traces)
             rule = next((t.rule_id for t in traces if t.status == status), "")
-            self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces), False, key[0])
+            self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces))
         return self._refused[key]
+
+
+def _listed(values: npt.NDArray[np.int64]) -> list[int]:
+    numbers: list[int] = values.tolist()
+    return numbers
 
 
 def _says_something(work: Work, row: int) -> bool:

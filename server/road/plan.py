@@ -1,7 +1,8 @@
 """Stop "plan": from records in segments to an assignment problem, and from its solution back to records. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,31 +33,77 @@ class Candidates:
 
 @dataclass(frozen=True)
 class RuleTargets:
-    """One rule over the candidates of its segment, as far as it does not depend on the single record."""
+    """One rule over the candidates of its segment, as far as it does not depend on the single record.
+
+    Attributes:
+        rule: The rule.
+        matches: The sellers that its target fits, by combination.
+        widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
+        pool: The sellers.
+    """
 
     rule: RuleConfig
     matches: Matches
     widest: int
-    """Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability."""
+    pool: Pool
 
-    def eligible(self, pool: Pool, combination: int) -> tuple[npt.NDArray[np.int32], RuleTrace]:
-        """Return the sellers whom the rule may choose for one combination, and what became of the others."""
-        fitting = self.matches.sellers_of(combination)
-        roles = pool.roles_ok[fitting]
-        switched = pool.assignable[fitting]
-        able = fitting[roles & switched]
-        there = able[pool.bucket[able] <= self.widest] if self.widest < UNAVAILABLE else able
-        free = there[pool.free[there] > 0] if self.rule.use_capacity else there
+    def trace(self, combination: int) -> RuleTrace:
+        """Return what the rule makes of one combination: its status, and how many sellers were left out by what."""
+        fitting, with_role, able, there, free = self._left[combination]
         counts = {
-            "ELIGIBLE": len(free),
-            "NOT_MATCHED": len(pool.sellers) - len(fitting),
-            "SWITCHED_OFF": int((roles & ~switched).sum()),
-            "ROLE_NOT_ELIGIBLE": int((~roles).sum()),
-            "NOT_AVAILABLE": len(able) - len(there),
-            "NO_CAPACITY": len(there) - len(free),
+            "ELIGIBLE": free,
+            "NOT_MATCHED": len(self.pool.sellers) - fitting,
+            "SWITCHED_OFF": with_role - able,
+            "ROLE_NOT_ELIGIBLE": fitting - with_role,
+            "NOT_AVAILABLE": able - there,
+            "NO_CAPACITY": there - free,
         }
-        status = rule_status(len(fitting), len(able), len(there), len(free))
-        return free, RuleTrace(self.rule.key, status, {k: v for k, v in counts.items() if v})
+        return RuleTrace(self.rule.key, rule_status(fitting, able, there, free), {k: v for k, v in counts.items() if v})
+
+    def options(self, combination: int, rank: int, scope: Callable[[Ints], Ints], leaves: Ints) -> Ints:
+        """Return one combination's options as the columns seller, rank, bucket, fit, scope, capacity node; they are not to be changed.
+
+        `scope` gives the policy's scope by availability bucket, `leaves` the capacity node by seller.
+        """
+        if rank not in self._tables:
+            seller = self._choices.seller.astype(np.int64)
+            looks = self.widest < UNAVAILABLE
+            bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
+            cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
+            fit = np.zeros(len(seller), dtype=np.int64)
+            self._tables[rank] = np.column_stack([seller, np.full(len(seller), rank), bucket, fit, scope(bucket), cap]).astype(np.int64)
+        return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
+
+    @cached_property
+    def _filters(self) -> list[npt.NDArray[np.bool_]]:
+        """What each pair of combination and seller passes: role; switch, too; availability, too; capacity, too."""
+        pool, seller = self.pool, self.matches.seller
+        role = pool.roles_ok[seller]
+        able = role & pool.assignable[seller]
+        there = able & (pool.bucket[seller] <= self.widest) if self.widest < UNAVAILABLE else able
+        free = there & (pool.free[seller] > 0) if self.rule.use_capacity else there
+        return [role, able, there, free]
+
+    @cached_property
+    def _choices(self) -> Matches:
+        chosen = self._filters[-1]
+        return Matches(self.matches.combination_of, _counted_upto(chosen)[self.matches.start], self.matches.seller[chosen])
+
+    @cached_property
+    def _left(self) -> list[list[int]]:
+        """How many sellers each combination has after the target and after each filter."""
+        start = self.matches.start
+        left: list[list[int]] = np.column_stack([np.diff(start), *(np.diff(_counted_upto(f)[start]) for f in self._filters)]).tolist()
+        return left
+
+    @cached_property
+    def _tables(self) -> dict[int, Ints]:
+        return {}
+
+
+def _counted_upto(flags: npt.NDArray[np.bool_]) -> Ints:
+    """Return how many of the flags before each position are set: int64, one longer than `flags`."""
+    return np.concatenate([[0], np.cumsum(flags)]).astype(np.int64)
 
 
 @dataclass
@@ -102,7 +149,7 @@ class Planner:
         rules = candidates.segment.rules
         skills = [n.removeprefix("skills.") for r in rules if r.target for n in r.target.fields("seller") if n.startswith("skills.")]
         sellers = self.pool.frame(skills)
-        return [RuleTargets(rule, self._matches(rule, candidates.frame, sellers), _widest(rule.message)) for rule in rules]
+        return [RuleTargets(rule, self._matches(rule, candidates.frame, sellers), _widest(rule.message), self.pool) for rule in rules]
 
     def _matches(self, rule: RuleConfig, frame: pl.DataFrame, sellers: pl.DataFrame) -> Matches:
         if rule.target is not None:
@@ -169,15 +216,12 @@ class Planner:
                 status = "RECORD_TOO_OLD" if combination == TOO_OLD else "NO_RULE_MATCHED"
                 traces.append(RuleTrace(target.rule.key, status, {}))
                 continue
-            sellers, trace = target.eligible(self.pool, combination)
-            looks = target.widest < UNAVAILABLE
-            bucket = self.pool.bucket[sellers].astype(np.int64) if looks else np.zeros(len(sellers), dtype=np.int64)
-            cap = leaves[sellers] if target.rule.use_capacity else np.full(len(sellers), -1)
-            rank = np.full(len(sellers), len(rules))
-            parts.append(np.column_stack([sellers, rank, bucket, np.zeros(len(sellers)), self._scope(target.rule, bucket), cap]))
+            parts.append(target.options(combination, len(rules), partial(self._scope, target.rule), leaves))
             rules.append(target.rule)
-            traces.append(trace)
-        options = np.concatenate(parts).astype(np.int64) if parts else np.zeros((0, 6), dtype=np.int64)
+            traces.append(target.trace(combination))
+        if len(parts) == 1:
+            return parts[0], tuple(rules), tuple(traces)
+        options = np.concatenate(parts) if parts else np.zeros((0, 6), dtype=np.int64)
         return options, tuple(rules), tuple(traces)
 
     def _class(self, options: npt.NDArray[np.int64], effort: int) -> int:

@@ -5,12 +5,12 @@ from dataclasses import fields, replace
 import numpy as np
 
 from reallot.server.convert.records import assignment_name
-from reallot.server.road.batch import Task
+from reallot.server.road.batch import Place, Task
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
 from reallot.storage import ReadTransaction, RecordColumns, RecordFilter
-from reallot.v1 import run_pb2
+from reallot.v1 import config_pb2, run_pb2
 
 UNASSIGNED = (
     *("WAITING", "NO_RULE_IN_SEGMENT", "NO_RULE_MATCHED", "NO_SELLER_MATCHED", "NO_AVAILABILITY", "NO_CAPACITY"),
@@ -23,10 +23,11 @@ NOT_RUN = "RULES_NOT_RUN_ON_MOVE"
 
 def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
     """Return the records of a task, by id, ready to be worked on."""
+    next_after = None
     if task.kind == "INTAKE":
         records = tx.records.snapshot(task.workspace, RecordFilter(record_ids=task.record_ids, active=True))
     else:
-        records = _of_run(tx, config, task)
+        records, next_after = _of_run(tx, config, task)
     records = _only(records, [i for i, kind in enumerate(records.record_type) if kind in config.record_types])
     n = len(records)
     return Work(
@@ -42,10 +43,12 @@ def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
         status=np.full(n, "", dtype=object),
         only_ineligible=np.zeros(n, dtype=np.bool_),
         kept_by=np.full(n, "", dtype=object),
+        next_after=next_after,
     )
 
 
-def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> RecordColumns:
+def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[RecordColumns, Place | None]:
+    """Return the records of a run's batch, and the last of them if there are more."""
     selection = run_pb2.RunSelection.FromString(task.selection)
     statuses = [assignment_name(s) for s in selection.statuses]
     base = RecordFilter(
@@ -60,17 +63,35 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> RecordC
     )
     # An event never wakes what waits for a run.
     wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]
-    parts = [tx.records.snapshot(task.workspace, replace(base, owned=False, statuses=wanted))]
+    unassigned = replace(base, owned=False, statuses=wanted)
+    moved = replace(base, owned=True, statuses=[NOT_RUN])
+    filters = [unassigned]
     if task.kind != "EVENT" and (not statuses or NOT_RUN in statuses):
-        moved = tx.records.snapshot(task.workspace, replace(base, owned=True, statuses=[NOT_RUN]))
-        runs_now = [i for i, s in enumerate(moved.segment_id) if s in config.segments and config.segments[s].message.assign_on_move]
-        parts.append(_only(moved, runs_now))
+        filters.append(moved)
     if selection.owned_but_ineligible:
-        parts.append(tx.records.snapshot(task.workspace, replace(base, owned_by_seller=True)))
+        filters.append(replace(base, owned_by_seller=True))
+    batch, next_after = _batch(tx, config, task, filters)
+    parts = [tx.records.snapshot(task.workspace, replace(f, record_ids=batch) if batch is not None else f) for f in filters]
+    if moved in filters:
+        waits = parts[filters.index(moved)]
+        runs_now = [i for i, s in enumerate(waits.segment_id) if s in config.segments and config.segments[s].message.assign_on_move]
+        parts[filters.index(moved)] = _only(waits, runs_now)
     records = _joined(parts)
     # Pending records are on their way through intake.
     ready = [row for row in range(len(records)) if not records.pending_generation[row]]
-    return _filtered(_only(records, ready), config, selection, task.now_us)
+    return _filtered(_only(records, ready), config, selection, task.now_us), next_after
+
+
+def _batch(tx: ReadTransaction, config: WorkspaceConfig, task: Task, filters: list[RecordFilter]) -> tuple[list[str] | None, Place | None]:
+    """Return the records of the batch, None = all of the filters', and the last of them if there are more."""
+    few = not task.most or sum(tx.records.count(task.workspace, f) for f in filters) <= task.most
+    if task.after is None and few:
+        return None, None
+    by_waiting = config.settings.age_by == config_pb2.AGE_BY_WAITING
+    found = {p for f in filters for p in tx.records.places(task.workspace, f, task.after, task.most + 1, by_waiting=by_waiting)}
+    ordered = sorted(found, key=lambda place: (-place[0], *place[1:]))
+    taken = ordered[: task.most]
+    return [record_id for _, _, record_id in taken], taken[-1] if len(ordered) > task.most else None
 
 
 def _filtered(records: RecordColumns, config: WorkspaceConfig, selection: run_pb2.RunSelection, now_us: int) -> RecordColumns:
@@ -83,15 +104,17 @@ def _filtered(records: RecordColumns, config: WorkspaceConfig, selection: run_pb
 
 
 def _joined(parts: list[RecordColumns]) -> RecordColumns:
-    seen: dict[str, tuple[int, int]] = {}
-    for number, part in enumerate(parts):
-        for row, record_id in enumerate(part.record_id):
-            seen.setdefault(record_id, (number, row))
-    places = [seen[record_id] for record_id in sorted(seen)]
-    return RecordColumns(*([getattr(parts[n], f.name)[row] for n, row in places] for f in fields(RecordColumns)))
+    """Return the records of all parts, each once, by id."""
+    filled = [part for part in parts if len(part)]
+    if len(filled) < 2:
+        return filled[0] if filled else parts[0]
+    columns = [[value for part in filled for value in getattr(part, f.name)] for f in fields(RecordColumns)]
+    whole = RecordColumns(*columns)
+    places = {record_id: row for row, record_id in reversed(list(enumerate(whole.record_id)))}
+    return _only(whole, [places[record_id] for record_id in sorted(places)])
 
 
 def _only(records: RecordColumns, rows: list[int]) -> RecordColumns:
-    if len(rows) == len(records):
+    if len(rows) == len(records) and all(row == place for place, row in enumerate(rows)):
         return records
-    return RecordColumns(*([getattr(records, f.name)[row] for row in rows] for f in fields(RecordColumns)))
+    return RecordColumns(*([column[row] for row in rows] for column in (getattr(records, f.name) for f in fields(RecordColumns))))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.road.batch import Plan, Task
+from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
@@ -25,14 +25,13 @@ from reallot.solver.assignment.problem import Ints
 from reallot.solver.segmentation import frame_from_json
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
-from reallot.storage.moves import Move
 from reallot.v1 import config_pb2, segment_pb2
 
 Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
 
 
-def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[list[Move]]]:
+def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
     """Return the plan of a task on a snapshot, and its moves in pieces, each written up when it is asked for.
 
     Raises:
@@ -77,6 +76,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        next_after=work.next_after,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reallot.server.road.batch import Task
+from reallot.server.road.batch import Place, Task
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import RecordColumns
 from reallot.storage.entities import Json
@@ -33,6 +33,8 @@ class Work:
     """Owned record that a run takes only if its owner is no longer eligible."""
     kept_by: npt.NDArray[np.object_]
     """Rule that lets a moved record keep its owner, "" = none."""
+    next_after: Place | None = None
+    """Last record of this batch, if the run has more."""
 
     def cause(self, row: int) -> Json:
         """Return why a record is on its way."""

@@ -4,19 +4,23 @@ The moves hold for the versions that were read; the commit checks these, and the
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from reallot.server.convert.records import state_text
+from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import event_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
+from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing
-from reallot.storage.moves import DecisionText, Move, Taken, enrollment_of, state_of
+from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
 
 
@@ -30,29 +34,75 @@ class Writing:
         self._names = {s.seller_id: s.display_name or s.seller_id for s in decisions.planner.pool.sellers}
         self._owners: dict[str, Owner] = {}
         self._traces: dict[int, JsonText] = {-1: JsonText("null")}
+        self._stencils: dict[tuple[object, ...], Stencil] = {}
 
-    def pieces(self) -> Iterator[list[Move]]:
+    def pieces(self) -> Iterator[Piece]:
         """Yield the moves in pieces of one commit each."""
+        flooded = self.flooded()
         for rows in self._decisions.pieces():
-            yield [self._move(row) for row in rows]
+            yield Piece.of([self._move(row) for row in rows], flooded)
 
     def flooded(self) -> frozenset[str]:
         """Return the sellers who would get more notices than the workspace wants."""
-        told: Counter[str] = Counter()
-        records = self._work.records
-        for row in self._decisions.rows:
-            if self._touches_owner(row) and not self._work.quiet(row):
-                before = records.owner_id[row] if records.owner_kind[row] == "SELLER" else ""
-                after = self._decisions.of(row).seller_id
-                if before != after:
-                    told.update({before, after} - {""})
+        work, records, takers = self._work, self._work.records, self._decisions.takers
+        concerned = np.zeros(len(records), dtype=np.bool_)
+        concerned[self._decisions.rows] = True
+        concerned &= work.assign | work.released
+        if work.task.kind == "INTAKE":
+            concerned &= ~np.array([work.quiet(row) for row in range(len(records))], dtype=np.bool_)
+        owned = np.array([kind == OwnerKind.SELLER for kind in records.owner_kind], dtype=np.bool_)
+        gains = np.bincount(takers[concerned & ~owned & (takers >= 0)], minlength=len(self._names))
+        told = Counter(dict(zip(self._names, gains.tolist(), strict=True)))
+        for row in np.flatnonzero(concerned & owned).tolist():
+            before, after = records.owner_id[row], self._decisions.of(row).seller_id
+            if before != after:
+                told.update({before, after} - {""})
         return frozenset(seller for seller, count in told.items() if count > self._config.digest_above)
 
     def _touches_owner(self, row: int) -> bool:
         return bool(self._work.assign[row] or self._work.released[row])
 
     def _move(self, row: int) -> Move:
-        work, decided, before = self._work, self._decisions.of(row), self._rows[row]
+        records, decided = self._work.records, self._decisions.of(row)
+        key = (*self._likeness[row], decided, dump(self._work.cause(row)) if self._work.task.kind == "INTAKE" else "")
+        stencil = self._stencils.get(key)
+        if stencil is None:
+            stencil = self._stencils[key] = self._stencil(row, decided)
+        return stencil.cast(
+            Names(records.record_id[row], self._titles[row], records.enrollment_id[row]),
+            place=self._decisions.turn_places.get(row, 0),
+            waiting_since_us=records.waiting_since_us[row] or self._work.task.now_us,
+            generation=records.pending_generation[row],
+            considered=self._trace(self._decisions.chains[row]),
+        )
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        """What each record is called in sentences."""
+        r, config = self._work.records, self._config
+        titled = {name for name, kind in config.record_types.items() if kind.message.title_field}
+        return [
+            config.title(kind, record_id, load(text)) if kind in titled else record_id
+            for kind, record_id, text in zip(r.record_type, r.record_id, r.fields, strict=True)
+        ]
+
+    @cached_property
+    def _likeness(self) -> list[tuple[object, ...]]:
+        """What the move of each row depends on, beside what is decided about it, its cause, and what is put into the stencil."""
+        work, r = self._work, self._work.records
+        return list(
+            zip(
+                *(r.record_type, r.active, r.priority, r.effort, r.version, r.owner_kind, r.owner_id),
+                *(r.previous_owner_kind, r.previous_owner_id, r.segment_id, r.previous_segment_id, r.segmentation, r.assignment),
+                *(r.connection, r.reason, r.rule_id, r.run_id, r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us),
+                *(map(bool, r.enrollment_id), r.sequence_id, r.sequence_version, r.step),
+                *(work.segment.tolist(), work.segmentation.tolist(), work.assign.tolist(), work.released.tolist()),
+                strict=True,
+            )
+        )
+
+    def _stencil(self, row: int, decided: Decided) -> Stencil:
+        work, before = self._work, self._standing(row)
         tried, quiet, cause = bool(work.assign[row]), work.quiet(row), work.cause(row)
         after, change = self._placed(row, before, quiet)
         if decided.assignment or self._touches_owner(row):
@@ -63,44 +113,45 @@ class Writing:
             after = after._replace(enrollment_id=enrolled[0], sequence_id=enrolled[1], sequence_version=enrolled[2], step=enrolled[3])
         draft = event_of(
             before, after, config=self._config, time_us=NOW, cause=cause, run_id=work.task.run_id, tried=tried, quiet=quiet,
-            names=self._names,
+            names=self._names, title=TITLE,
         )  # fmt: skip
-        told, waits = event_text(draft) if draft is not None else None, after.owner is None
-        return Move(
-            record_id=before.record_id,
+        told = event_text(draft) if draft is not None else None
+        state = state_of(after, enrolled)
+        pattern = Pattern(
             version=before.version,
             next_version=version,
             weight=weight_of(before),
             weight_after=weight_of(after),
             written=None,
-            state=state_of(after, enrolled),
-            stamps=(after.last_attempt_us, after.overdue_us, (after.waiting_since_us or NOW) if waits else None),
-            turn=Taken(decided.seller_id, before.record_type, self._decisions.turn_places[row]) if decided.seller_id else None,
+            state=state,
+            stamps=(after.last_attempt_us, after.overdue_us),
+            # Enrollments are compared by their holes, of which one stands for many.
+            changes=changes_between(state_of(before, enrollment_columns(before)), state),
+            turn=Taken(decided.seller_id, before.record_type) if decided.seller_id else None,
             ends=ends,
             starts=starts,
             event=told,
             decision=self._decision(row, before, after, decided, told, cause),
-            generation=work.records.pending_generation[row],
             cause=cause,
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
         )
+        return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
 
-    @cached_property
-    def _rows(self) -> list[Standing]:
+    def _standing(self, row: int) -> Standing:
+        """Return how the record of a row stands, with holes instead of names."""
         r = self._work.records
-        titled = {name for name, kind in self._config.record_types.items() if kind.message.title_field}
-        fields = [load(text) if kind in titled else {} for kind, text in zip(r.record_type, r.fields, strict=True)]
-        owners = [self._owner(kind, owner) for kind, owner in zip(r.owner_kind, r.owner_id, strict=True)]
-        previous = [self._owner(kind, owner) for kind, owner in zip(r.previous_owner_kind, r.previous_owner_id, strict=True)]
-        columns: tuple[list[Any], ...] = (
-            *(r.record_id, r.record_type, r.active, r.priority, r.effort, r.version, owners, previous),
+        columns: tuple[Sequence[Any], ...] = (
+            *(r.record_type, r.active, r.priority, r.effort, r.version),
             *(r.segment_id, r.previous_segment_id, r.segmentation, r.assignment, r.connection, r.reason, r.rule_id, r.run_id),
             *(r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us, r.waiting_since_us),
-            *(r.enrollment_id, r.sequence_id, r.sequence_version, r.step, fields),
+            *(r.enrollment_id, r.sequence_id, r.sequence_version, r.step),
         )
-        return list(map(Standing._make, zip(*columns, strict=True)))
+        plain = [column[row] for column in columns]
+        owners = (self._owner(r.owner_kind[row], r.owner_id[row]), self._owner(r.previous_owner_kind[row], r.previous_owner_id[row]))
+        standing = Standing._make((RECORD, *plain[:5], *owners, *plain[5:], {}))
+        return standing._replace(enrollment_id=ENROLLMENT if standing.enrollment_id else "")
 
     def _owner(self, kind: str, owner_id: str) -> Owner | None:
         if kind != "SELLER":
@@ -135,20 +186,19 @@ class Writing:
             owner=owner,
             previous_owner=previous,
             attempts=after.attempts + tried,
-            last_attempt_us=NOW if tried else after.last_attempt_us,
+            last_attempt_us=self._work.task.now_us if tried else after.last_attempt_us,
             rule_id=rule_id,
             assignment=decided.assignment,
             reason=decided.reason,
             run_id=self._work.task.run_id,
-            overdue_us=(after.overdue_us or NOW) if decided.assignment in OVERDUE else None,
+            overdue_us=(after.overdue_us or self._work.task.now_us) if decided.assignment in OVERDUE else None,
         )
 
     def _decision(self, row: int, before: Standing, after: Standing, decided: Decided, told: EventText | None, cause: Json) -> DecisionText:
         states = (told.before, told.after) if told is not None else (state_text(before), state_text(after))
         why = told.cause if told is not None else dump(cause)
         reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
-        rest = (decided.rule_id, self._work.task.run_id, self._trace(decided.chain))
-        return DecisionText(NOW, before.record_id, why, after.assignment, reason, *states, *rest)
+        return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id)
 
     def _trace(self, chain: int) -> JsonText:
         if chain not in self._traces:

@@ -292,7 +292,7 @@ class _Write:
             counts_turn=given and not self.quiet and after.record_type in self.config.counted_types,
             enrollment=enrollment,
             event=event,
-            decision=self._decision(before, after, cause) if given else None,
+            decision=self._decision(before, after, cause) if given or any(p.released for p in parts) else None,
             mark=mark,
         )
 

@@ -16,11 +16,17 @@ Read = tuple[str, str]
 
 @dataclass(frozen=True)
 class Conjunct:
-    """One operand of a condition's outermost `&&`. `equality` = (seller column, record column) if it is just that."""
+    """One operand of a condition's outermost `&&`.
+
+    Attributes:
+        column: Its truth.
+        roots: The roots it reads.
+        equalities: (seller column, record column) of each operand of its outermost `||`, if all are plain equalities of both sides.
+    """
 
     column: pl.Expr
     roots: frozenset[str]
-    equality: tuple[str, str] | None
+    equalities: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,15 @@ def compile_condition(text: str, roots: Mapping[str, Schema]) -> Condition:
     checked = check(text, roots)
     whole = Lowering(checked, text, roots)
     column = whole.lower(checked.expr).column
-    conjuncts = tuple(_conjunct(node, checked, text, roots) for node in _conjunct_nodes(checked.expr))
+    conjuncts = tuple(_conjunct(node, checked, text, roots) for node in _operands(checked.expr, "_&&_"))
     return Condition(text, frozenset(whole.reads), whole.uses_now, column, conjuncts)
 
 
-def _conjunct_nodes(node: Any) -> Iterator[Any]:
-    if node.WhichOneof("expr_kind") == "call_expr" and node.call_expr.function == "_&&_":
+def _operands(node: Any, operator: str) -> Iterator[Any]:
+    """Yield what an operator joins, however deep it is nested in itself."""
+    if node.WhichOneof("expr_kind") == "call_expr" and node.call_expr.function == operator:
         for argument in node.call_expr.args:
-            yield from _conjunct_nodes(argument)
+            yield from _operands(argument, operator)
     else:
         yield node
 
@@ -74,7 +81,9 @@ def _conjunct_nodes(node: Any) -> Iterator[Any]:
 def _conjunct(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> Conjunct:
     lowering = Lowering(checked, text, roots)
     column = lowering.lower(node).column
-    return Conjunct(column, frozenset(root for root, _ in lowering.reads), _equality(node, checked, text, roots))
+    equalities = [_equality(operand, checked, text, roots) for operand in _operands(node, "_||_")]
+    plain = tuple(equality for equality in equalities if equality is not None)
+    return Conjunct(column, frozenset(root for root, _ in lowering.reads), plain if len(plain) == len(equalities) else ())
 
 
 def _equality(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> tuple[str, str] | None:

@@ -1,21 +1,24 @@
 """Which sellers fit which records, for conditions over both.
 
 A condition is evaluated once for every distinct combination of the record fields that it reads, against all sellers. Conjuncts
-that concern one side only filter that side first; equalities between both sides become joins.
+that concern one side only filter that side first; equalities between both sides become joins, alternative ones a union of joins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.solver.segmentation.condition import Condition
+from reallot.solver.segmentation.condition import Condition, Conjunct
 from reallot.solver.segmentation.errors import TooManyPairs
 from reallot.solver.segmentation.lowering import NOW
 
 MAX_PAIRS = 20_000_000
 _COMBINATION, _SELLER = "#combination", "#seller"
+Equality = tuple[str, str]
+"""Seller column, record column."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,20 @@ def match_sellers(
     combination_of, combinations = _combinations(records, names)
     candidates = sellers.with_row_index(_SELLER)
     moment = pl.lit(now_us, dtype=pl.Int64).alias(NOW)
-    joins: list[tuple[str, str]] = []
+    either: list[Conjunct] = []
     rest: list[pl.Expr] = []
     for conjunct in condition.conjuncts:
         if conjunct.roots <= {"seller"}:
             candidates = candidates.with_columns(moment).filter(conjunct.column.fill_null(value=False))
         elif conjunct.roots == {"record"}:
             combinations = combinations.with_columns(moment).filter(conjunct.column.fill_null(value=False))
-        elif conjunct.equality is not None:
-            joins.append(conjunct.equality)
+        elif conjunct.equalities:
+            either.append(conjunct)
         else:
             rest.append(conjunct.column)
-    pairs = _pair(combinations, candidates, joins, max_pairs, tuple(condition.fields("record")))
+    keys, left = _join_keys(either)
+    rest += left
+    pairs = _pair(combinations, candidates, keys, max_pairs, tuple(condition.fields("record")))
     for column in rest:
         pairs = pairs.with_columns(moment).filter(column.fill_null(value=False))
     ordered = pairs.select(_COMBINATION, _SELLER).sort(_COMBINATION, _SELLER)
@@ -85,19 +90,31 @@ def _combinations(records: pl.DataFrame, names: list[str]) -> tuple[npt.NDArray[
     return numbered[_COMBINATION].to_numpy().astype(np.int32), distinct
 
 
+def _join_keys(either: Sequence[Conjunct]) -> tuple[list[list[Equality]], list[pl.Expr]]:
+    """Return keys of joins whose union holds all pairs, none for every pair, and what is to be asked of the pairs beside."""
+    always = [conjunct.equalities[0] for conjunct in either if len(conjunct.equalities) == 1]
+    several = [conjunct for conjunct in either if len(conjunct.equalities) > 1]
+    if always:
+        return [always], [conjunct.column for conjunct in several]
+    return [[equality] for conjunct in several[:1] for equality in conjunct.equalities], [conjunct.column for conjunct in several[1:]]
+
+
 def _pair(
-    combinations: pl.DataFrame, sellers: pl.DataFrame, joins: list[tuple[str, str]], max_pairs: int, fields: tuple[str, ...]
+    combinations: pl.DataFrame, sellers: pl.DataFrame, keys: Sequence[Sequence[Equality]], max_pairs: int, fields: tuple[str, ...]
 ) -> pl.DataFrame:
     combinations = combinations.drop(NOW, strict=False)
     sellers = sellers.drop(NOW, strict=False)
-    if not joins:
+    if not keys:
         _guard(combinations.height * sellers.height, max_pairs, fields)
         return combinations.join(sellers, how="cross")
-    seller_keys, record_keys = [s for s, _ in joins], [r for _, r in joins]
-    weights = sellers.group_by(seller_keys).len().rename({"len": "#weight"})
-    sizes = combinations.join(weights, left_on=record_keys, right_on=seller_keys, how="inner")
-    _guard(int(sizes["#weight"].sum() or 0), max_pairs, fields)
-    return combinations.join(sellers, left_on=record_keys, right_on=seller_keys, how="inner", coalesce=False)
+    found = []
+    for joined in keys:
+        seller_keys, record_keys = [s for s, _ in joined], [r for _, r in joined]
+        weights = sellers.group_by(seller_keys).len().rename({"len": "#weight"})
+        sizes = combinations.join(weights, left_on=record_keys, right_on=seller_keys, how="inner")
+        _guard(int(sizes["#weight"].sum() or 0), max_pairs, fields)
+        found.append(combinations.join(sellers, left_on=record_keys, right_on=seller_keys, how="inner", coalesce=False))
+    return found[0] if len(found) == 1 else pl.concat(found).unique([_COMBINATION, _SELLER])
 
 
 def _guard(pairs: int, limit: int, fields: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from reallot.storage import Database
 from reallot.storage.entities import Decision, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
-from support.rows import a_record, a_run, create
+from support.rows import a_record, a_run, change, create
 
 
 def add(db: Database, ws: str, *runs: Run) -> list[bool]:
@@ -83,9 +83,11 @@ def test_only_a_run_that_exists_is_changed(db: Database, ws: str) -> None:
 
 
 def test_decisions_are_read_by_record_from_new_to_old(db: Database, ws: str) -> None:
+    create(db, ws, a_record("r1"), a_record("r2"))
     for n in range(3):
         line = Decision("r1", n, {"kind": "RUN"}, "ASSIGNED", "why", {"o": 1}, {"o": 2}, "rule", "run-1", [{"seller": "ann"}])
-        create(db, ws, a_record(f"r{n}"), decision=line)
+        change(db, ws, priority=n, parts={"decision": line})
+        change(db, ws, "r2", priority=n, parts={"decision": replace(line, record_id="r2")})
     first = db.read(lambda tx: tx.decisions.of_record(ws, "r1", None, 2))
     rest = db.read(lambda tx: tx.decisions.of_record(ws, "r1", first[-1].decision_id, 9))
     assert [d.time_us for d in [*first, *rest]] == [2, 1, 0]

@@ -43,6 +43,27 @@ def test_o8_a_used_up_quota_gives_an_empty_result(world: Make) -> None:
     assert here.status("a") == "NO_CAPACITY"
 
 
+def test_f5_a_condition_that_never_holds_gives_to_nobody(world: Make) -> None:
+    here = world()
+    here.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", a_rule("never", condition="false"))])
+    here.sellers(Seller("ana"))
+    here.write(a_lead("a"))
+    assert (here.owner("a"), here.status("a")) == ("", "NO_RULE_MATCHED")
+
+
+def test_f6_an_assignment_is_released_when_its_condition_becomes_true(world: Make) -> None:
+    here = world()
+    rule = a_rule("all", release_when='record.stage == "stale"')
+    here.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", rule)])
+    here.sellers(Seller("ana"))
+    here.write(a_lead("a", stage="fresh"))
+    assert here.owner("a") == "ana"
+    here.write(Record("a", "lead", {"stage": "stale"}))
+    assert (here.owner("a"), here.status("a"), here.loads()) == ("", "WAITING", {"ana": 0})
+    assert kinds(here.events(record_ids=["a"])) == ["CREATED", "ASSIGNED", "UNASSIGNED"]
+    assert [event_pb2.EventKind.Name(n.event.kind) for n in here.notices("ana")] == ["EVENT_KIND_ASSIGNED", "EVENT_KIND_UNASSIGNED"]
+
+
 def test_f1_round_robin_passes_over_a_seller_who_left(world: Make) -> None:
     here = world()
     a_team(here)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from reallot.server.clock import ManualClock
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.batch import Planned, Task
+from reallot.server.road.batch import Piece, Planned, Task
 from reallot.server.road.solve import solve_task
 from reallot.server.runtime import Runtime
 from reallot.server.services.assignment import AssignmentService
@@ -21,7 +21,6 @@ from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, Signal, WriteTransaction
 from reallot.storage.entities import Enrollment, EventDraft, Load, Notice, Record, Run, Seller, Turn
-from reallot.storage.moves import Move
 from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2, run_pb2
 from support.api import a_row, fields_of, resource
 from support.rows import all_records, loads
@@ -47,9 +46,9 @@ class InThisProcess:
         plan, pieces = await self._runtime.read(lambda tx: solve_task(tx, self._runtime.configs.of(tx, task.workspace), task, on_stage))
         self.after(task)
 
-        async def handed_over() -> AsyncIterator[list[Move]]:
-            for moves in pieces:
-                yield moves
+        async def handed_over() -> AsyncIterator[Piece]:
+            for piece in pieces:
+                yield piece
 
         yield Planned(plan, handed_over())
 
@@ -57,11 +56,11 @@ class InThisProcess:
 class Office:
     """One workspace with all that works in it. Belongs to one thread."""
 
-    def __init__(self, url: str, now_us: int) -> None:
+    def __init__(self, url: str, now_us: int, **settings: Any) -> None:
         self.clock = ManualClock(now_us)
         self.db = Database(url, clock_us=self.clock.now_us)
         self.runner = asyncio.Runner()
-        self.runtime = Runtime(self.db, self.clock, Settings(database_url=url))
+        self.runtime = Runtime(self.db, self.clock, Settings(database_url=url, **settings))
         self.worker = InThisProcess(self.runtime)
         self.restart()
         self.workspace = "default"

@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 async def answer_of(worker: Worker, task: Task, on_stage: Callable[[str], None] = nothing, limit_s: float | None = None) -> Answer:
     """Return the whole answer to a task."""
     async with worker.plan(task, on_stage, limit_s) as planned:
-        return Answer(planned.plan, [move async for piece in planned.pieces for move in piece])
+        return Answer(planned.plan, [move async for piece in planned.pieces for move in piece.moves])
 
 
 async def test_a_plan_of_many_records_arrives_whole_and_its_stages_in_order(worker: Worker) -> None:

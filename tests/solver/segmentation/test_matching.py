@@ -48,6 +48,9 @@ CONDITIONS = [
     "record.size + seller.least > 3",
     'seller.seller_id == "ana" && (record.size > 1 || seller.least > 1)',
     "seller.from == record.due",
+    "seller.country == record.country || seller.least == record.size",
+    "(seller.country == record.country || record.size == seller.least) && (seller.least == record.size || record.size > 1)",
+    "seller.country == record.country && (seller.least == record.size || seller.country == record.country)",
 ]
 
 

@@ -27,37 +27,37 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from reallot.v1 import record_pb2 as reallot_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14reallot/v1/run.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17reallot/v1/record.proto\"i\n\x0bTermination\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.reallot.v1.TerminationReason\x12+\n\x05limit\x18\x02 \x01(\x0e\x32\x1c.reallot.v1.TerminationLimit\"=\n\x0bLevelResult\x12\x10\n\x08level_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\x12\r\n\x05\x62ound\x18\x03 \x01(\x03\"L\n\x0bStatusCount\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.reallot.v1.AssignmentStatus\x12\x0f\n\x07records\x18\x02 \x01(\x03\"\xb1\x01\n\tRunCounts\x12\x12\n\nconsidered\x18\x01 \x01(\x03\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x03\x12\x10\n\x08released\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x13\n\x0bresegmented\x18\x06 \x01(\x03\x12\x0c\n\x04lost\x18\x07 \x01(\x03\x12*\n\tby_status\x18\x08 \x03(\x0b\x32\x17.reallot.v1.StatusCount\"D\n\x0cStageSeconds\x12#\n\x05stage\x18\x01 \x01(\x0e\x32\x14.reallot.v1.RunStage\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"_\n\nSolverInfo\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x03 \x01(\x03\x12\r\n\x05pairs\x18\x04 \x01(\x03\x12\x12\n\nreplayable\x18\x05 \x01(\x08\"\x84\x02\n\x0cRunSelection\x12\x13\n\x0brecord_type\x18\x01 \x01(\t\x12\x13\n\x0bsegment_ids\x18\x02 \x03(\t\x12\x10\n\x08rule_ids\x18\x03 \x03(\t\x12.\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.reallot.v1.AssignmentStatus\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x1c\n\x14owned_but_ineligible\x18\x06 \x01(\x08\x12\x12\n\nrecord_ids\x18\x07 \x03(\t\x12\x33\n\x10waiting_at_least\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tresegment\x18\t \x01(\x08\"\xe3\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.reallot.v1.RunKind\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12+\n\tselection\x18\x04 \x01(\x0b\x32\x18.reallot.v1.RunSelection\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.reallot.v1.RunState\x12#\n\x05stage\x18\x06 \x01(\x0e\x32\x14.reallot.v1.RunStage\x12%\n\x06\x63ounts\x18\x07 \x01(\x0b\x32\x15.reallot.v1.RunCounts\x12\'\n\x06levels\x18\x08 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12,\n\x0btermination\x18\t \x01(\x0b\x32\x17.reallot.v1.Termination\x12&\n\x06solver\x18\n \x01(\x0b\x32\x16.reallot.v1.SolverInfo\x12/\n\rstage_seconds\x18\x0b \x03(\x0b\x32\x18.reallot.v1.StageSeconds\x12\x13\n\x0bschedule_id\x18\x0c \x01(\t\x12/\n\x0b\x66iring_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x0e \x01(\x05\x12-\n\ntime_limit\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x66\x61ilure\x18\x10 \x01(\t\x12\x18\n\x10\x63\x61ncel_requested\x18\x11 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x12 \x01(\t\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8f\x01\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fRUN_KIND_INTAKE\x10\x01\x12\x16\n\x12RUN_KIND_SCHEDULED\x10\x02\x12\x13\n\x0fRUN_KIND_MANUAL\x10\x03\x12\x12\n\x0eRUN_KIND_EVENT\x10\x04\x12\x14\n\x10RUN_KIND_WHAT_IF\x10\x05*\xcb\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x17\n\x13RUN_STATE_PREVIEWED\x10\x06\x12\x15\n\x11RUN_STATE_DROPPED\x10\x07*\xb8\x01\n\x08RunStage\x12\x19\n\x15RUN_STAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STAGE_READ\x10\x01\x12\x15\n\x11RUN_STAGE_SEGMENT\x10\x02\x12\x12\n\x0eRUN_STAGE_PLAN\x10\x03\x12\x13\n\x0fRUN_STAGE_SOLVE\x10\x04\x12\x13\n\x0fRUN_STAGE_CHECK\x10\x05\x12\x14\n\x10RUN_STAGE_COMMIT\x10\x06\x12\x12\n\x0eRUN_STAGE_DONE\x10\x07*\xc5\x01\n\x11TerminationReason\x12\"\n\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aTERMINATION_REASON_OPTIMAL\x10\x01\x12\x1f\n\x1bTERMINATION_REASON_FEASIBLE\x10\x02\x12!\n\x1dTERMINATION_REASON_INFEASIBLE\x10\x03\x12(\n$TERMINATION_REASON_NO_SOLUTION_FOUND\x10\x04*\x90\x01\n\x10TerminationLimit\x12!\n\x1dTERMINATION_LIMIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TERMINATION_LIMIT_TIME\x10\x01\x12\x1f\n\x1bTERMINATION_LIMIT_CANCELLED\x10\x02\x12\x1c\n\x18TERMINATION_LIMIT_METHOD\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14reallot/v1/run.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17reallot/v1/record.proto\"i\n\x0bTermination\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.reallot.v1.TerminationReason\x12+\n\x05limit\x18\x02 \x01(\x0e\x32\x1c.reallot.v1.TerminationLimit\"L\n\x0bLevelResult\x12\x10\n\x08level_id\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\x12\r\n\x05\x62ound\x18\x03 \x01(\x03\x12\r\n\x05\x62\x61tch\x18\x04 \x01(\x05\"L\n\x0bStatusCount\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.reallot.v1.AssignmentStatus\x12\x0f\n\x07records\x18\x02 \x01(\x03\"\xb1\x01\n\tRunCounts\x12\x12\n\nconsidered\x18\x01 \x01(\x03\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\x03\x12\r\n\x05moved\x18\x03 \x01(\x03\x12\x10\n\x08released\x18\x04 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x03\x12\x13\n\x0bresegmented\x18\x06 \x01(\x03\x12\x0c\n\x04lost\x18\x07 \x01(\x03\x12*\n\tby_status\x18\x08 \x03(\x0b\x32\x17.reallot.v1.StatusCount\"D\n\x0cStageSeconds\x12#\n\x05stage\x18\x01 \x01(\x0e\x32\x14.reallot.v1.RunStage\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"_\n\nSolverInfo\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x03 \x01(\x03\x12\r\n\x05pairs\x18\x04 \x01(\x03\x12\x12\n\nreplayable\x18\x05 \x01(\x08\"\x84\x02\n\x0cRunSelection\x12\x13\n\x0brecord_type\x18\x01 \x01(\t\x12\x13\n\x0bsegment_ids\x18\x02 \x03(\t\x12\x10\n\x08rule_ids\x18\x03 \x03(\t\x12.\n\x08statuses\x18\x04 \x03(\x0e\x32\x1c.reallot.v1.AssignmentStatus\x12\x0e\n\x06\x66ilter\x18\x05 \x01(\t\x12\x1c\n\x14owned_but_ineligible\x18\x06 \x01(\x08\x12\x12\n\nrecord_ids\x18\x07 \x03(\t\x12\x33\n\x10waiting_at_least\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tresegment\x18\t \x01(\x08\"\xe3\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12!\n\x04kind\x18\x02 \x01(\x0e\x32\x13.reallot.v1.RunKind\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12+\n\tselection\x18\x04 \x01(\x0b\x32\x18.reallot.v1.RunSelection\x12#\n\x05state\x18\x05 \x01(\x0e\x32\x14.reallot.v1.RunState\x12#\n\x05stage\x18\x06 \x01(\x0e\x32\x14.reallot.v1.RunStage\x12%\n\x06\x63ounts\x18\x07 \x01(\x0b\x32\x15.reallot.v1.RunCounts\x12\'\n\x06levels\x18\x08 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12,\n\x0btermination\x18\t \x01(\x0b\x32\x17.reallot.v1.Termination\x12&\n\x06solver\x18\n \x01(\x0b\x32\x16.reallot.v1.SolverInfo\x12/\n\rstage_seconds\x18\x0b \x03(\x0b\x32\x18.reallot.v1.StageSeconds\x12\x13\n\x0bschedule_id\x18\x0c \x01(\t\x12/\n\x0b\x66iring_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x0e \x01(\x05\x12-\n\ntime_limit\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x66\x61ilure\x18\x10 \x01(\t\x12\x18\n\x10\x63\x61ncel_requested\x18\x11 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x12 \x01(\t\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8f\x01\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fRUN_KIND_INTAKE\x10\x01\x12\x16\n\x12RUN_KIND_SCHEDULED\x10\x02\x12\x13\n\x0fRUN_KIND_MANUAL\x10\x03\x12\x12\n\x0eRUN_KIND_EVENT\x10\x04\x12\x14\n\x10RUN_KIND_WHAT_IF\x10\x05*\xcb\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x17\n\x13RUN_STATE_PREVIEWED\x10\x06\x12\x15\n\x11RUN_STATE_DROPPED\x10\x07*\xb8\x01\n\x08RunStage\x12\x19\n\x15RUN_STAGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STAGE_READ\x10\x01\x12\x15\n\x11RUN_STAGE_SEGMENT\x10\x02\x12\x12\n\x0eRUN_STAGE_PLAN\x10\x03\x12\x13\n\x0fRUN_STAGE_SOLVE\x10\x04\x12\x13\n\x0fRUN_STAGE_CHECK\x10\x05\x12\x14\n\x10RUN_STAGE_COMMIT\x10\x06\x12\x12\n\x0eRUN_STAGE_DONE\x10\x07*\xc5\x01\n\x11TerminationReason\x12\"\n\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aTERMINATION_REASON_OPTIMAL\x10\x01\x12\x1f\n\x1bTERMINATION_REASON_FEASIBLE\x10\x02\x12!\n\x1dTERMINATION_REASON_INFEASIBLE\x10\x03\x12(\n$TERMINATION_REASON_NO_SOLUTION_FOUND\x10\x04*\xaf\x01\n\x10TerminationLimit\x12!\n\x1dTERMINATION_LIMIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TERMINATION_LIMIT_TIME\x10\x01\x12\x1f\n\x1bTERMINATION_LIMIT_CANCELLED\x10\x02\x12\x1c\n\x18TERMINATION_LIMIT_METHOD\x10\x03\x12\x1d\n\x19TERMINATION_LIMIT_BATCHES\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reallot.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNKIND']._serialized_start=1727
-  _globals['_RUNKIND']._serialized_end=1870
-  _globals['_RUNSTATE']._serialized_start=1873
-  _globals['_RUNSTATE']._serialized_end=2076
-  _globals['_RUNSTAGE']._serialized_start=2079
-  _globals['_RUNSTAGE']._serialized_end=2263
-  _globals['_TERMINATIONREASON']._serialized_start=2266
-  _globals['_TERMINATIONREASON']._serialized_end=2463
-  _globals['_TERMINATIONLIMIT']._serialized_start=2466
-  _globals['_TERMINATIONLIMIT']._serialized_end=2610
+  _globals['_RUNKIND']._serialized_start=1742
+  _globals['_RUNKIND']._serialized_end=1885
+  _globals['_RUNSTATE']._serialized_start=1888
+  _globals['_RUNSTATE']._serialized_end=2091
+  _globals['_RUNSTAGE']._serialized_start=2094
+  _globals['_RUNSTAGE']._serialized_end=2278
+  _globals['_TERMINATIONREASON']._serialized_start=2281
+  _globals['_TERMINATIONREASON']._serialized_end=2478
+  _globals['_TERMINATIONLIMIT']._serialized_start=2481
+  _globals['_TERMINATIONLIMIT']._serialized_end=2656
   _globals['_TERMINATION']._serialized_start=126
   _globals['_TERMINATION']._serialized_end=231
   _globals['_LEVELRESULT']._serialized_start=233
-  _globals['_LEVELRESULT']._serialized_end=294
-  _globals['_STATUSCOUNT']._serialized_start=296
-  _globals['_STATUSCOUNT']._serialized_end=372
-  _globals['_RUNCOUNTS']._serialized_start=375
-  _globals['_RUNCOUNTS']._serialized_end=552
-  _globals['_STAGESECONDS']._serialized_start=554
-  _globals['_STAGESECONDS']._serialized_end=622
-  _globals['_SOLVERINFO']._serialized_start=624
-  _globals['_SOLVERINFO']._serialized_end=719
-  _globals['_RUNSELECTION']._serialized_start=722
-  _globals['_RUNSELECTION']._serialized_end=982
-  _globals['_RUN']._serialized_start=985
-  _globals['_RUN']._serialized_end=1724
+  _globals['_LEVELRESULT']._serialized_end=309
+  _globals['_STATUSCOUNT']._serialized_start=311
+  _globals['_STATUSCOUNT']._serialized_end=387
+  _globals['_RUNCOUNTS']._serialized_start=390
+  _globals['_RUNCOUNTS']._serialized_end=567
+  _globals['_STAGESECONDS']._serialized_start=569
+  _globals['_STAGESECONDS']._serialized_end=637
+  _globals['_SOLVERINFO']._serialized_start=639
+  _globals['_SOLVERINFO']._serialized_end=734
+  _globals['_RUNSELECTION']._serialized_start=737
+  _globals['_RUNSELECTION']._serialized_end=997
+  _globals['_RUN']._serialized_start=1000
+  _globals['_RUN']._serialized_end=1739
 # @@protoc_insertion_point(module_scope)

@@ -192,6 +192,8 @@ class _TerminationLimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Term
     """A request to cancel."""
     TERMINATION_LIMIT_METHOD: _TerminationLimit.ValueType  # 3
     """The method does not prove more on this kind of problem."""
+    TERMINATION_LIMIT_BATCHES: _TerminationLimit.ValueType  # 4
+    """The records were planned in batches, each optimal on its own."""
 
 class TerminationLimit(_TerminationLimit, metaclass=_TerminationLimitEnumTypeWrapper):
     """What ended a solve early. Set if and only if the reason is FEASIBLE or NO_SOLUTION_FOUND."""
@@ -204,6 +206,8 @@ TERMINATION_LIMIT_CANCELLED: TerminationLimit.ValueType  # 2
 """A request to cancel."""
 TERMINATION_LIMIT_METHOD: TerminationLimit.ValueType  # 3
 """The method does not prove more on this kind of problem."""
+TERMINATION_LIMIT_BATCHES: TerminationLimit.ValueType  # 4
+"""The records were planned in batches, each optimal on its own."""
 Global___TerminationLimit: _TypeAlias = TerminationLimit  # noqa: Y015
 
 @_typing.final
@@ -241,22 +245,26 @@ class LevelResult(_message.Message):
     LEVEL_ID_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     BOUND_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     level_id: _builtins.str
     """Which: "coverage", "rule_order", "availability", "fit", "policy:…"."""
     value: _builtins.int
     """Value of the plan; for coverage, the number of uncovered records."""
     bound: _builtins.int
     """Proven bound; equal to the value when the level is optimal."""
+    batch: _builtins.int
+    """Batch of the run that it belongs to, from 1; 0 = the run was planned at once."""
     def __init__(
         self,
         *,
         level_id: _builtins.str = ...,
         value: _builtins.int = ...,
         bound: _builtins.int = ...,
+        batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "level_id", b"level_id", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "bound", b"bound", "level_id", b"level_id", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
