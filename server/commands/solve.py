@@ -137,7 +137,7 @@ def _answer(problem: Problem, solution: Solution, scale: int) -> Answer:
     return Answer(
         status=solution.termination.reason,
         value=_unscaled(first.value, scale) if first else None,
-        bound=_unscaled(first.bound, scale) if first and first.bound is not None else None,
+        bound=_unscaled(first.bound, scale) if first else None,
         seconds=round(solution.seconds["total"], 3),
         assigned=assigned,
         unassigned=len(solution.unassigned) if solution.has_plan else needing,

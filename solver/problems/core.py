@@ -58,18 +58,15 @@ class Core:
         return np.sort(np.concatenate([self.pinned, self.pair[picked]]))
 
 
-def core_of(problem: Problem) -> Core | Conflict:
-    """Return the core, or a record or seller that cannot be satisfied whatever the others do."""
+def core_of(problem: Problem, *, every_pair: bool = False) -> Core:
+    """Return the core; `every_pair`: also pairs whose load is above what their seller may still get."""
     pinned = np.flatnonzero(problem.pinned)
     held = np.bincount(problem.record[pinned], minlength=problem.records)
     fixed = np.zeros(problem.sellers, dtype=np.int64)
     np.add.at(fixed, problem.seller[pinned], problem.load[pinned])
-    if (conflict := _pins_conflict(problem, pinned, held, fixed)) is not None:
-        return conflict
     demand = problem.demand - held
     room = np.where(problem.maximum_load >= UNLIMITED, UNLIMITED, problem.maximum_load - fixed)
-    low = np.maximum(problem.minimum_load - fixed, 0)
-    is_open = ~problem.pinned & (demand[problem.record] > 0) & (problem.load <= room[problem.seller])
+    is_open = ~problem.pinned & (demand[problem.record] > 0) & (every_pair | (problem.load <= room[problem.seller]))
     pair = np.flatnonzero(is_open)
     pair = pair[np.argsort(problem.record[pair], kind="stable")]
     reach = np.zeros(problem.sellers, dtype=np.int64)
@@ -77,7 +74,7 @@ def core_of(problem: Problem) -> Core | Conflict:
     sign = 1 if problem.sense is Sense.MINIMISE else -1
     cost = np.zeros((problem.levels, len(pair)), dtype=np.int64)
     cost[problem.level[pair], np.arange(len(pair))] = sign * problem.value[pair]
-    core = Core(
+    return Core(
         pair=pair,
         record=problem.record[pair],
         seller=problem.seller[pair],
@@ -86,11 +83,36 @@ def core_of(problem: Problem) -> Core | Conflict:
         skip_cost=problem.skip_cost,
         demand=demand,
         optional=problem.optional & (held == 0),
-        low=low,
+        low=np.maximum(problem.minimum_load - fixed, 0),
         high=np.minimum(room, reach),
         pinned=pinned,
     )
-    return _alone_conflict(problem, core, room, reach) or core
+
+
+def alone_conflict(problem: Problem) -> Conflict | None:
+    """Return pins that contradict a limit, or a record or seller for which there is not enough even if it had everything to itself."""
+    pinned = np.flatnonzero(problem.pinned)
+    held = np.bincount(problem.record[pinned], minlength=problem.records)
+    fixed = np.zeros(problem.sellers, dtype=np.int64)
+    np.add.at(fixed, problem.seller[pinned], problem.load[pinned])
+    if (conflict := _pins_conflict(problem, pinned, held, fixed)) is not None:
+        return conflict
+    core = core_of(problem, every_pair=True)
+    eligible = np.bincount(core.record, minlength=core.records)
+    short = np.flatnonzero(core.required > eligible)
+    if len(short):
+        record = int(short[0])
+        needs, has = int(core.required[record]), int(eligible[record])
+        more = f" (and so for {len(short) - 1} more records)" if len(short) > 1 else ""
+        text = f"{problem.record_name(record)} needs {needs} sellers, {has if has else 'none'} of its pairs can be chosen{more}"
+        return Conflict(short[:1].astype(np.int64), NOTHING, text)
+    for seller in np.flatnonzero(core.low > core.high)[:1].tolist():
+        if problem.minimum_load[seller] > problem.maximum_load[seller]:
+            text = f"the minimum {problem.minimum_load[seller]} is above the maximum {problem.maximum_load[seller]}"
+        else:
+            text = f"{core.low[seller]} more load is asked for, all pairs that are left to it have {core.high[seller]}"
+        return Conflict(NOTHING, np.array([seller], dtype=np.int64), f"{problem.seller_name(seller)}: {text}")
+    return None
 
 
 def _pins_conflict(problem: Problem, pinned: Ints, held: Ints, fixed: Ints) -> Conflict | None:
@@ -109,32 +131,3 @@ def _pins_conflict(problem: Problem, pinned: Ints, held: Ints, fixed: Ints) -> C
         text = f"{problem.seller_name(seller)} may carry {problem.maximum_load[seller]}, what is pinned to it takes {load}"
         return Conflict(records, np.array([seller], dtype=np.int64), text)
     return None
-
-
-def _alone_conflict(problem: Problem, core: Core, room: Ints, reach: Ints) -> Conflict | None:
-    """Return a record or seller for which there is not enough even if it had everything to itself."""
-    eligible = np.bincount(core.record, minlength=core.records)
-    short = np.flatnonzero(core.required > eligible)
-    if len(short):
-        return _short_conflict(problem, core, eligible, short)
-    poor = np.flatnonzero((core.low > reach) | (core.low > room))
-    if len(poor):
-        seller = int(poor[0])
-        if core.low[seller] > room[seller]:
-            text = f"the minimum {problem.minimum_load[seller]} is above the maximum {problem.maximum_load[seller]}"
-        else:
-            text = f"{core.low[seller]} more load is asked for, all pairs that are left to it have {reach[seller]}"
-        return Conflict(NOTHING, poor[:1].astype(np.int64), f"{problem.seller_name(seller)}: {text}")
-    return None
-
-
-def _short_conflict(problem: Problem, core: Core, eligible: Ints, short: Ints) -> Conflict:
-    record = int(short[0])
-    needs, has = int(core.required[record]), int(eligible[record])
-    # Where its pairs would do if their sellers' maxima let them, just enough of these sellers are part of the conflict.
-    could = np.flatnonzero((problem.record == record) & ~problem.pinned)
-    too_large = np.setdiff1d(could, core.pair[core.record == record])
-    barred = np.sort(problem.seller[too_large[: max(len(could) - needs + 1, 0)]]).astype(np.int64)
-    more = f" (and so for {len(short) - 1} more records)" if len(short) > 1 else ""
-    text = f"{problem.record_name(record)} needs {needs} sellers, {has if has else 'none'} of its pairs can be chosen{more}"
-    return Conflict(short[:1].astype(np.int64), barred, text)

@@ -21,6 +21,8 @@ from reallot.solver.problems.problem import UNLIMITED, Ints
 
 Floats = npt.NDArray[np.float64]
 
+EXACT = 2**50
+"""Below this HiGHS tells neighbouring whole costs apart."""
 FEW_PAIRS, FEW_NODES = 6_000, 60
 """On so few pairs HiGHS alone may try first, up to so many nodes."""
 MOST_DEMAND = 8
@@ -67,6 +69,7 @@ class _Level:
         self.best: Ints | None = None
         self.best_cost: int | None = None
         self.bound: int | None = None
+        self.unit = 1
         self._lock = threading.Lock()
 
     @property
@@ -95,11 +98,16 @@ class _Level:
 
     def raise_bound(self, bound: float) -> None:
         """Keep a lower bound if it is the best so far."""
-        whole = whole_bound(bound)
+        whole = whole_bound(bound, self.unit)
+        if whole is not None:
+            self.raise_whole(whole)
+
+    def raise_whole(self, bound: int) -> None:
+        """Keep a lower bound that is exact if it is the best so far."""
         with self._lock:
-            if whole is not None and (self.bound is None or whole > self.bound):
-                self.bound = whole
-                self.told(self.best_cost, whole)
+            if self.bound is None or bound > self.bound:
+                self.bound = bound
+                self.told(self.best_cost, bound)
 
     def outcome(self) -> Outcome:
         """Return what was found."""
@@ -145,9 +153,11 @@ def solve_level(
     """
     skip_cost = core.skip_cost if level == 0 else np.zeros_like(core.skip_cost)
     work = _Level(core, core.cost[level], skip_cost, values, deadline, told)
+    work.raise_whole(least_cost(core, work.cost, skip_cost))
     for picked in start:
         work.take(picked)
     program = program_of(core, work.cost, skip_cost, np.arange(len(core.pair), dtype=np.int64), values)
+    work.unit = program.unit
     relaxed = relax(program, work.left_s)
     if relaxed.feasible is False:
         return Outcome(infeasible=True)
@@ -164,6 +174,20 @@ def solve_level(
     if searcher is not None and prepare().ready(work.left_s / 2):
         searcher.go(FIRST_STEPS, lambda: False)
     return work.outcome() if work.proven or work.left_s <= 0 else _prove(work, program, relaxed, searcher, seed)
+
+
+def least_cost(core: Core, cost: Ints, skip_cost: Ints) -> int:
+    """Return what a plan costs at least: every record takes its cheapest pairs, whoever they burden, or stays out."""
+    order = np.lexsort((cost, core.record))
+    record = core.record[order]
+    start = np.concatenate([[0], np.cumsum(np.bincount(record, minlength=core.records))])
+    taken = np.arange(len(order)) - start[record] < core.demand[record]
+    least = np.zeros(core.records, dtype=np.int64)
+    np.add.at(least, record[taken], cost[order][taken])
+    enough = np.diff(start) >= core.demand
+    may_skip = core.optional & (core.demand > 0)
+    least = np.where(may_skip & (~enough | (skip_cost < least)), skip_cost, least)
+    return int(least.sum())
 
 
 def _hearing(work: _Level, program: Program) -> Callable[[Floats, float], None]:
@@ -208,11 +232,13 @@ def _concluded(work: _Level, program: Program, found: Found) -> Outcome:
     if found.feasible is False:
         return Outcome(infeasible=True) if work.best is None else Outcome(work.best, work.best_cost, work.best_cost)
     if found.columns is not None:
-        work.take(_picked(program, found.columns), proven=found.proven)
+        kept = work.take(_picked(program, found.columns), proven=found.proven)
+        if kept and found.proven and work.best_cost is not None and abs(work.best_cost) < EXACT:
+            work.raise_whole(work.best_cost)
     # A bound of the program bounds all plans that are better than the one with which it was filtered, which is kept.
-    bound = whole_bound(found.bound)
+    bound = whole_bound(found.bound, work.unit)
     if bound is not None and work.best_cost is not None:
-        work.raise_bound(float(min(bound, work.best_cost)))
+        work.raise_whole(min(bound, work.best_cost))
     return work.outcome()
 
 

@@ -24,6 +24,7 @@ class Program:
         skipping: Records with a column for staying out, ascending: int64.
         records: Rows of records, which come first.
         limited: Sellers with a row, ascending: int64; their rows follow.
+        unit: Greatest common divisor of all costs, in which the program counts them.
         lp: The program as HiGHS takes it; not relaxed.
     """
 
@@ -31,6 +32,7 @@ class Program:
     skipping: Ints
     records: int
     limited: Ints
+    unit: int
     lp: highspy.HighsLp
 
 
@@ -94,8 +96,10 @@ def program_of(
     most = [np.where(high >= UNLIMITED, highspy.kHighsInf, high)[limited], [float(value) for _, _, value in values]]
     upper = np.concatenate([core.demand, *most])
     lp = _assembled(len(pairs) + len(skipping), np.concatenate(column), np.concatenate(row), np.concatenate(entry), lower, upper)
-    lp.col_cost_ = np.concatenate([cost[pairs], skip_cost[skipping]]).astype(np.float64)
-    return Program(pairs, skipping, core.records, limited, lp)
+    costs = np.concatenate([cost[pairs], skip_cost[skipping]])
+    whole = max(int(np.gcd.reduce(costs)) if len(costs) else 1, 1)
+    lp.col_cost_ = (costs // whole).astype(np.float64)
+    return Program(pairs, skipping, core.records, limited, whole, lp)
 
 
 def _rows_of_sellers(core: Core, sellers: Flags) -> tuple[Ints, Ints, Ints]:
@@ -150,8 +154,9 @@ def relax(program: Program, time_limit_s: float) -> Found:
         return Found(None, False, None, -np.inf)
     solution = solver.getSolution()
     prices = -np.array(solution.row_dual)[program.records : program.records + len(program.limited)]
-    value = solver.getInfo().objective_function_value
-    return Found(True, False, np.array(solution.col_value), value, np.array(solution.col_dual), prices)
+    value = solver.getInfo().objective_function_value * program.unit
+    reduced = np.array(solution.col_dual) * program.unit
+    return Found(True, False, np.array(solution.col_value), value, reduced, prices * program.unit)
 
 
 class Search:
@@ -186,11 +191,14 @@ class Search:
             solution.col_value = start.tolist()
             solver.setSolution(solution)
         self.bound = -np.inf
-        solver.cbMipImprovingSolution += lambda event: on_plan(np.array(event.data_out.mip_solution), event.data_out.mip_dual_bound)
+        self._unit = program.unit
+        solver.cbMipImprovingSolution += lambda event: on_plan(
+            np.array(event.data_out.mip_solution), event.data_out.mip_dual_bound * program.unit
+        )
         solver.cbMipInterrupt += self._hear
 
     def _hear(self, event: highspy.HighsCallbackEvent) -> None:
-        self.bound = max(self.bound, float(event.data_out.mip_dual_bound))
+        self.bound = max(self.bound, float(event.data_out.mip_dual_bound) * self._unit)
 
     def stop(self) -> None:
         """Have the run end soon."""
@@ -206,12 +214,13 @@ class Search:
         if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
             columns = np.array(self._solver.getSolution().col_value)
         proven = status == highspy.HighsModelStatus.kOptimal and columns is not None
-        bound = max(self.bound, float(info.mip_dual_bound))
+        bound = max(self.bound, float(info.mip_dual_bound) * self._unit)
         return Found(True if columns is not None else None, proven, columns, bound)
 
 
-def whole_bound(bound: float) -> int | None:
-    """Return the least whole cost that a lower bound in floating point leaves; None for no bound."""
+def whole_bound(bound: float, unit: int) -> int | None:
+    """Return the least multiple of `unit` that a lower bound in floating point leaves; None for no bound."""
     if not np.isfinite(bound):
         return None
-    return int(np.ceil(bound - CLEARLY * max(1.0, abs(bound))))
+    units = bound / unit
+    return int(np.ceil(units - CLEARLY * max(1.0, abs(units)))) * unit

@@ -35,16 +35,14 @@ class Termination:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Value of the plan at one level, in the problem's own sense, and a proven bound given the levels before; None = none proven."""
+    """Value of the plan at one level, in the problem's own sense, and a proven bound given the levels before."""
 
     value: int
-    bound: int | None
+    bound: int
 
     @property
-    def gap(self) -> float | None:
-        """Distance of value and bound, as a share of the value; None without a bound."""
-        if self.bound is None:
-            return None
+    def gap(self) -> float:
+        """Distance of value and bound, as a share of the value."""
         return abs(self.value - self.bound) / max(abs(self.value), 1)
 
 
@@ -52,7 +50,7 @@ class Level:
 class Conflict:
     """Records and sellers that cannot all be satisfied.
 
-    To satisfy a record is to give it all the sellers it needs; to satisfy a seller is to keep its minimum and maximum. A record that is
+    To satisfy a record is to give it all the sellers it needs, or none if it is optional; to satisfy a seller is to keep its minimum and maximum. A record that is
     not a member may go short, but gets no more than it needs; a seller who is not a member may carry anything.
 
     Attributes:

@@ -8,8 +8,8 @@ from reallot.solver.assignment.check import CheckFailed
 from reallot.solver.assignment.result import Limit
 from reallot.solver.problems.check import level_values, unassigned, violations
 from reallot.solver.problems.conflict import flow_conflict, narrowed
-from reallot.solver.problems.core import Core, core_of
-from reallot.solver.problems.integer import Outcome, solve_level
+from reallot.solver.problems.core import Core, alone_conflict, core_of
+from reallot.solver.problems.integer import Outcome, Told, least_cost, solve_level
 from reallot.solver.problems.linear import Search, program_of, relax
 from reallot.solver.problems.problem import Ints, Problem, Sense
 from reallot.solver.problems.result import Conflict, Level, OnProgress, Progress, Reason, Solution, Termination, ignore
@@ -52,9 +52,9 @@ class _Run:
         self.seconds: dict[str, float] = {}
 
     def solution(self) -> Solution:
+        if (conflict := alone_conflict(self.problem)) is not None:
+            return self._ended(Termination(Reason.INFEASIBLE), conflict=conflict)
         core = core_of(self.problem)
-        if isinstance(core, Conflict):
-            return self._ended(Termination(Reason.INFEASIBLE), conflict=core)
         units = units_of(core)
         if units is not None:
             try:
@@ -66,7 +66,7 @@ class _Run:
     def _flow(self, core: Core, units: Units) -> Solution:
         found = solve_transport(core, units)
         if found is None:
-            return self._ended(Termination(Reason.INFEASIBLE), conflict=flow_conflict(self.problem, core, units))
+            return self._ended(Termination(Reason.INFEASIBLE), conflict=self._conflict(core, units))
         chosen = core.chosen(found[0])
         values = level_values(self.problem, chosen)
         return self._ended(Termination(Reason.OPTIMAL), chosen, tuple(Level(value, value) for value in values))
@@ -78,7 +78,7 @@ class _Run:
         for level in range(len(core.cost)):
             outcome = solve_level(core, level, values, plans[-1:], self.deadline, self.seed, self._teller(core, level))
             if outcome.infeasible:
-                return self._ended(Termination(Reason.INFEASIBLE), conflict=self._conflict(core))
+                return self._ended(Termination(Reason.INFEASIBLE), conflict=self._conflict(core, None))
             if outcome.picked is None or outcome.cost is None:
                 break
             plans.append(outcome.picked)
@@ -93,7 +93,9 @@ class _Run:
         if len(levels) < len(core.cost):
             found = level_values(self.problem, chosen)
             levels.append(self._level(core, len(levels), outcome))
-            levels += [Level(value, None) for value in found[len(levels) :]]
+            nothing = np.zeros_like(core.skip_cost)
+            for level in range(len(levels), len(core.cost)):
+                levels.append(Level(found[level], self._own(core, level, least_cost(core, core.cost[level], nothing))))
             return self._ended(Termination(Reason.FEASIBLE, Limit.TIME), chosen, tuple(levels))
         return self._ended(Termination(Reason.OPTIMAL), chosen, tuple(levels))
 
@@ -102,32 +104,33 @@ class _Run:
         own = core.pinned[self.problem.level[core.pinned] == level]
         return int(self.problem.value[own].sum())
 
-    def _own(self, core: Core, level: int, cost: int | None) -> int | None:
+    def _own(self, core: Core, level: int, cost: int) -> int:
         """Return a cost of the core as a value of the problem."""
-        if cost is None:
-            return None
         return self._offset(core, level) + (cost if self.problem.sense is Sense.MINIMISE else -cost)
 
     def _level(self, core: Core, level: int, outcome: Outcome) -> Level:
-        value = self._own(core, level, outcome.cost)
-        assert value is not None
-        return Level(value, self._own(core, level, outcome.bound))
+        if outcome.cost is None or outcome.bound is None:
+            raise ValueError("a level without a plan has no value")
+        return Level(self._own(core, level, outcome.cost), self._own(core, level, outcome.bound))
 
-    def _teller(self, core: Core, level: int):  # type: ignore[no-untyped-def]
+    def _teller(self, core: Core, level: int) -> Told:
         def told(cost: int | None, bound: int | None) -> None:
             if level == 0:
-                self.on_progress(Progress(self._own(core, 0, cost), self._own(core, 0, bound), time.perf_counter() - self.started))
+                value, proven = (None if number is None else self._own(core, 0, number) for number in (cost, bound))
+                self.on_progress(Progress(value, proven, time.perf_counter() - self.started))
 
         return told
 
-    def _conflict(self, core: Core) -> Conflict:
+    def _conflict(self, core: Core, units: Units | None) -> Conflict:
         """Return a conflict of a core without a plan."""
-
-        def impossible(records: Ints, sellers: Ints) -> bool:
-            return self._cannot(core, records, sellers)
-
-        needing = np.flatnonzero(core.required > 0).astype(np.int64)
-        return narrowed(self.problem, needing, np.arange(core.sellers, dtype=np.int64), impossible)
+        # Where a seller is left out of the conflict, also pairs count that are too large for its maximum.
+        whole = core_of(self.problem, every_pair=True)
+        if units is not None and len(whole.pair) == len(core.pair):
+            return flow_conflict(self.problem, core, units)
+        # An optional record that needs several has all of them or none, which may be in the way too.
+        needing = np.flatnonzero((whole.required > 0) | (whole.optional & (whole.demand > 1))).astype(np.int64)
+        everybody = np.arange(whole.sellers, dtype=np.int64)
+        return narrowed(self.problem, needing, everybody, lambda records, sellers: self._cannot(whole, records, sellers))
 
     def _cannot(self, core: Core, records: Ints, sellers: Ints) -> bool:
         kept, bound = np.zeros(core.records, dtype=np.bool_), np.zeros(core.sellers, dtype=np.bool_)
