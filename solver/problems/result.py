@@ -50,8 +50,8 @@ class Level:
 class Conflict:
     """Records and sellers that cannot all be satisfied.
 
-    To satisfy a record is to give it all the sellers it needs, or none if it is optional; to satisfy a seller is to keep its minimum and maximum. A record that is
-    not a member may go short, but gets no more than it needs; a seller who is not a member may carry anything.
+    To satisfy a record is to give it all the sellers it needs, or none if it is optional; to satisfy a seller is to keep its minimum and
+    maximum. A record that is not a member may go short, but gets no more than it needs; a seller who is not one may carry anything.
 
     Attributes:
         records, sellers: Positions, ascending: int64.
