@@ -28,6 +28,7 @@ SUMMARIES = {
     "runs": "Look at runs.",
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
+    "solve": "Solve a problem of your own from a file, without a server.",
     "subscribe": "Follow one seller's notifications.",
     "watch": "Follow the workspace's events.",
 }

@@ -20,6 +20,7 @@ from reallot.clients.bundle import read_bundle
 from reallot.clients.errors import Exhausted, ReallotError, Unavailable, from_rpc
 from reallot.clients.following import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Gap, Item, SnapshotEnd, follow, pause_after
 from reallot.clients.model import Record, Seller
+from reallot.clients.solving import SolverCalls
 from reallot.v1 import (
     assignment_service_pb2,
     assignment_service_pb2_grpc,
@@ -37,6 +38,7 @@ from reallot.v1 import (
     seller_service_pb2,
     seller_service_pb2_grpc,
     sequence_service_pb2_grpc,
+    solver_service_pb2_grpc,
 )
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class Stubs:
     events: Any
     insight: Any
     sequences: Any
+    solver: Any
 
 
 class AsyncClient:
@@ -77,12 +80,14 @@ class AsyncClient:
             event_service_pb2_grpc.EventServiceStub(self._channel),
             insight_service_pb2_grpc.InsightServiceStub(self._channel),
             sequence_service_pb2_grpc.SequenceServiceStub(self._channel),
+            solver_service_pb2_grpc.SolverServiceStub(self._channel),
         )
         self.config = ConfigCalls(self)
         self.records = RecordCalls(self)
         self.sellers = SellerCalls(self)
         self.runs = RunCalls(self)
         self.events = EventCalls(self)
+        self.solver = SolverCalls(self)
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -351,6 +356,7 @@ class Client:
         self.sellers: Any = _Face(self, self._inner.sellers)
         self.runs: Any = _Face(self, self._inner.runs)
         self.events: Any = _Face(self, self._inner.events)
+        self.solver: Any = _Face(self, self._inner.solver)
 
     @property
     def stubs(self) -> Any:
@@ -424,7 +430,7 @@ async def _make(address: str, workspace: str) -> AsyncClient:
 class _Face:
     """The methods of one area, made synchronous."""
 
-    def __init__(self, client: Client, calls: Calls) -> None:
+    def __init__(self, client: Client, calls: Calls | SolverCalls) -> None:
         self._client = client
         self._calls = calls
 

@@ -32,6 +32,7 @@ from reallot.server.services.sellers import SellerService
 from reallot.server.services.sequences import SequenceService
 from reallot.server.services.solver import SolverService
 from reallot.server.settings import Settings, manual_start_us
+from reallot.server.solving import SolvingDesk
 from reallot.server.streams import Hub
 from reallot.server.workers import Worker
 from reallot.storage import Database, Signal
@@ -88,6 +89,7 @@ class Application:
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
         self._door = Door(settings)
+        self._desk = SolvingDesk(settings.most_solves)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
@@ -128,6 +130,7 @@ class Application:
         workers = [Worker(self.settings.database_url) for _ in range(2)]
         for worker in workers:
             self._stack.callback(worker.close)
+        self._stack.callback(self._desk.close)
         await asyncio.gather(*(worker.warm_up() for worker in workers))
         self.hub = Hub(self.runtime)
         board = ProgressBoard()
@@ -192,7 +195,7 @@ class Application:
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
         assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
         insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime), server)
-        solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(), server)
+        solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
 

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     """Most records that a run plans at once."""
     solve_time_limit_s: float = Field(default=300.0, gt=0)
     """Wall time that a batch may take in a worker."""
+    most_solves: int = Field(default=2, ge=1)
+    """Problems of callers' own that may be solved at once."""
+    most_problem_rows: int = Field(default=20_000_000, ge=1)
+    """Most records, sellers and pairs together in a problem of a caller's own."""
     heartbeat_s: float = Field(default=15.0, ge=1, le=300)
     """Longest silence on a stream."""
     slow_after_s: float = Field(default=30.0, gt=0)

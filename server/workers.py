@@ -6,10 +6,7 @@ A worker whose server died reads the end of its pipe and ends.
 """
 
 import asyncio
-import multiprocessing
-import os
 import signal
-import threading
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -17,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+from reallot.server.processes import PipedProcess, readable
 from reallot.server.road.batch import Piece, Plan, Planned, Task
 from reallot.storage.errors import StorageError, StorageUnavailable
 
@@ -90,23 +88,18 @@ class Worker:
     """One worker process and its pipe. Runs one task at a time; belongs to the event loop."""
 
     def __init__(self, url: str) -> None:
-        self._start = _Start(url)
-        self._context = multiprocessing.get_context("spawn")
-        self._process: Any = None
-        self._pipe: Connection | None = None
+        self._process = PipedProcess(_main, _Start(url), name="reallot-worker")
         self._busy = asyncio.Lock()
-        # A start goes on in its thread when its task is cancelled; the next must not start beside it.
-        self._starting = threading.Lock()
 
     async def warm_up(self) -> None:
         """Start the process, so that the first task need not wait for it."""
         async with self._busy:
-            await asyncio.to_thread(self._ensure)
+            await self._process.started()
 
     @property
     def process_id(self) -> int | None:
         """Number of the process; None while there is none."""
-        return self._process.pid if self._process is not None else None
+        return self._process.process_id
 
     @asynccontextmanager
     async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
@@ -121,7 +114,7 @@ class Worker:
             TimeoutError: the time limit was reached before the plan was made; the worker was killed.
         """
         async with self._busy:
-            pipe = await asyncio.to_thread(self._ensure)
+            pipe = await self._process.started()
             messages = self._messages(pipe, task)
             pieces = _Pieces(messages)
             try:
@@ -137,14 +130,14 @@ class Worker:
                 raise
             finally:
                 if not pieces.ended:
-                    self._kill()
+                    self._process.kill()
 
     async def _messages(self, pipe: Connection, task: Task) -> AsyncIterator[Message]:
         """Send a task, and yield what the worker says of it, up to its end."""
         try:
             await asyncio.to_thread(pipe.send, task)
             while True:
-                await _readable(pipe)
+                await readable(pipe)
                 # Unpacking takes a while, and a message may still be on its way: not on the loop.
                 message: Message = await asyncio.to_thread(pipe.recv)
                 if message[0] == "error":
@@ -157,27 +150,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process for good."""
-        self._kill()
-
-    def _ensure(self) -> Connection:
-        with self._starting:
-            if self._pipe is None or not self._process.is_alive():
-                self._kill()
-                ours, theirs = self._context.Pipe()
-                self._process = self._context.Process(target=_main, args=(theirs, self._start), daemon=True, name="reallot-worker")
-                self._process.start()
-                theirs.close()
-                self._pipe = ours
-            return self._pipe
-
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
+        self._process.kill()
 
 
 def _failure(kind: str, text: str, trace: str) -> Exception:
@@ -214,21 +187,3 @@ class _Pieces:
 
     async def _next(self) -> Message | None:
         return await anext(self._messages, None)
-
-
-async def _readable(pipe: Connection) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    descriptor = pipe.fileno()
-
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(descriptor, tell)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-        # uvloop leaves a descriptor that it watched non-blocking; a long message would then be read only in part.
-        os.set_blocking(descriptor, True)

@@ -204,7 +204,7 @@ class SolveOptions(_message.Message):
     """Seed of every random choice."""
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
-        """Wall time. Default: the server's setting."""
+        """Wall time of the search. Default, and at most: the server's setting."""
 
     def __init__(
         self,
@@ -277,37 +277,49 @@ class SolveProgress(_message.Message):
     BOUND_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     value: _builtins.int
-    """Best value so far."""
+    """Best value of the first level so far; absent = no plan yet."""
     bound: _builtins.int
-    """Proven bound."""
+    """Proven bound of the first level; absent = none yet."""
     seconds: _builtins.float
     """Seconds so far."""
     def __init__(
         self,
         *,
-        value: _builtins.int = ...,
-        bound: _builtins.int = ...,
+        value: _builtins.int | None = ...,
+        bound: _builtins.int | None = ...,
         seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_value", b"_value", "bound", b"bound", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "seconds", b"seconds", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bound", b"_bound", "_value", b"_value", "bound", b"bound", "seconds", b"seconds", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bound: _TypeAlias = _typing.Literal["bound"]  # noqa: Y015
+    _WhichOneofArgType__bound: _TypeAlias = _typing.Literal["_bound", b"_bound"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bound) -> _WhichOneofReturnType__bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___SolveProgress: _TypeAlias = SolveProgress  # noqa: Y015
 
 @_typing.final
 class ConflictSet(_message.Message):
-    """Records and sellers that cannot all be satisfied; every one of them is needed for that."""
+    """Records and sellers that cannot all be satisfied. To satisfy a record is to give it all the sellers it needs, or none if it is optional;
+    to satisfy a seller is to keep its minimum and maximum. Whoever is not listed may go short, or carry anything.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
     SELLERS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    MINIMAL_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """For people."""
+    minimal: _builtins.bool
+    """Every one of them is needed: without any one the others can be satisfied. False where proving that took too long."""
     @_builtins.property
     def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Positions of records."""
@@ -322,10 +334,11 @@ class ConflictSet(_message.Message):
         records: _abc.Iterable[_builtins.int] | None = ...,
         sellers: _abc.Iterable[_builtins.int] | None = ...,
         text: _builtins.str = ...,
+        minimal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "sellers", b"sellers", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["minimal", b"minimal", "records", b"records", "sellers", b"sellers", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,8 +356,11 @@ class Solution(_message.Message):
     LEVELS_FIELD_NUMBER: _builtins.int
     CONFLICT_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
+    REPLAYABLE_FIELD_NUMBER: _builtins.int
     seconds: _builtins.float
     """Seconds."""
+    replayable: _builtins.bool
+    """The same request gives the same plan. False where the time limit ended the search."""
     @_builtins.property
     def termination(self) -> _run_pb2.Termination:
         """How it ended."""
@@ -359,11 +375,13 @@ class Solution(_message.Message):
 
     @_builtins.property
     def levels(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
-        """Values and bounds by level."""
+        """Values and bounds by level, "value:0" first, in the problem's own sense. Skip costs count at level 0, against the value where more is
+        better.
+        """
 
     @_builtins.property
     def conflict(self) -> Global___ConflictSet:
-        """Why there is no plan."""
+        """Why there is no plan; only with INFEASIBLE."""
 
     def __init__(
         self,
@@ -374,10 +392,11 @@ class Solution(_message.Message):
         levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
         conflict: Global___ConflictSet | None = ...,
         seconds: _builtins.float = ...,
+        replayable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "termination", b"termination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "levels", b"levels", "pairs", b"pairs", "seconds", b"seconds", "termination", b"termination", "unassigned", b"unassigned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "levels", b"levels", "pairs", b"pairs", "replayable", b"replayable", "seconds", b"seconds", "termination", b"termination", "unassigned", b"unassigned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,131 @@
+"""R1, R5, and what else a caller with a problem of their own sees of the solver."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reallot.clients import AsyncClient
+from reallot.clients.errors import InvalidArgument
+from reallot.v1 import run_pb2, solver_service_pb2
+
+from world import World
+
+SCORES = [[2, 1, 4], [5, 2, 3], [2, 0, 6], [7, 9, 3]]
+"""Of 4 sellers for 3 records, in tenths."""
+
+
+def scores() -> dict[str, list[int]]:
+    return {
+        "record": [record for seller in range(4) for record in range(3)],
+        "seller": [seller for seller in range(4) for record in range(3)],
+        "value": [score for row in SCORES for score in row],
+    }
+
+
+def test_r1_demands_and_loads_are_kept_and_the_optimum_is_proven(world: Any) -> None:
+    client = world().client
+    problem: dict[str, Any] = {
+        "pairs": scores(),
+        "records": {"demand": [2, 1, 3]},
+        "sellers": {"minimum_load": [1] * 4, "maximum_load": [2] * 4},
+        "sense": "max",
+    }
+
+    solution = client.solver.solve(**problem)
+
+    assert solution.termination.reason == run_pb2.TERMINATION_REASON_OPTIMAL
+    (level,) = solution.levels
+    assert (level.value, level.bound) == (34, 34)
+    verdict = client.solver.check_plan(list(solution.pairs), **problem)
+    assert list(verdict.violations) == []
+    assert verdict.levels[0].value == 34
+    assert not solution.unassigned
+    assert solution.replayable
+
+
+def test_r5_a_problem_without_a_pair_has_no_solution_and_says_why(world: Any) -> None:
+    client = world().client
+
+    names = {"record_ids": [f"lead-{n}" for n in range(20)]}, {"seller_ids": [f"seller-{n}" for n in range(5)]}
+    solution = client.solver.solve(pairs={"record": [], "seller": []}, records=names[0], sellers=names[1])
+
+    assert solution.termination.reason == run_pb2.TERMINATION_REASON_INFEASIBLE
+    assert solution.termination.limit == run_pb2.TERMINATION_LIMIT_UNSPECIFIED
+    assert (list(solution.conflict.records), list(solution.conflict.sellers)) == ([0], [])
+    assert solution.conflict.minimal
+    assert solution.conflict.text == "record lead-0 needs 1 sellers, none of its pairs can be chosen (and so for 19 more records)"
+    assert not solution.pairs
+
+
+def test_a_plan_that_breaks_the_rules_is_told_what_it_breaks(world: Any) -> None:
+    client = world().client
+
+    verdict = client.solver.check_plan([0, 1], pairs=scores(), sellers={"maximum_load": [1] * 4}, sense="max")
+
+    assert list(verdict.violations) == ["record 2 needs 1 sellers and has 0", "seller 0 carries 2, at most 1 is allowed"]
+    assert verdict.levels[0].value == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "field"),
+    [
+        ("seller", [0, 7], "pairs.seller[1]"),
+        ("value", [1, 2**50], "pairs.value[1]"),
+        ("record", [0, 0], "pairs[1]"),
+        ("load", [1], "pairs.load"),
+    ],
+)
+def test_a_problem_that_cannot_be_understood_names_the_item(world: Any, column: str, values: list[int], field: str) -> None:
+    client = world().client
+    pairs = {"record": [0, 1], "seller": [0, 0], "value": [1, 1], column: values}
+
+    with pytest.raises(InvalidArgument) as refused:
+        client.solver.solve(pairs=pairs, records={"demand": [1, 1]}, sellers={"maximum_load": [5]})
+
+    assert [violation.field for violation in refused.value.violations] == [field]
+
+
+def hard_problem() -> dict[str, Any]:
+    """A generalised assignment that nobody proves in the time of a test: loads and values against each other, room scarce."""
+    numbers = [(7919 * n * n + 104729 * n) % 100 + 1 for n in range(60 * 12)]
+    return {
+        "pairs": {
+            "record": [record for record in range(60) for _ in range(12)],
+            "seller": [seller for _ in range(60) for seller in range(12)],
+            "value": [111 - load + (n * 31) % 21 - 10 for n, load in enumerate(numbers)],
+            "load": numbers,
+        },
+        "sellers": {"maximum_load": [sum(numbers[seller::12]) * 8 // 120 for seller in range(12)]},
+    }
+
+
+def test_a_solve_tells_how_far_it_is_and_ends_at_its_time_limit_with_a_plan(world: Any) -> None:
+    client = world().client
+    heard: list[solver_service_pb2.SolveProgress] = []
+
+    solution = client.solver.solve(**hard_problem(), time_limit=timedelta(seconds=4), on_progress=heard.append)
+
+    assert solution.termination.reason in (run_pb2.TERMINATION_REASON_FEASIBLE, run_pb2.TERMINATION_REASON_OPTIMAL)
+    assert solution.replayable == (solution.termination.reason == run_pb2.TERMINATION_REASON_OPTIMAL)
+    assert heard
+    assert [p.value for p in heard if p.HasField("value")][-1] >= solution.levels[0].value >= solution.levels[0].bound
+    assert not client.solver.check_plan(list(solution.pairs), **hard_problem()).violations
+
+
+def test_whoever_leaves_ends_the_solve_and_the_next_is_served(world: Any) -> None:
+    made: World = world()
+
+    async def leave(client: AsyncClient) -> None:
+        heard = asyncio.Event()
+        solving = asyncio.create_task(client.solver.solve(**hard_problem(), on_progress=lambda _: heard.set()))
+        await heard.wait()
+        solving.cancel()
+        await asyncio.gather(solving, return_exceptions=True)
+
+    for _ in range(3):
+        made.client.run(leave(made.client.inner))
+
+    solution = made.client.solver.solve(pairs=scores(), sense="max", sellers={"maximum_load": [2] * 4})
+    assert solution.termination.reason == run_pb2.TERMINATION_REASON_OPTIMAL
