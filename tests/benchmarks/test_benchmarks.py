@@ -13,6 +13,7 @@ import pytest
 
 from support.postgres import server_url
 
+pytestmark = pytest.mark.timeout(400)
 ROOT = pathlib.Path(__file__).parents[2]
 ENGINES = ("sqlite", "postgresql")
 
@@ -20,7 +21,7 @@ ENGINES = ("sqlite", "postgresql")
 def figures_of(name: str, engine: str, *arguments: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--engine", engine, *arguments]
     command += ["--database", server_url()] if engine == "postgresql" else []
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     machine, *lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert machine["machine"]["cores"] >= 1
