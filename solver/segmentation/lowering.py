@@ -103,7 +103,8 @@ class Lowering:
         # What is not declared is a skill: the check let nothing else through.
         field_type = declared.type if declared else FieldType.INTEGER
         column, kind = _column(name, field_type)
-        return Lowered(column, kind, folded=bool(declared and declared.fold_case), field=(root, field_id))
+        folds = declared is not None and declared.fold_case and kind in ("text", "list")
+        return Lowered(column, kind, folded=folds, field=(root, field_id))
 
     def _list(self, node: Any) -> Lowered:
         items = [self.lower(element) for element in node.list_expr.elements]

@@ -43,8 +43,9 @@ class Follower:
         self._cursors = [""]
 
     def _request(self) -> Any:
-        # Sometimes an older cursor: then the same events come twice, as they may.
-        cursor = self._rng.choice(self._cursors[-3:]) if self._hangs_up else self._cursors[-1]
+        # Sometimes an older cursor: then the same events come twice, as they may. Without one it would begin anew, with what comes then.
+        known = self._cursors[-3:]
+        cursor = self._rng.choice([cursor for cursor in known if cursor] or known) if self._hangs_up else known[-1]
         if self.seller:
             request: Any = event_service_pb2.SubscribeRequest(seller_id=self.seller, cursor=cursor)
         else:

@@ -180,3 +180,10 @@ def test_a_condition_knows_what_it_reads() -> None:
 @pytest.mark.parametrize("text", ["true", "record.hot", 'record.country == "DE"'])
 def test_no_records_give_no_answers(text: str) -> None:
     assert holds(text) == []
+
+
+@pytest.mark.parametrize("text", ["record.n >= 2", "record.n in [1, 3]", 'record.at > timestamp("1970-01-01T00:00:00Z")'])
+def test_only_texts_are_folded(text: str) -> None:
+    schema = Schema((Field("n", FieldType.INTEGER, fold_case=True), Field("at", FieldType.TIMESTAMP, fold_case=True)))
+    condition = compile_condition(text, {"record": schema})
+    assert evaluate([condition], frame_of("record", schema, [{"n": 3, "at": 5}, {"n": 0}]), now_us=0)[:, 0].tolist() == [True, False]
