@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Table, Text, TypeDecorator, and_, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -46,8 +46,21 @@ def among(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bo
 
 
 def among_given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Return the condition that `column`, of texts, has one of the values that are given as parameter `name` at execution, sorted."""
+    """Return the condition that `column`, of texts, has one of the values that are given as parameter `name` at execution, a list."""
     return column.bool_op("IN")(_Listed(bindparam(name, type_=_Values())))
+
+
+def named(table: Table, column: str) -> ColumnElement[bool]:
+    """Return the condition that rows are of a workspace and have one of some texts in `column`, both given at execution (see `these`).
+
+    A statement of it is built once: building one costs as much as carrying it out.
+    """
+    return and_(table.c.workspace == bindparam("in_workspace"), among_given(table.c[column], "names"))
+
+
+def these(workspace: str, names: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters of a statement with `named`."""
+    return {"in_workspace": workspace, "names": list(dict.fromkeys(names))}
 
 
 @compiles(_Listed)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from reallot.storage.among import among
+from reallot.storage.among import named, these
 from reallot.storage.dialect import delete_rows, fetched, upsert_rows
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing
 from reallot.storage.tables import loads
@@ -78,11 +78,12 @@ class LoadAccount:
         return [(place, change[0], change[1]) for place, change in sorted(self._changes.items()) if any(change)]
 
 
+_LOADS = select(loads.c.seller_id, loads.c.record_type, loads.c.segment_id, loads.c.effort).where(named(loads, "seller_id"))
+
+
 def open_account(connection: Connection, workspace: str, sellers: Iterable[str]) -> LoadAccount:
     """Read the loads of `sellers`."""
-    c = loads.c
-    statement = select(c.seller_id, c.record_type, c.segment_id, c.effort).where(c.workspace == workspace, among(c.seller_id, sellers))
-    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in fetched(connection, statement)})
+    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in fetched(connection, _LOADS, these(workspace, sellers))})
 
 
 def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:

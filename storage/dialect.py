@@ -190,9 +190,12 @@ def _upsert_clauses(
     return into, f"ON CONFLICT ({', '.join(_quoted(connection, key))}) DO {action}"
 
 
-def fetched(connection: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
-    """Return the rows as the driver gives them: quicker for many, and the same for texts and whole numbers, not for flags."""
-    with connection.execute(statement) as result:
+def fetched(connection: Connection, statement: Select[Any], given: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """Return the rows as the driver gives them: quicker for many, and the same for texts and whole numbers, not for flags.
+
+    `given` are the parameters of a statement that has some.
+    """
+    with connection.execute(statement, given) as result:
         assert result.cursor is not None
         return list(result.cursor.fetchall())
 

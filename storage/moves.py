@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from reallot.storage import capacity
-from reallot.storage.among import among
+from reallot.storage.among import named, these
 from reallot.storage.capacity import Weight, weight_of
 from reallot.storage.dialect import delete_rows, fetched, insert_rows, update_rows, upsert
 from reallot.storage.documents import dump, owner_pair
@@ -253,10 +253,12 @@ def enrollment_of(
     return ends, starts, open_
 
 
+_VERSIONS = select(records.c.record_id, records.c.version).where(named(records, "record_id"))
+
+
 def stored_versions(connection: Connection, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
     """Return the versions of the records that exist, by id."""
-    c = records.c
-    return dict(fetched(connection, select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))))
+    return dict(fetched(connection, _VERSIONS, these(workspace, record_ids)))
 
 
 class MoveWriter:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from reallot.storage.among import among
+from reallot.storage.among import named, these
 from reallot.storage.dialect import delete_rows, insert_rows, upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
@@ -29,6 +29,9 @@ def merge_causes(earlier: Json, later: Json) -> Json:
 def _united(earlier: PendingMark, later: PendingMark) -> PendingMark:
     since_us = min(earlier.since_us, later.since_us)
     return PendingMark(earlier.record_id, since_us, merge_causes(earlier.cause, later.cause))
+
+
+_MARKED = select(pending).where(named(pending, "record_id"))
 
 
 class PendingRepository:
@@ -62,7 +65,7 @@ class PendingRepository:
             united[mark.record_id] = mark if earlier is None else _united(earlier, mark)
         if not united:
             return
-        rows = self._connection.execute(select(pending).where(pending.c.workspace == workspace, among(pending.c.record_id, united)))
+        rows = self._connection.execute(_MARKED, these(workspace, united))
         stored = {row.record_id: row for row in rows}
         first = draw(self._connection, workspace, "pending_number", len(united))
         fresh = [self._row(workspace, mark, number, stored.get(mark.record_id)) for number, mark in enumerate(united.values(), first)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
 
-from reallot.storage.among import among
+from reallot.storage.among import among, named, these
 from reallot.storage.contract import RecordColumns, RecordFilter
 from reallot.storage.dialect import fetched
 from reallot.storage.documents import load, owner_of
@@ -66,6 +66,11 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     return found
 
 
+_NAMED = select(records).where(named(records, "record_id")).order_by(records.c.record_id)
+_MARKED = select(pending.c.record_id).where(named(pending, "record_id"))
+_LAST_VERSIONS = select(graves.c.record_id, graves.c.version).where(named(graves, "record_id"))
+
+
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
 
@@ -76,8 +81,7 @@ class RecordRepository:
 
     def get(self, workspace: str, record_ids: Iterable[str]) -> dict[str, Record]:
         """Return the records that exist, by id."""
-        wanted = RecordFilter(record_ids=list(record_ids))
-        rows = self._connection.execute(select(records).where(*conditions_of(workspace, wanted)).order_by(records.c.record_id))
+        rows = self._connection.execute(_NAMED, these(workspace, record_ids))
         return {row.record_id: to_record(row) for row in rows}
 
     def page(self, workspace: str, wanted: RecordFilter, after_id: str = "", limit: int = 50) -> list[Record]:
@@ -109,8 +113,7 @@ class RecordRepository:
 
     def pending_ids(self, workspace: str, record_ids: Iterable[str]) -> set[str]:
         """Return those of the records that wait for the road."""
-        statement = select(pending.c.record_id).where(pending.c.workspace == workspace, among(pending.c.record_id, record_ids))
-        return set(self._connection.execute(statement).scalars())
+        return set(self._connection.execute(_MARKED, these(workspace, record_ids)).scalars())
 
     def snapshot(self, workspace: str, wanted: RecordFilter) -> RecordColumns:
         """Return the records that the filter takes as columns, by id, with their pending marks."""
@@ -182,9 +185,7 @@ class RecordRepository:
 
     def last_versions(self, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
         """Return the last versions of records that were deleted, by id."""
-        c = graves.c
-        statement = select(c.record_id, c.version).where(c.workspace == workspace, among(c.record_id, record_ids))
-        return {row[0]: row[1] for row in self._connection.execute(statement)}
+        return dict(fetched(self._connection, _LAST_VERSIONS, these(workspace, record_ids)))
 
 
 def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:

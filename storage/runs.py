@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from reallot.storage.among import among
+from reallot.storage.among import named, these
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
@@ -178,6 +178,10 @@ class EnrollmentRepository:
         return [Enrollment(**{name: row._mapping[name] for name in names}) for row in rows]
 
 
+_ANSWERED = select(requests).where(named(requests, "request_id"))
+_EXPIRED = delete(requests).where(named(requests, "request_id"), requests.c.time_us < bindparam("before_us"))
+
+
 class RequestRepository:
     """Answers to requests that were carried out. Not thread-safe."""
 
@@ -186,8 +190,7 @@ class RequestRepository:
 
     def find(self, workspace: str, request_ids: Iterable[str]) -> dict[str, StoredAnswer]:
         """Return the answers to those of the requests that were carried out, by id."""
-        c = requests.c
-        rows = self._connection.execute(select(requests).where(c.workspace == workspace, among(c.request_id, request_ids)))
+        rows = self._connection.execute(_ANSWERED, these(workspace, request_ids))
         return {row.request_id: StoredAnswer(row.request_id, row.method, row.payload_hash, row.answer, row.time_us) for row in rows}
 
     def keep(self, workspace: str, answers: Sequence[StoredAnswer]) -> None:
@@ -220,5 +223,4 @@ class RequestRepository:
 
     def forget_these(self, workspace: str, request_ids: Iterable[str], before_us: int) -> None:
         """Remove those of these answers that are older than `before_us`: their ids may be used again."""
-        c = requests.c
-        self._connection.execute(delete(requests).where(c.workspace == workspace, among(c.request_id, request_ids), c.time_us < before_us))
+        self._connection.execute(_EXPIRED, these(workspace, request_ids) | {"before_us": before_us})

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
-from reallot.storage.among import among
+from reallot.storage.among import among, named, these
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
@@ -41,6 +41,10 @@ def _to_row(workspace: str, seller: Seller) -> dict[str, Any]:
     }
 
 
+_CAPACITIES = select(sellers.c.seller_id, sellers.c.capacity).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
+_NAMED = select(sellers).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
+
+
 class SellerRepository:
     """Sellers of all workspaces, within one transaction. Not thread-safe."""
 
@@ -49,13 +53,15 @@ class SellerRepository:
 
     def get(self, workspace: str, seller_ids: Iterable[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
-        statement = select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
-        return {row.seller_id: _to_seller(row) for row in self._of_sellers(statement, sellers, seller_ids)}
+        if seller_ids is not None:
+            rows = self._connection.execute(_NAMED, these(workspace, seller_ids))
+        else:
+            rows = self._connection.execute(select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id))
+        return {row.seller_id: _to_seller(row) for row in rows}
 
     def capacities(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
         """Return the capacities of those sellers that exist, by id; equal ones are one object."""
-        statement = select(sellers.c.seller_id, sellers.c.capacity).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id)
-        stored = dict(fetched(self._connection, statement.where(among(sellers.c.seller_id, seller_ids))))
+        stored = dict(fetched(self._connection, _CAPACITIES, these(workspace, seller_ids)))
         # Most sellers have the same.
         documents = {text: load(text) for text in set(stored.values())}
         return {seller_id: documents[text] for seller_id, text in stored.items()}

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 GROUP = 64
 """Most units of work in one commit."""
+LINGER_S = 0.002
+"""How long a group that is smaller than the last waits for more. Callers who were answered together ask again one by one, and the
+first of them would have a commit of its own."""
 ATTEMPTS = 3
 """How often a group is tried that the engine undoes for reasons of its own."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
@@ -114,20 +117,33 @@ class Writer:
         self._engine.dispose()
 
     def _loop(self) -> None:
-        running = True
+        running, expected = True, 1
         while running:
-            group: list[Unit] = []
-            item = self._queue.get()
-            while item is not None:
-                self._waited_s = time.monotonic() - item.queued_s
-                if item.future.set_running_or_notify_cancel():
-                    group.append(item)
-                if len(group) >= GROUP or self._queue.empty():
-                    break
-                item = self._queue.get()
-            running = item is not None
+            group, running = self._gathered(expected)
+            expected = len(group)
             if group:
                 self._commit(group)
+
+    def _gathered(self, expected: int) -> tuple[list[Unit], bool]:
+        """Return the units that wait, at least one unless all are given up, and whether there will be more.
+
+        As long as there are fewer than `expected`, it lingers for them.
+        """
+        group: list[Unit] = []
+        item = self._queue.get()
+        until_s = time.monotonic() + LINGER_S
+        while item is not None:
+            self._waited_s = time.monotonic() - item.queued_s
+            if item.future.set_running_or_notify_cancel():
+                group.append(item)
+            if len(group) >= GROUP:
+                break
+            try:
+                left_s = until_s - time.monotonic() if len(group) < expected else 0.0
+                item = self._queue.get(timeout=left_s) if left_s > 0 else self._queue.get_nowait()
+            except queue.Empty:
+                break
+        return group, item is not None
 
     def _commit(self, group: list[Unit]) -> None:
         try:
