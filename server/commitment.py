@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from reallot.server.road.batch import Piece, Planned
+from reallot.server.road.batch import CHUNK, Piece, Planned
 from reallot.server.road.commit import Digests, commit_piece
 from reallot.server.runtime import Runtime
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.leases import Lease
+from reallot.storage.rechecks import Recheck
 
 Told = Callable[[WriteTransaction, Counter[str]], None]
 """Notes what became of a run's records so far, in the transaction of a piece."""
@@ -58,6 +60,7 @@ class Commitment:
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
+        await self._note_rechecks()
         current = self._planned.plan.records > 0 or await self._piece(None, finish, may_go_on, told) is not None
         # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
         async for piece in self._planned.pieces:
@@ -67,6 +70,17 @@ class Commitment:
             if not went_on:
                 break
         return current
+
+    async def _note_rechecks(self) -> None:
+        """Keep what the plan found, before anything of it is committed: it holds for the records as the plan saw them."""
+        workspace, found = self._config.workspace, self._planned.plan.rechecks
+
+        def work(tx: WriteTransaction, part: Sequence[Recheck]) -> None:
+            if tx.config.version(workspace) == self._planned.plan.config_version and tx.rechecks.note(workspace, part):
+                tx.signal(workspace, "rechecks")
+
+        for start in range(0, len(found), CHUNK):
+            await self._runtime.write(workspace, partial(work, part=found[start : start + CHUNK]), self._lease)
 
     async def _piece(
         self, piece: Piece | None, finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None

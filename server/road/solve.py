@@ -19,12 +19,13 @@ from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
-from reallot.server.workspace_config import WorkspaceConfig
+from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
 from reallot.solver import assignment
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.segmentation import frame_from_json
+from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
+from reallot.storage.rechecks import Recheck
 from reallot.v1 import config_pb2, segment_pb2
 
 Progress = Callable[[str], None]
@@ -76,6 +77,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
 
@@ -115,6 +117,7 @@ def _segment(work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]
             present = np.array([place.get(s, FOREIGN_SEGMENT) for s in work.segment[rows[again]]], dtype=np.int32)
             found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us)
             _take(work, rows[again], [s.id for s in segments], found)
+            _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
     return frames
 
 
@@ -140,6 +143,15 @@ def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: 
     work.segmentation[rows] = found.status
     work.moved[rows] = found.moved
     work.released[rows] = found.released
+
+
+def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[SegmentConfig], frame: pl.DataFrame) -> None:
+    rolling = [s.condition for s in segments if s.condition is not None and s.condition.crossings]
+    if not rolling:
+        return
+    records = work.records
+    for row, due_us in zip(rows.tolist(), next_change(rolling, frame, now_us=work.task.now_us).tolist(), strict=True):
+        work.rechecks.append(Recheck(records.record_id[row], records.version[row], due_us if due_us != NEVER else None))
 
 
 def _route(work: Work) -> None:

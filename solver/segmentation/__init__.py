@@ -4,9 +4,11 @@ from reallot.solver.segmentation.condition import Condition, compile_condition
 from reallot.solver.segmentation.errors import ConditionError, TooManyPairs
 from reallot.solver.segmentation.evaluation import evaluate, first_match, frame_from_json, frame_of
 from reallot.solver.segmentation.matching import Matches, match_sellers
+from reallot.solver.segmentation.rolling import NEVER, next_change
 from reallot.solver.segmentation.schema import Field, FieldType, Schema, field_id_fault, seller_schema
 
 __all__ = [
+    "NEVER",
     "Condition",
     "ConditionError",
     "Field",
@@ -21,5 +23,6 @@ __all__ = [
     "frame_from_json",
     "frame_of",
     "match_sellers",
+    "next_change",
     "seller_schema",
 ]

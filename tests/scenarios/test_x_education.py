@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 from typer.testing import CliRunner
-from world import Make
 
 from reallot.clients.commands.importing import application
+
+from world import Make
 
 DATA = Path(os.environ.get("REALLOT_DATA", "nowhere"))
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "x_education.yaml"
