@@ -226,6 +226,8 @@ class Application:
                     return True
                 if any(s.next_us is not None and s.next_us <= now_us for s in tx.schedules.all(workspace).values()):
                     return True
+                if dict(tx.rechecks.next_due()).get(workspace, now_us + 1) <= now_us:
+                    return True
             return False
 
         # A lane may have emptied the tables and still be at its last commit.

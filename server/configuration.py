@@ -276,7 +276,7 @@ def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[
             yield "record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE"
             return
         try:
-            compile_condition(selection.filter, {"record": kind.schema})
+            compile_condition(selection.filter, config.roots_of(selection.record_type))
         except ConditionError as error:
             yield "filter", str(error), "CONDITION_INVALID"
 

@@ -17,6 +17,7 @@ from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
+from reallot.storage.related import RelatedRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.shown import shown_records
@@ -32,6 +33,7 @@ class ReadTransaction:
         self.sellers = SellerRepository(connection)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
+        self.related = RelatedRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Piece, Plan, Task
+from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
@@ -43,7 +44,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("read")
     work = select(tx, config, task)
     clock.stage("segment")
-    frames = _segment(work)
+    frames = _segment(tx, work)
     _route(work)
     clock.stage("plan")
     pool = _pool(tx, work)
@@ -99,14 +100,14 @@ class _Stopwatch:
         self._progress(name)
 
 
-def _segment(work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]:
+def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]:
     """Segment what is to be segmented; return the columns that rules will read, by record type, with their rows."""
     frames = {}
     types = np.array(work.records.record_type, dtype=object)
     wanted = np.array([_resegments(work, i) for i in range(len(work.records))], dtype=np.bool_)
     for record_type in sorted(set(work.records.record_type)):
         rows = np.flatnonzero(types == record_type)
-        frame = _frame(work, record_type, rows)
+        frame = _frame(tx, work, record_type, rows)
         frames[record_type] = (rows, frame)
         segments = work.config.segments_by_type.get(record_type, ())
         again = wanted[rows] if segments else np.zeros(len(rows), dtype=np.bool_)
@@ -128,11 +129,13 @@ def _resegments(work: Work, row: int) -> bool:
     return work.task.kind != "INTAKE" and not work.records.segment_id[row] and not work.records.owner_kind[row]
 
 
-def _frame(work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
     segments = work.config.segments_by_type.get(record_type, ())
     needed = set(work.config.implied_fields.get(record_type, ())) | {name for s in segments for name in s.rule_fields}
     schema = work.config.record_types[record_type].schema
-    return frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
+    frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
+    reads = work.config.related_reads.get(record_type, frozenset())
+    return with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from reallot.solver.segmentation.cel import check
+from reallot.solver.segmentation.errors import ConditionError
 from reallot.solver.segmentation.lowering import Crossing, Lowering
 from reallot.solver.segmentation.schema import Schema
 
@@ -66,7 +67,10 @@ def compile_condition(text: str, roots: Mapping[str, Schema]) -> Condition:
     """
     checked = check(text, roots)
     whole = Lowering(checked, text, roots)
-    column = whole.lower(checked.expr).column
+    lowered = whole.lower(checked.expr)
+    if lowered.kind == "reference":
+        raise ConditionError("a referenced record is not true or false: ask present(…) or empty(…)")
+    column = lowered.column
     conjuncts = tuple(_conjunct(node, checked, text, roots) for node in _operands(checked.expr, "_&&_"))
     return Condition(text, frozenset(whole.reads), whole.uses_now, column, conjuncts, tuple(whole.crossings))
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from reallot.solver.segmentation.cel import place
 from reallot.solver.segmentation.errors import ConditionError
-from reallot.solver.segmentation.schema import FieldType, Schema
+from reallot.solver.segmentation.schema import EXISTS, FieldType, Schema
 
 NOW = "now"
 """Column that holds the present instant in microseconds, where a condition asks for it."""
@@ -121,6 +121,9 @@ class Lowering:
             self.uses_now = True
             return Lowered(pl.col(NOW), "instant", nows=1)
         root, _, field_id = name.partition(".")
+        if root in self._roots and self._roots[root].reference and not field_id:
+            self.reads.add((root, EXISTS))
+            return Lowered(pl.col(f"{root}.{EXISTS}"), "reference")
         if not field_id:
             self._refuse(node, "only fields can be named here")
         self.reads.add((root, field_id))
@@ -142,6 +145,7 @@ class Lowering:
         if call.function in ("timestamp", "duration", "date"):
             return self._moment(node)
         arguments = [self.lower(a) for a in ([call.target] if call.HasField("target") else []) + list(call.args)]
+        self._check_references(node, arguments)
         match call.function, arguments:
             case "_&&_", [a, b]:
                 return Lowered(a.column & b.column, "boolean")
@@ -170,6 +174,10 @@ class Lowering:
                 length = a.column.list.len() if a.kind == "list" else a.column.str.len_chars()
                 return Lowered(length.cast(pl.Int64), "integer")
         self._refuse(node, f"{call.function.strip('_@')} is not available in conditions")
+
+    def _check_references(self, node: Any, arguments: list[Lowered]) -> None:
+        if node.call_expr.function not in ("empty", "present") and any(a.kind == "reference" for a in arguments):
+            self._refuse(node, "of a referenced record itself only present(…) and empty(…) can be asked")
 
     def _choice(self, node: Any, condition: Lowered, yes: Lowered, no: Lowered) -> Lowered:
         if yes.nows or no.nows:
