@@ -60,7 +60,7 @@ class Commitment:
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
-        await self._note_rechecks()
+        await self._prepare()
         current = self._planned.plan.records > 0 or await self._piece(None, finish, may_go_on, told) is not None
         # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
         async for piece in self._planned.pieces:
@@ -71,7 +71,11 @@ class Commitment:
                 break
         return current
 
-    async def _note_rechecks(self) -> None:
+    def _make(self, tx: WriteTransaction, piece: Piece, digests: Digests, first_turn: int) -> tuple[Counter[str], Digests]:
+        """Make one piece true; return what became of it, and the digests so far."""
+        return commit_piece(tx, self._config, piece, digests, first_turn)
+
+    async def _prepare(self) -> None:
         """Keep what the plan found, before anything of it is committed: it holds for the records as the plan saw them."""
         workspace, found = self._config.workspace, self._planned.plan.rechecks
 
@@ -97,7 +101,7 @@ class Commitment:
                 if first_turn is None:
                     first_turn = tx.draw_turns(workspace, self._planned.plan.turns)
                 if piece is not None:
-                    made, digests = commit_piece(tx, self._config, piece, digests, first_turn)
+                    made, digests = self._make(tx, piece, digests, first_turn)
                     counts = counts + made
             if not goes_on or is_last:
                 if self._planned.plan.next_after is None or not goes_on:

@@ -304,3 +304,17 @@ leases = Table("leases", metadata, _key("workspace"), _text("holder"), _number("
 
 rechecks = Table("rechecks", metadata, _key("workspace"), _key("record_id"), _number("due_us"), Index(None, "workspace", "due_us"))
 """When the answer of a segment's condition about a record can change with the clock alone: then it is segmented again."""
+
+previews = Table(
+    "previews",
+    metadata,
+    _key("workspace"),
+    _key("run_id"),
+    _key("record_id"),
+    _number("version"),
+    _text("before", "null"),
+    _text("after", "null"),
+    _number("effort"),
+    _number("touches"),
+)
+"""What runs that wait to be applied would do to each record."""

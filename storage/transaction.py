@@ -15,6 +15,7 @@ from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
+from reallot.storage.previews import PreviewRepository
 from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.related import RelatedRepository
@@ -34,6 +35,7 @@ class ReadTransaction:
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
+        self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)

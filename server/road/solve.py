@@ -27,7 +27,7 @@ from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
 from reallot.storage.rechecks import Recheck
-from reallot.v1 import config_pb2, segment_pb2
+from reallot.v1 import config_pb2, run_pb2, segment_pb2
 
 Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
@@ -160,6 +160,7 @@ def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[S
 def _route(work: Work) -> None:
     """Decide for every record whether the rules run, and what it is called where they do not."""
     records, intake = work.records, work.task.kind == "INTAKE"
+    asks_owned = run_pb2.RunSelection.FromString(work.task.selection).owned_but_ineligible
     for row in range(len(records)):
         segment = work.config.segments.get(work.segment[row])
         owned = records.owner_kind[row] != "" and not work.released[row]
@@ -174,7 +175,7 @@ def _route(work: Work) -> None:
             waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
             work.status[row] = "WAITING" if waits else ""
-        elif work.moved[row] or not intake:
+        elif work.moved[row] or (not intake and (asks_owned or records.assignment[row] == NOT_RUN)):
             _route_owned(work, row, segment.message)
 
 
