@@ -48,7 +48,13 @@ RETRIES = 6
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 """Ends of calls that pass by themselves, or with another server."""
 LARGEST_MESSAGE = 64 * 1024 * 1024
-ENDED = frozenset({run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED})
+ENDED = frozenset(
+    {
+        *(run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED),
+        # Planned: what follows is asked for.
+        run_pb2.RUN_STATE_PREVIEWED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -295,6 +301,30 @@ class RunCalls(Calls):
         async for answer in self.watch(run_id):
             run = answer.run
         return run
+
+    async def preview(self, run_id: str) -> assignment_service_pb2.ListPreviewResponse:
+        """Return what a previewed run would do: all its moves, and what they come to."""
+        whole, token = assignment_service_pb2.ListPreviewResponse(), ""
+        while True:
+            request = assignment_service_pb2.ListPreviewRequest(run_id=run_id, page_size=1_000, page_token=token)
+            page = await self._client.call(self._client.stubs.assignment.ListPreview, request)
+            token = page.next_page_token
+            page.ClearField("next_page_token")
+            whole.MergeFrom(page)
+            if not token:
+                return whole
+
+    async def apply(self, run_id: str) -> run_pb2.Run:
+        """Have a previewed run do what it said."""
+        request = assignment_service_pb2.ApplyRunRequest(run_id=run_id)
+        answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.ApplyRun, request)
+        return answer
+
+    async def drop(self, run_id: str) -> run_pb2.Run:
+        """Forget a previewed run."""
+        request = assignment_service_pb2.DropRunRequest(run_id=run_id)
+        answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.DropRun, request)
+        return answer
 
     async def cancel(self, run_id: str) -> run_pb2.Run:
         """Ask a run to stop."""

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from reallot.server.road.batch import Piece, Planned
+from reallot.server.road.batch import CHUNK, Piece, Planned
 from reallot.server.road.commit import Digests, commit_piece
 from reallot.server.runtime import Runtime
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.leases import Lease
+from reallot.storage.rechecks import Recheck
 
 Told = Callable[[WriteTransaction, Counter[str]], None]
 """Notes what became of a run's records so far, in the transaction of a piece."""
@@ -58,6 +60,7 @@ class Commitment:
         Returns:
             Whether it came to its end. If not, what is left is to be planned again.
         """
+        await self._prepare()
         current = self._planned.plan.records > 0 or await self._piece(None, finish, may_go_on, told) is not None
         # Also of an empty plan: whoever leaves before the end of the answer ends the worker.
         async for piece in self._planned.pieces:
@@ -67,6 +70,21 @@ class Commitment:
             if not went_on:
                 break
         return current
+
+    def _make(self, tx: WriteTransaction, piece: Piece, digests: Digests, first_turn: int) -> tuple[Counter[str], Digests]:
+        """Make one piece true; return what became of it, and the digests so far."""
+        return commit_piece(tx, self._config, piece, digests, first_turn)
+
+    async def _prepare(self) -> None:
+        """Keep what the plan found, before anything of it is committed: it holds for the records as the plan saw them."""
+        workspace, found = self._config.workspace, self._planned.plan.rechecks
+
+        def work(tx: WriteTransaction, part: Sequence[Recheck]) -> None:
+            if tx.config.version(workspace) == self._planned.plan.config_version and tx.rechecks.note(workspace, part):
+                tx.signal(workspace, "rechecks")
+
+        for start in range(0, len(found), CHUNK):
+            await self._runtime.write(workspace, partial(work, part=found[start : start + CHUNK]), self._lease)
 
     async def _piece(
         self, piece: Piece | None, finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
@@ -83,7 +101,7 @@ class Commitment:
                 if first_turn is None:
                     first_turn = tx.draw_turns(workspace, self._planned.plan.turns)
                 if piece is not None:
-                    made, digests = commit_piece(tx, self._config, piece, digests, first_turn)
+                    made, digests = self._make(tx, piece, digests, first_turn)
                     counts = counts + made
             if not goes_on or is_last:
                 if self._planned.plan.next_after is None or not goes_on:

@@ -20,7 +20,6 @@ _LATER_POLICIES = frozenset(
     f"POLICY_{name}" for name in ("BEST_FIT", "EARLIEST_FIRST_CONTACT", "WEIGHTED_SHARES", "EVEN_VALUE", "CHEAPEST_CHANGE")
 )
 UNSERVED = (
-    Unserved("settings", "approve_above_percent", "approval of large runs"),
     Unserved("segment", "rules[].target.team", "teams as targets of rules"),
     Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
     Unserved("segment", "rules[].preferred", "preferred sellers"),

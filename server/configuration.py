@@ -90,6 +90,8 @@ def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> No
         config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
     if message.HasField("digest_above") and message.digest_above < 1:
         config.fault("settings", SETTINGS_ID, "digest_above", "it is at least 1")
+    if message.HasField("approve_above_percent") and not 0 <= message.approve_above_percent <= 100:
+        config.fault("settings", SETTINGS_ID, "approve_above_percent", "it is not between 0 and 100")
     for name in ("events_days", "decisions_days"):
         if not 0 <= getattr(message.retention, name) <= LONGEST_RETENTION_DAYS:
             text = f"it is not between 0 (for ever) and {LONGEST_RETENTION_DAYS} days"
@@ -276,7 +278,7 @@ def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[
             yield "record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE"
             return
         try:
-            compile_condition(selection.filter, {"record": kind.schema})
+            compile_condition(selection.filter, config.roots_of(selection.record_type))
         except ConditionError as error:
             yield "filter", str(error), "CONDITION_INVALID"
 

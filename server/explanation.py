@@ -6,12 +6,13 @@ import numpy as np
 
 from reallot.server.convert.decisions import rule_message
 from reallot.server.errors import not_found
+from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
-from reallot.solver.segmentation import evaluate, frame_of
+from reallot.solver.segmentation import evaluate
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
@@ -53,14 +54,14 @@ def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
     )
 
 
-def rule_views(pool: Pool, config: WorkspaceConfig, record: Record, now_us: int) -> list[RuleView]:
+def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record: Record, now_us: int) -> list[RuleView]:
     """Return what each rule of the record's segment makes of it now, in order."""
     segment = config.segments.get(record.segment_id)
     kind = config.record_types.get(record.record_type)
     if segment is None or kind is None:
         return []
     planner = Planner(config, pool, now_us)
-    frame = frame_of("record", kind.schema, [record.fields])
+    frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
     candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]))
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
@@ -99,7 +100,7 @@ def candidates_of(
     """Return the sellers who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
     record = record_of(tx, config.workspace, record_id)
     pool = pool_of(tx, config, now_us)
-    views = rule_views(pool, config, record, now_us)
+    views = rule_views(tx, pool, config, record, now_us)
     rows = []
     for index, seller in enumerate(pool.sellers):
         verdicts = [view.verdicts[index] for view in views]
@@ -119,14 +120,14 @@ def candidates_of(
     return [message for _, message in sorted(rows, key=lambda row: row[0])]
 
 
-def segment_traces(config: WorkspaceConfig, record: Record, now_us: int) -> list[insight_service_pb2.SegmentTrace]:
+def segment_traces(tx: ReadTransaction, config: WorkspaceConfig, record: Record, now_us: int) -> list[insight_service_pb2.SegmentTrace]:
     """Return how a record stands to each active segment of its type, in order."""
     segments = config.segments_by_type.get(record.record_type, ())
     conditions = [s.condition for s in segments if s.condition is not None]
     kind = config.record_types.get(record.record_type)
     if kind is None:
         return []
-    holds = evaluate(conditions, frame_of("record", kind.schema, [record.fields]), now_us=now_us)[0].tolist() if conditions else []
+    holds = evaluate(conditions, frame_of_records(tx, config, [record], conditions), now_us=now_us)[0].tolist() if conditions else []
     answers = iter(holds)
     return [
         insight_service_pb2.SegmentTrace(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from reallot.server.commitment import Commitment
+from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Place, Plan, Planned, Task
 from reallot.server.road.rescue import rescue
@@ -255,6 +256,7 @@ class RunLane(Lane):
             run = replace(run, state="SUCCEEDED", stage="done", end_us=tx.now_us)
         elif run.cancel_requested:
             run = replace(run, state="CANCELLED", stage="done", end_us=tx.now_us)
+        run = begun(run, config)
         tx.runs.update(config.workspace, run)
         tx.signal(config.workspace, "runs")
         return run if run.state == "RUNNING" else None
@@ -279,11 +281,12 @@ class RunLane(Lane):
                     if planned is None:
                         await self._end(config, lease, run, "CANCELLED")
                         return
-                    commitment = Commitment(self._runtime, config, lease, planned, run.run_id, told)
+                    kind = Saying if only_says(run) else Doing if mode_of(run) == APPLY else Commitment
+                    commitment = kind(self._runtime, config, lease, planned, run.run_id, told)
                     went_on = await self._commit(config, run, planned, commitment)
                 after, told = planned.plan.next_after, commitment.digests.told
                 run = await self._runtime.read(partial(_stored_run, config.workspace, run.run_id))
-                if not went_on or after is None or run.state in ENDED:
+                if not went_on or after is None or run.state != "RUNNING":
                     return
         except WorkerKilled:
             self._deaths[run.run_id] += 1
@@ -293,15 +296,23 @@ class RunLane(Lane):
 
     async def _plan(self, config: WorkspaceConfig, run: Run, stack: AsyncExitStack, after: Place | None) -> Planned | None:
         """Return the plan of a run's next batch, which `stack` keeps open; None if it was asked to stop."""
+        selection = bytes.fromhex(run.selection or "")
+        if mode_of(run) == APPLY:
+            # Whoever came since takes no part.
+            ids = await self._runtime.read(lambda tx: tx.previews.record_ids(config.workspace, run.run_id))
+            only = run_pb2.RunSelection.FromString(selection)
+            only.record_ids[:] = ids or [""]
+            selection = only.SerializeToString(deterministic=True)
         task = Task(
             config.workspace,
             self._runtime.clock.now_us(),
             run.kind,
             run.run_id,
-            selection=bytes.fromhex(run.selection or ""),
+            selection=selection,
             limit=run.limit - run.counts.get("assigned", 0) if run.limit else 0,
             cause=run.cause,
-            most=self._runtime.settings.run_batch_records,
+            # A batch that is not committed would not be seen by the next.
+            most=0 if mode_of(run) else self._runtime.settings.run_batch_records,
             after=after,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
@@ -339,8 +350,12 @@ class RunLane(Lane):
             enough = 0 < run.limit <= final.counts.get("assigned", 0)
             if stopped:
                 final = replace(final, state="CANCELLED")
+            elif only_says(run):
+                final = previewed(tx, config, final)
             elif plan.next_after is not None and not enough:
                 final = replace(final, state="RUNNING", stage="read", end_us=None)
+            if final.state in ENDED:
+                tx.previews.clear(workspace, run.run_id)
             tx.runs.update(workspace, final)
             tx.signal(workspace, "runs")
 
@@ -391,6 +406,7 @@ def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
     seconds.update(plan.seconds)
     proven = plan.termination if not in_batches or plan.termination[0] == "FEASIBLE" else ("FEASIBLE", "BATCHES")
     body: dict[str, Any] = {
+        **({"mode": earlier["mode"]} if earlier.get("mode") else {}),
         "batches": batch,
         "levels": [*(earlier.get("levels") or ()), *([*level, batch if in_batches else 0] for level in plan.levels)],
         "termination": list(proven),

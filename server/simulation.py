@@ -7,6 +7,7 @@ import numpy as np
 from reallot.server.configuration import validate
 from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid, invalid_field
+from reallot.server.road.joined import with_related
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import evaluate, first_match, frame_from_json
 from reallot.storage import ReadTransaction, RecordFilter
@@ -37,6 +38,8 @@ def simulate_segment(
     conditions = [s.condition for s in segments if s.condition is not None]
     needed = sorted({name for c in conditions for name in c.fields("record")})
     frame = frame_from_json("record", candidate.record_types[segment.record_type].schema, records.fields, only=needed)
+    reads = {read for c in conditions for read in c.reads}
+    frame = with_related(tx, candidate, segment.record_type, frame, records.record_id, reads)
     holds = evaluate(conditions, frame, now_us=now_us)
     if len(conditions) < len(segments):
         holds = np.column_stack([holds, np.ones((frame.height, 1), dtype=np.bool_)])

@@ -5,14 +5,14 @@ collected with their paths; a stored configuration has none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from google.protobuf import json_format
 
 from reallot.server.errors import Violation
-from reallot.solver.segmentation import Condition, ConditionError, Field, FieldType, Schema, compile_condition, seller_schema
+from reallot.solver.segmentation import Condition, ConditionError, Field, FieldType, Read, Schema, compile_condition, seller_schema
 from reallot.storage.entities import ConfigRow
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
@@ -78,9 +78,9 @@ def field_of(message: value_pb2.FieldSchema) -> Field:
 
 
 @lru_cache(maxsize=20_000)
-def _condition(text: str, record: Schema, seller: Schema | None) -> Condition:
+def _condition(text: str, roots: tuple[tuple[str, Schema], ...]) -> Condition:
     """Compile a condition once for all versions of a configuration in which it stands over the same schemas."""
-    return compile_condition(text, {"record": record} if seller is None else {"record": record, "seller": seller})
+    return compile_condition(text, dict(roots))
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,12 @@ class WorkspaceConfig:
             for message in self.all("record_type")
         }
 
+    def roots_of(self, record_type: str) -> dict[str, Schema]:
+        """Return what conditions on a record of a type may read: the record, and by role those that it refers to."""
+        kind = self.record_types[record_type]
+        targets = {role: self.record_types[target].schema for role, target in kind.roles.items() if target in self.record_types}
+        return {"record": kind.schema} | {role: replace(schema, reference=True) for role, schema in sorted(targets.items())}
+
     @cached_property
     def seller_schema(self) -> Schema:
         """The declared attributes of sellers."""
@@ -285,8 +291,9 @@ class WorkspaceConfig:
 
     def _segment(self, message: segment_pb2.Segment) -> SegmentConfig:
         record = {"record": self.record_types[message.record_type].schema}
+        joined = self.roots_of(message.record_type)
         both = record | {"seller": self.seller_schema}
-        condition = self._compile("segment", message.segment_id, "condition", message.condition, record)
+        condition = self._compile("segment", message.segment_id, "condition", message.condition, joined)
         rules = []
         for index, rule in enumerate(message.rules):
             path = f"rules[{index}]"
@@ -294,7 +301,7 @@ class WorkspaceConfig:
             compiled = RuleConfig(
                 f"{message.segment_id}/{rule.rule_id}",
                 rule,
-                self._compile("segment", message.segment_id, f"{path}.condition", rule.condition, record),
+                self._compile("segment", message.segment_id, f"{path}.condition", rule.condition, joined),
                 self._compile("segment", message.segment_id, f"{path}.target.matching", matching, both),
                 self._compile("segment", message.segment_id, f"{path}.release_when", rule.release_when, record),
             )
@@ -309,7 +316,7 @@ class WorkspaceConfig:
         if not text:
             return None
         try:
-            return _condition(text, roots["record"], roots.get("seller"))
+            return _condition(text, tuple(roots.items()))
         except ConditionError as error:
             self.fault(kind, name, path, str(error), "CONDITION_INVALID")
             return None
@@ -331,6 +338,23 @@ class WorkspaceConfig:
         """Fields that the conditions of a type's active segments read."""
         return {
             record_type: frozenset(name for s in items if s.condition for name in s.condition.fields("record"))
+            for record_type, items in self.segments_by_type.items()
+        }
+
+    @cached_property
+    def related_reads(self) -> dict[str, frozenset[Read]]:
+        """Role and field of referenced records that conditions of a type's active segments and their rules read."""
+        found = {}
+        for record_type, items in self.segments_by_type.items():
+            conditions = [c for s in items for c in (s.condition, *(rule.condition for rule in s.rules)) if c is not None]
+            found[record_type] = frozenset(read for c in conditions for read in c.reads if read[0] != "record")
+        return found
+
+    @cached_property
+    def implied_roles(self) -> dict[str, frozenset[str]]:
+        """Roles of referenced records that conditions of a type's active segments read."""
+        return {
+            record_type: frozenset(root for s in items if s.condition for root, _ in s.condition.reads if root != "record")
             for record_type, items in self.segments_by_type.items()
         }
 

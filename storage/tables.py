@@ -301,3 +301,20 @@ replicas = Table("replicas", metadata, _key("replica_id"), _text("address"), _nu
 
 leases = Table("leases", metadata, _key("workspace"), _text("holder"), _number("fence"))
 """Which server works a workspace's road and schedules, "" = none; `fence` grows with every change of hands."""
+
+rechecks = Table("rechecks", metadata, _key("workspace"), _key("record_id"), _number("due_us"), Index(None, "workspace", "due_us"))
+"""When the answer of a segment's condition about a record can change with the clock alone: then it is segmented again."""
+
+previews = Table(
+    "previews",
+    metadata,
+    _key("workspace"),
+    _key("run_id"),
+    _key("record_id"),
+    _number("version"),
+    _text("before", "null"),
+    _text("after", "null"),
+    _number("effort"),
+    _number("touches"),
+)
+"""What runs that wait to be applied would do to each record."""

@@ -15,7 +15,10 @@ from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
+from reallot.storage.previews import PreviewRepository
+from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
+from reallot.storage.related import RelatedRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.shown import shown_records
@@ -31,6 +34,9 @@ class ReadTransaction:
         self.sellers = SellerRepository(connection)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
+        self.related = RelatedRepository(connection)
+        self.previews = PreviewRepository(connection)
+        self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)

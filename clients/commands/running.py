@@ -75,6 +75,9 @@ def _status(name: str) -> Any:
 
 def _exit_code(run: run_pb2.Run) -> int:
     codes = {run_pb2.RUN_STATE_SUCCEEDED: 0, run_pb2.RUN_STATE_CANCELLED: CANCELLED, run_pb2.RUN_STATE_FAILED: FAILED}
+    if run.state == run_pb2.RUN_STATE_PREVIEWED:
+        # It is too large to be done unasked, and waits to be applied.
+        return 0
     return codes.get(run.state, TIMED_OUT)
 
 

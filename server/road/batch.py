@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from reallot.storage.entities import Json
 from reallot.storage.moves import Move, Pattern
 from reallot.storage.prepared import PreparedMoves, prepare
+from reallot.storage.rechecks import Recheck
 
 CHUNK = 2_000
 """Most moves in one piece, so that other writers pass in between."""
@@ -62,6 +63,7 @@ class Plan:
         termination: Reason and limit.
         solver: Figures of the solver.
         seconds: Seconds by stage.
+        rechecks: When answers about records that were segmented can change with the clock alone.
         next_after: Last record of this batch, if the run has more.
     """
 
@@ -74,6 +76,7 @@ class Plan:
     termination: tuple[str, str] = ("", "")
     solver: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    rechecks: tuple[Recheck, ...] = ()
     next_after: Place | None = None
 
 

@@ -160,7 +160,8 @@ def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
 
 def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig, now_us: int) -> tuple[str, ...]:
     """Return the triggers that a change fires: explicit ones by id, then `implied:<field>` for fields of segments' conditions."""
-    if not changed:
+    roles = {role for role in (*before.related, *after.related) if before.related.get(role) != after.related.get(role)}
+    if not changed and not roles:
         return ()
     kind = config.record_types[after.record_type]
     explicit = [
@@ -169,6 +170,7 @@ def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], conf
         if _fires(trigger, before, after, changed, kind.schema, now_us)
     ]
     implied = config.implied_fields.get(after.record_type, frozenset()).intersection(changed)
+    implied |= config.implied_roles.get(after.record_type, frozenset()).intersection(roles)
     return (*explicit, *(f"implied:{name}" for name in sorted(implied)))
 
 

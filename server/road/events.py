@@ -172,6 +172,7 @@ def because(cause: Json) -> str:
         "SCHEDULE": f" in the scheduled run {(cause or {}).get('schedule_id', '')}",
         "EVENT": f" because {(cause or {}).get('detail', 'something changed')}",
         "MANUAL": " by hand",
+        "TIME": " because time went by",
     }.get(kind, "")
 
 

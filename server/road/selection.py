@@ -6,6 +6,7 @@ import numpy as np
 
 from reallot.server.convert.records import assignment_name
 from reallot.server.road.batch import Place, Task
+from reallot.server.road.joined import with_related
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
@@ -70,6 +71,9 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         filters.append(moved)
     if selection.owned_but_ineligible:
         filters.append(replace(base, owned_by_seller=True))
+    if selection.resegment:
+        # Those with an owner are looked at, too; nothing but a move touches them.
+        filters.append(replace(base, owned=True, statuses=statuses or None))
     batch, next_after = _batch(tx, config, task, filters)
     parts = [tx.records.snapshot(task.workspace, replace(f, record_ids=batch) if batch is not None else f) for f in filters]
     if moved in filters:
@@ -79,7 +83,7 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
     records = _joined(parts)
     # Pending records are on their way through intake.
     ready = [row for row in range(len(records)) if not records.pending_generation[row]]
-    return _filtered(_only(records, ready), config, selection, task.now_us), next_after
+    return _filtered(tx, _only(records, ready), config, selection, task.now_us), next_after
 
 
 def _batch(tx: ReadTransaction, config: WorkspaceConfig, task: Task, filters: list[RecordFilter]) -> tuple[list[str] | None, Place | None]:
@@ -94,12 +98,15 @@ def _batch(tx: ReadTransaction, config: WorkspaceConfig, task: Task, filters: li
     return [record_id for _, _, record_id in taken], taken[-1] if len(ordered) > task.most else None
 
 
-def _filtered(records: RecordColumns, config: WorkspaceConfig, selection: run_pb2.RunSelection, now_us: int) -> RecordColumns:
+def _filtered(
+    tx: ReadTransaction, records: RecordColumns, config: WorkspaceConfig, selection: run_pb2.RunSelection, now_us: int
+) -> RecordColumns:
     if not selection.filter:
         return records
     schema = config.record_types[selection.record_type].schema
-    condition = compile_condition(selection.filter, {"record": schema})
+    condition = compile_condition(selection.filter, config.roots_of(selection.record_type))
     frame = frame_from_json("record", schema, records.fields, only=condition.fields("record"))
+    frame = with_related(tx, config, selection.record_type, frame, records.record_id, condition.reads)
     return _only(records, np.flatnonzero(evaluate([condition], frame, now_us=now_us)[:, 0]).tolist())
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Piece, Plan, Task
+from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
@@ -19,13 +20,14 @@ from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
-from reallot.server.workspace_config import WorkspaceConfig
+from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
 from reallot.solver import assignment
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.segmentation import frame_from_json
+from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
-from reallot.v1 import config_pb2, segment_pb2
+from reallot.storage.rechecks import Recheck
+from reallot.v1 import config_pb2, run_pb2, segment_pb2
 
 Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
@@ -42,7 +44,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("read")
     work = select(tx, config, task)
     clock.stage("segment")
-    frames = _segment(work)
+    frames = _segment(tx, work)
     _route(work)
     clock.stage("plan")
     pool = _pool(tx, work)
@@ -76,6 +78,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
 
@@ -97,14 +100,14 @@ class _Stopwatch:
         self._progress(name)
 
 
-def _segment(work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]:
+def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]:
     """Segment what is to be segmented; return the columns that rules will read, by record type, with their rows."""
     frames = {}
     types = np.array(work.records.record_type, dtype=object)
     wanted = np.array([_resegments(work, i) for i in range(len(work.records))], dtype=np.bool_)
     for record_type in sorted(set(work.records.record_type)):
         rows = np.flatnonzero(types == record_type)
-        frame = _frame(work, record_type, rows)
+        frame = _frame(tx, work, record_type, rows)
         frames[record_type] = (rows, frame)
         segments = work.config.segments_by_type.get(record_type, ())
         again = wanted[rows] if segments else np.zeros(len(rows), dtype=np.bool_)
@@ -115,6 +118,7 @@ def _segment(work: Work) -> dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]
             present = np.array([place.get(s, FOREIGN_SEGMENT) for s in work.segment[rows[again]]], dtype=np.int32)
             found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us)
             _take(work, rows[again], [s.id for s in segments], found)
+            _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
     return frames
 
 
@@ -125,11 +129,13 @@ def _resegments(work: Work, row: int) -> bool:
     return work.task.kind != "INTAKE" and not work.records.segment_id[row] and not work.records.owner_kind[row]
 
 
-def _frame(work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
     segments = work.config.segments_by_type.get(record_type, ())
     needed = set(work.config.implied_fields.get(record_type, ())) | {name for s in segments for name in s.rule_fields}
     schema = work.config.record_types[record_type].schema
-    return frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
+    frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
+    reads = work.config.related_reads.get(record_type, frozenset())
+    return with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:
@@ -142,9 +148,19 @@ def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: 
     work.released[rows] = found.released
 
 
+def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[SegmentConfig], frame: pl.DataFrame) -> None:
+    rolling = [s.condition for s in segments if s.condition is not None and s.condition.crossings]
+    if not rolling:
+        return
+    records = work.records
+    for row, due_us in zip(rows.tolist(), next_change(rolling, frame, now_us=work.task.now_us).tolist(), strict=True):
+        work.rechecks.append(Recheck(records.record_id[row], records.version[row], due_us if due_us != NEVER else None))
+
+
 def _route(work: Work) -> None:
     """Decide for every record whether the rules run, and what it is called where they do not."""
     records, intake = work.records, work.task.kind == "INTAKE"
+    asks_owned = run_pb2.RunSelection.FromString(work.task.selection).owned_but_ineligible
     for row in range(len(records)):
         segment = work.config.segments.get(work.segment[row])
         owned = records.owner_kind[row] != "" and not work.released[row]
@@ -159,7 +175,7 @@ def _route(work: Work) -> None:
             waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
             work.status[row] = "WAITING" if waits else ""
-        elif work.moved[row] or not intake:
+        elif work.moved[row] or (not intake and (asks_owned or records.assignment[row] == NOT_RUN)):
             _route_owned(work, row, segment.message)
 
 

@@ -1,6 +1,6 @@
 """A batch on its way through a worker: the records that were claimed, and what has been decided about them so far."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from reallot.server.road.batch import Place, Task
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import RecordColumns
 from reallot.storage.entities import Json
+from reallot.storage.rechecks import Recheck
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Work:
     """Owned record that a run takes only if its owner is no longer eligible."""
     kept_by: npt.NDArray[np.object_]
     """Rule that lets a moved record keep its owner, "" = none."""
+    rechecks: list[Recheck] = field(default_factory=list)
+    """When answers about records that were segmented can change with the clock alone."""
     next_after: Place | None = None
     """Last record of this batch, if the run has more."""
 

@@ -14,11 +14,13 @@ from reallot.server.errors import Violation, failed_precondition, invalid_field,
 from reallot.server.explanation import candidates_of
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
+from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
 from reallot.server.road.change import frees_capacity, give_by_hand
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
 from reallot.server.runtime import Runtime, request_rerun
+from reallot.server.services.previews import apply_run, drop_run, list_preview
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
@@ -42,8 +44,6 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Start a run and return at once."""
         workspace = workspace_of(request)
-        if request.preview:
-            raise not_implemented("previews of runs")
         if request.limit < 0:
             raise invalid_field("limit", "it cannot be negative")
         if request.HasField("time_limit") and request.time_limit.ToMicroseconds() <= 0:
@@ -63,6 +63,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
                 limit=request.limit,
                 seed=request.seed,
                 time_limit_us=request.time_limit.ToMicroseconds(),
+                body={"mode": PREVIEW} if request.preview else None,
             )
             tx.runs.create(workspace, run)
             tx.signal(workspace, "runs")
@@ -99,7 +100,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
                 message.stage = run_pb2.RunStage.Value(f"RUN_STAGE_{progress.stage.upper()}")
             done = sum(n for k, n in run.counts.items() if k == "considered") if run.state in ENDED else progress.done
             yield pb.WatchRunResponse(run=message, done=done, total=done if run.state in ENDED else progress.total)
-            if run.state in ENDED:
+            if run.state in (*ENDED, "PREVIEWED"):
                 return
             await self._board.changed(WATCH_POLL_S)
 
@@ -109,7 +110,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
         def work(tx: WriteTransaction) -> run_pb2.Run:
             run = tx.runs.get(workspace, request.run_id)
-            if run.state in ENDED:
+            if run.state in (*ENDED, "PREVIEWED"):
                 text = f"run {run.run_id} has ended: {run.state}"
                 raise failed_precondition("RUN_NOT_CANCELLABLE", text, run=run.run_id, state=run.state)
             tx.runs.request_cancel(workspace, run.run_id)
@@ -123,11 +124,20 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
     async def ApplyRun(self, request: pb.ApplyRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Commit a previewed run."""
-        raise not_implemented("previews of runs")
+        workspace = workspace_of(request)
+        work = once(request, workspace, run_pb2.Run, lambda tx: apply_run(tx, workspace, request.run_id))
+        return await self._runtime.write(workspace, work)
 
     async def DropRun(self, request: pb.DropRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Drop a previewed run."""
-        raise not_implemented("previews of runs")
+        workspace = workspace_of(request)
+        work = once(request, workspace, run_pb2.Run, lambda tx: drop_run(tx, workspace, request.run_id))
+        return await self._runtime.write(workspace, work)
+
+    async def ListPreview(self, request: pb.ListPreviewRequest, context: Context) -> pb.ListPreviewResponse:  # noqa: N802
+        """List what a previewed run would do."""
+        workspace = workspace_of(request)
+        return await self._runtime.read(lambda tx: list_preview(tx, workspace, request))
 
     async def ReplayRun(self, request: pb.ReplayRunRequest, context: Context) -> pb.ReplayRunResponse:  # noqa: N802
         """Repeat a stored run's solve."""

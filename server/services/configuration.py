@@ -251,9 +251,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         kind = config.record_types.get(request.record_type)
         if kind is None:
             raise invalid_field("record_type", f"record type {request.record_type!r} does not exist", "UNKNOWN_RECORD_TYPE")
-        roots = {"record": kind.schema}
+        roots = config.roots_of(request.record_type)
         if request.purpose == config_service_pb2.CONDITION_PURPOSE_SELLER:
-            roots["seller"] = config.seller_schema
+            roots = {"record": kind.schema, "seller": config.seller_schema}
         try:
             condition = compile_condition(request.condition, roots)
         except ConditionError as error:

@@ -39,8 +39,8 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
             pool = pool_of(tx, config, now_us)
             return pb.ExplainRecordResponse(
                 record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
-                segments=segment_traces(config, record, now_us),
-                rules=rule_traces(pool, rule_views(pool, config, record, now_us), named),
+                segments=segment_traces(tx, config, record, now_us),
+                rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named),
                 decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
                 summary=_summary(record, config),
             )

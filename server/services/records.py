@@ -17,13 +17,14 @@ from reallot.server.idempotency import once, once_each
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import leave
 from reallot.server.road.events import event_of
+from reallot.server.road.joined import frame_of_records
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.importing import add_batch, add_up, import_columns, prepare
 from reallot.server.services.upserts import upsert_records
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.solver.segmentation import Condition, ConditionError, compile_condition, evaluate, frame_of
+from reallot.solver.segmentation import Condition, ConditionError, compile_condition, evaluate
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Decision, Record, Transition
 from reallot.storage.joint import Joint
@@ -261,7 +262,7 @@ def compile_filter(text: str, record_type: str, config: WorkspaceConfig, field: 
     if kind is None:
         raise invalid_field("record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE")
     try:
-        return compile_condition(text, {"record": kind.schema})
+        return compile_condition(text, config.roots_of(record_type))
     except ConditionError as error:
         raise invalid_field(field, str(error), "CONDITION_INVALID") from None
 
@@ -282,8 +283,7 @@ def _page(
     for _ in range(MOST_PARTS):
         rows = tx.records.page(config.workspace, wanted, after, PART)
         if rows:
-            schema = config.record_types[rows[0].record_type].schema
-            holds = evaluate([condition], frame_of("record", schema, [r.fields for r in rows]), now_us=now_us)[:, 0]
+            holds = evaluate([condition], frame_of_records(tx, config, rows, [condition]), now_us=now_us)[:, 0]
             found.extend(row for row, ok in zip(rows, holds, strict=True) if ok)
             after = rows[-1].record_id
         if len(rows) < PART or len(found) >= size:

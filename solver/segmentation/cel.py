@@ -92,6 +92,9 @@ def _variables(bare: str, roots: Mapping[str, Schema]) -> dict[str, Any]:
     for root, schema in roots.items():
         if schema.skills:
             found.update((name, _T.INT) for name in re.findall(rf"\b{root}\.skills\.[a-z][a-z0-9_]*", bare))
+        if schema.reference:
+            # Of a type that present(…) and empty(…) take; every other use is refused when it is lowered.
+            found[root] = _T.BOOL
     found["now"] = _T.TIMESTAMP
     return found
 
@@ -102,7 +105,7 @@ def _compile(environment: Any, text: str, variables: Mapping[str, Any]) -> Any:
         try:
             return environment.compile(attempt)
         except RuntimeError as error:
-            fault = _fault(str(error), variables)
+            fault = _fault(str(error), attempt, variables)
             first = first or fault
             mended = _with_decimals(attempt, fault)
             if mended is None:
@@ -110,18 +113,26 @@ def _compile(environment: Any, text: str, variables: Mapping[str, Any]) -> Any:
             attempt = mended
 
 
-def _fault(report: str, variables: Mapping[str, Any]) -> ConditionError:
+def _fault(report: str, text: str, variables: Mapping[str, Any]) -> ConditionError:
     found = _FAULT.search(report)
     if found is None:
         return ConditionError(report.splitlines()[0])
     line, column = int(found[1]), int(found[2])
     message = found[3].splitlines()[0]
     if (unknown := re.match(r"undeclared reference to '([^']*)'", message)) is not None:
-        name = unknown[1]
         # The checker names only the root when it knows none of the qualified names that begin with it.
-        near = difflib.get_close_matches(name, variables, n=1)
-        message = f"{name} is not declared" + (f": did you mean {near[0]}?" if near else "")
+        message = _not_declared(unknown[1], variables)
+    elif "operand of a select operation" in message:
+        # A referenced record is known by its name alone, so the checker takes what follows for a part of it.
+        around = text.split("\n")[line - 1]
+        left, right = re.search(r"\w*$", around[: column - 1]), re.match(r"\.\w*", around[column - 1 :])
+        message = _not_declared(f"{left[0] if left else ''}{right[0] if right else ''}", variables)
     return ConditionError(message, line, max(column, 1))
+
+
+def _not_declared(name: str, variables: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, variables, n=1)
+    return f"{name} is not declared" + (f": did you mean {near[0]}?" if near else "")
 
 
 def _with_decimals(text: str, fault: ConditionError) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from reallot.solver.segmentation.cel import check
-from reallot.solver.segmentation.lowering import Lowering
+from reallot.solver.segmentation.errors import ConditionError
+from reallot.solver.segmentation.lowering import Crossing, Lowering
 from reallot.solver.segmentation.schema import Schema
 
 Read = tuple[str, str]
@@ -39,6 +40,7 @@ class Condition:
         uses_now: Its answer changes with the clock alone.
         column: Its truth over a frame with columns `<root>.<field>`; null counts as false.
         conjuncts: The operands of its outermost `&&`.
+        crossings: Its comparisons whose answers change with the clock alone.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Condition:
     uses_now: bool
     column: pl.Expr
     conjuncts: tuple[Conjunct, ...]
+    crossings: tuple[Crossing, ...] = ()
 
     def fields(self, root: str) -> tuple[str, ...]:
         """Return the fields of one root that it reads, sorted."""
@@ -64,9 +67,12 @@ def compile_condition(text: str, roots: Mapping[str, Schema]) -> Condition:
     """
     checked = check(text, roots)
     whole = Lowering(checked, text, roots)
-    column = whole.lower(checked.expr).column
+    lowered = whole.lower(checked.expr)
+    if lowered.kind == "reference":
+        raise ConditionError("a referenced record is not true or false: ask present(…) or empty(…)")
+    column = lowered.column
     conjuncts = tuple(_conjunct(node, checked, text, roots) for node in _operands(checked.expr, "_&&_"))
-    return Condition(text, frozenset(whole.reads), whole.uses_now, column, conjuncts)
+    return Condition(text, frozenset(whole.reads), whole.uses_now, column, conjuncts, tuple(whole.crossings))
 
 
 def _operands(node: Any, operator: str) -> Iterator[Any]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from reallot.solver.segmentation.cel import place
 from reallot.solver.segmentation.errors import ConditionError
-from reallot.solver.segmentation.schema import FieldType, Schema
+from reallot.solver.segmentation.schema import EXISTS, FieldType, Schema
 
 NOW = "now"
 """Column that holds the present instant in microseconds, where a condition asks for it."""
@@ -37,13 +37,36 @@ _TEXT_TESTS = ("contains", "startsWith", "endsWith")
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A part of a condition in column form. `kind` is its type; `folded` texts are compared in lower case."""
+    """A part of a condition in column form.
+
+    Attributes:
+        column: Its value.
+        kind: Its type.
+        literal: Its value, if it is one for all records.
+        folded: Texts are compared in lower case.
+        field: Root and field, if it is one.
+        nows: How often the present instant is added to it: an instant or a length grows by this much for every unit of time.
+    """
 
     column: pl.Expr
     kind: str
     literal: Any = None
     folded: bool = False
     field: tuple[str, str] | None = None
+    nows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A comparison whose answer changes with the clock: where `distance` + `nows` * now passes through zero.
+
+    Attributes:
+        distance: The difference of its sides, over a frame whose present instant is 0.
+        nows: How much the difference grows for every unit of time; not 0.
+    """
+
+    distance: pl.Expr
+    nows: int
 
 
 class Lowering:
@@ -52,6 +75,7 @@ class Lowering:
     Attributes:
         reads: The (root, field) pairs that have been read so far.
         uses_now: The condition asks for the present instant.
+        crossings: The comparisons whose answers change with the clock.
     """
 
     def __init__(self, checked: Any, text: str, roots: Mapping[str, Schema]) -> None:
@@ -60,6 +84,7 @@ class Lowering:
         self._roots = roots
         self.reads: set[tuple[str, str]] = set()
         self.uses_now = False
+        self.crossings: list[Crossing] = []
 
     def lower(self, node: Any) -> Lowered:
         """Return the column form of a node.
@@ -94,8 +119,11 @@ class Lowering:
         name = self._checked.reference_map[node.id].name if node.id in self._checked.reference_map else ""
         if name == NOW:
             self.uses_now = True
-            return Lowered(pl.col(NOW), "instant")
+            return Lowered(pl.col(NOW), "instant", nows=1)
         root, _, field_id = name.partition(".")
+        if root in self._roots and self._roots[root].reference and not field_id:
+            self.reads.add((root, EXISTS))
+            return Lowered(pl.col(f"{root}.{EXISTS}"), "reference")
         if not field_id:
             self._refuse(node, "only fields can be named here")
         self.reads.add((root, field_id))
@@ -117,6 +145,7 @@ class Lowering:
         if call.function in ("timestamp", "duration", "date"):
             return self._moment(node)
         arguments = [self.lower(a) for a in ([call.target] if call.HasField("target") else []) + list(call.args)]
+        self._check_references(node, arguments)
         match call.function, arguments:
             case "_&&_", [a, b]:
                 return Lowered(a.column & b.column, "boolean")
@@ -125,8 +154,7 @@ class Lowering:
             case "!_", [a]:
                 return Lowered(~a.column, "boolean")
             case "_?_:_", [condition, yes, no]:
-                chosen = pl.when(condition.column).then(yes.column).when(~condition.column).then(no.column).otherwise(None)
-                return Lowered(chosen, yes.kind, folded=yes.folded or no.folded)
+                return self._choice(node, condition, yes, no)
             case name, [a, b] if name in _COMPARISONS:
                 return self._comparison(node, name, a, b)
             case "@in", [a, b]:
@@ -147,12 +175,24 @@ class Lowering:
                 return Lowered(length.cast(pl.Int64), "integer")
         self._refuse(node, f"{call.function.strip('_@')} is not available in conditions")
 
+    def _check_references(self, node: Any, arguments: list[Lowered]) -> None:
+        if node.call_expr.function not in ("empty", "present") and any(a.kind == "reference" for a in arguments):
+            self._refuse(node, "of a referenced record itself only present(…) and empty(…) can be asked")
+
+    def _choice(self, node: Any, condition: Lowered, yes: Lowered, no: Lowered) -> Lowered:
+        if yes.nows or no.nows:
+            self._refuse(node, "the present instant cannot be chosen by ?: (compare with it on both sides instead)")
+        chosen = pl.when(condition.column).then(yes.column).when(~condition.column).then(no.column).otherwise(None)
+        return Lowered(chosen, yes.kind, folded=yes.folded or no.folded)
+
     def _comparison(self, node: Any, name: str, a: Lowered, b: Lowered) -> Lowered:
         if "list" in (a.kind, b.kind):
             self._refuse(node, 'lists are compared with `"…" in list`')
         a, b = _fold(a, b)
         if a.kind == b.kind == "boolean" and name not in ("_==_", "_!=_"):
             self._refuse(node, "truth values have no order")
+        if a.nows != b.nows:
+            self.crossings.append(Crossing(a.column - b.column, a.nows - b.nows))
         return Lowered(_COMPARISONS[name](a.column, b.column), "boolean")
 
     def _membership(self, node: Any, a: Lowered, b: Lowered) -> Lowered:
@@ -193,9 +233,10 @@ class Lowering:
             inside = (wide >= pl.lit(_INT64[0], pl.Int128)) & (wide <= pl.lit(_INT64[1], pl.Int128))
             return Lowered(pl.when(inside).then(wide).otherwise(None).cast(pl.Int64), "integer")
         if name in ("_+_", "_-_") and kinds in (("instant", "length"), ("length", "length"), ("length", "instant")):
-            return Lowered(_ARITHMETIC[name](a.column, b.column), "instant" if "instant" in kinds else "length")
+            nows = a.nows + b.nows if name == "_+_" else a.nows - b.nows
+            return Lowered(_ARITHMETIC[name](a.column, b.column), "instant" if "instant" in kinds else "length", nows=nows)
         if name == "_-_" and kinds == ("instant", "instant"):
-            return Lowered(a.column - b.column, "length")
+            return Lowered(a.column - b.column, "length", nows=a.nows - b.nows)
         self._refuse(node, f"{name.strip('_')} is not available between {a.kind} and {b.kind}")
 
     def _text_test(self, node: Any, name: str, a: Lowered, b: Lowered) -> Lowered:
@@ -256,11 +297,11 @@ def _is_missing(a: Lowered) -> pl.Expr:
 
 
 def _duration_us(text: str) -> int:
-    units = {"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
+    units = {"d": MICROSECONDS_A_DAY, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
     sign, rest, total = (-1, text[1:], 0) if text.startswith("-") else (1, text, 0)
     while rest:
         digits = len(rest) - len(rest.lstrip("0123456789"))
-        unit = next((u for u in ("ms", "us", "h", "m", "s") if rest[digits:].startswith(u)), "")
+        unit = next((u for u in ("ms", "us", "d", "h", "m", "s") if rest[digits:].startswith(u)), "")
         if not digits or not unit:
             raise ValueError(text)
         total += int(rest[:digits]) * units[unit]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+EXISTS = "#"
+"""Stands for the field of a referenced record that is there whenever the record is: its id."""
 FIELD_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 CEL_KEYWORDS = frozenset(
     "as break const continue else false for function if import in let loop namespace null package return true var void while".split(" ")
@@ -59,10 +61,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of one root. `skills` opens the names `<root>.skills.<id>`, whole numbers that need no declaration."""
+    """The fields of one root.
+
+    Attributes:
+        skills: Opens the names `<root>.skills.<id>`, whole numbers that need no declaration.
+        reference: The root is a referenced record, which may be missing: `present(<root>)` asks for it.
+    """
 
     fields: tuple[Field, ...]
     skills: bool = False
+    reference: bool = False
     by_id: Mapping[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

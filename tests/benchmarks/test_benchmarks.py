@@ -104,6 +104,16 @@ def test_growth_is_told_by_what_is_stored_and_by_what_waits(engine: str) -> None
     assert [len(promises_of(line)) for line in lines] == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_resegmentation_is_told_by_its_shares(engine: str) -> None:
+    (line,) = figures_of("segmentation", engine, "--records", "300", "--segments", "5")
+
+    assert 0 < line["moved"] <= 300
+    assert sum(line["share"].values()) == pytest.approx(1, abs=0.01)
+    (promise,) = promises_of(line).values()
+    assert (promise["must_hold"], promise["bound"]) == (3.0, "at most")
+
+
 @pytest.mark.parametrize("engine", ENGINES[:1])
 def test_a_fan_out_is_told_beside_a_bare_stream(engine: str) -> None:
     (line,) = figures_of("fanout", engine, "--followers", "40", "--connections", "4", "--at-once", "5", "--rounds", "2")

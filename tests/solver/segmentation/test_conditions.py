@@ -1,6 +1,7 @@
 """Conditions over columns, held against the C++ evaluator of CEL record by record."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,9 +32,13 @@ KINDS = {
     "record.staff": cel.Type.INT,
     "record.hot": cel.Type.BOOL,
     "record.tags": cel.Type.List(cel.Type.STRING),
+    "record.seen": cel.Type.TIMESTAMP,
+    "now": cel.Type.TIMESTAMP,
 }
 TEXTS = st.sampled_from(["", "DE", "AT", "de", "Ä", "D"])
 NUMBERS = st.integers(-3, 3)
+NOW_US = 5_000_000
+INSTANTS = st.sampled_from([0, 3_999_999, 4_000_000, 5_000_000, 6_000_001])
 DECIMALS = st.sampled_from([-1.5, 0.0, 1.0, 2.5])
 RECORDS = st.fixed_dictionaries(
     {},
@@ -44,6 +49,7 @@ RECORDS = st.fixed_dictionaries(
         "staff": NUMBERS,
         "hot": st.booleans(),
         "tags": st.lists(TEXTS, max_size=3),
+        "seen": INSTANTS,
     },
 )
 COMPARISON = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
@@ -63,6 +69,10 @@ ATOMS = st.one_of(
     st.builds(lambda o, a: f"record.revenue {a} 2.0 {o} 1.0", COMPARISON, st.sampled_from("+-*/")),
     st.builds(lambda o, b: f"record.hot {o} {str(b).lower()}", EQUALITY, st.booleans()),
     st.just("record.hot"),
+    st.builds(lambda o, s: f'record.seen {o} now - duration("{s}s")', COMPARISON, NUMBERS),
+    st.builds(lambda o, s: f'now - record.seen {o} duration("{s}s")', COMPARISON, NUMBERS),
+    st.builds(lambda o: f'record.seen {o} timestamp("1970-01-01T00:00:04Z")', COMPARISON),
+    st.builds(lambda a, b: f"record.staff >= {a} && record.staff <= {b}", NUMBERS, NUMBERS),
     st.builds(lambda v: f"record.country in [{', '.join(map(quoted, v))}]", st.lists(TEXTS, max_size=3)),
     st.builds(lambda v: f"record.staff in [{', '.join(map(str, v))}]", st.lists(NUMBERS, max_size=3)),
     st.builds(lambda t: f"{quoted(t)} in record.tags", TEXTS),
@@ -81,11 +91,16 @@ CONDITIONS = st.recursive(
 )
 
 
+def instant(us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+
+
 def reference(text: str, record: dict[str, Any]) -> bool:
     """The evaluator on one record; whatever fails for want of a value matches nothing."""
     environment = cel.NewEnv(variables=KINDS)
     try:
-        value = environment.compile(text).eval(data={f"record.{k}": v for k, v in record.items()})
+        data = {f"record.{k}": instant(v) if k == "seen" else v for k, v in record.items()} | {"now": instant(NOW_US)}
+        value = environment.compile(text).eval(data=data)
     except RuntimeError:
         return False
     return value.type() == cel.Type.BOOL and bool(value.value())
@@ -100,17 +115,17 @@ def holds(text: str, *records: dict[str, Any], now_us: int = 0) -> list[bool]:
 @settings(max_examples=200, deadline=None)
 @given(text=CONDITIONS, records=st.lists(RECORDS, min_size=1, max_size=6))
 def test_columns_answer_as_the_evaluator_does(text: str, records: list[dict[str, Any]]) -> None:
-    assert holds(text, *records) == [reference(text, record) for record in records]
+    assert holds(text, *records, now_us=NOW_US) == [reference(text, record) for record in records]
 
 
 @settings(max_examples=50, deadline=None)
 @given(texts=st.lists(CONDITIONS, min_size=1, max_size=4), records=st.lists(RECORDS, max_size=5))
 def test_many_conditions_at_once_answer_as_each_alone(texts: list[str], records: list[dict[str, Any]]) -> None:
     frame = frame_of("record", SCHEMA, records)
-    together = evaluate([compile_condition(t, ROOTS) for t in texts], frame, now_us=0)
+    together = evaluate([compile_condition(t, ROOTS) for t in texts], frame, now_us=NOW_US)
     assert together.shape == (len(records), len(texts))
     for column, text in enumerate(texts):
-        assert together[:, column].tolist() == (holds(text, *records) if records else [])
+        assert together[:, column].tolist() == (holds(text, *records, now_us=NOW_US) if records else [])
 
 
 @pytest.mark.parametrize(

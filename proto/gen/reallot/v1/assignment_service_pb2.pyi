@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from reallot.v1 import config_service_pb2 as _config_service_pb2
 from reallot.v1 import event_pb2 as _event_pb2
 from reallot.v1 import run_pb2 as _run_pb2
 from reallot.v1 import value_pb2 as _value_pb2
@@ -350,6 +351,156 @@ class DropRunRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DropRunRequest: _TypeAlias = DropRunRequest  # noqa: Y015
+
+@_typing.final
+class ListPreviewRequest(_message.Message):
+    """Request of ListPreview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    run_id: _builtins.str
+    """The run."""
+    page_size: _builtins.int
+    """Rows in a page: default 50, at most 1,000."""
+    page_token: _builtins.str
+    """Token of the page before; bound to the other fields."""
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPreviewRequest: _TypeAlias = ListPreviewRequest  # noqa: Y015
+
+@_typing.final
+class PreviewedMove(_message.Message):
+    """What a run would do to one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    @_builtins.property
+    def before(self) -> _event_pb2.RecordState:
+        """How it stands."""
+
+    @_builtins.property
+    def after(self) -> _event_pb2.RecordState:
+        """How it would stand."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        before: _event_pb2.RecordState | None = ...,
+        after: _event_pb2.RecordState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewedMove: _TypeAlias = PreviewedMove  # noqa: Y015
+
+@_typing.final
+class SellerEffect(_message.Message):
+    """What a run would do to one seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    GAINED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    gained: _builtins.int
+    """Records that they would get."""
+    lost: _builtins.int
+    """Records that they would lose."""
+    load: _builtins.int
+    """By how much their load would grow."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        gained: _builtins.int = ...,
+        lost: _builtins.int = ...,
+        load: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gained", b"gained", "load", b"load", "lost", b"lost", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SellerEffect: _TypeAlias = SellerEffect  # noqa: Y015
+
+@_typing.final
+class ListPreviewResponse(_message.Message):
+    """Response of ListPreview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FLOWS_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    SEQUENCES_ENDED_FIELD_NUMBER: _builtins.int
+    SEQUENCES_STARTED_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty = this is the last."""
+    sequences_ended: _builtins.int
+    """Enrollments that would end."""
+    sequences_started: _builtins.int
+    """Enrollments that would begin."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewedMove]:
+        """By record."""
+
+    @_builtins.property
+    def flows(self) -> _containers.RepeatedCompositeFieldContainer[_config_service_pb2.SegmentFlow]:
+        """Records that would change their segment, by both. Only on the first page, as all that follows."""
+
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerEffect]:
+        """Sellers who would get or lose records."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[Global___PreviewedMove] | None = ...,
+        next_page_token: _builtins.str = ...,
+        flows: _abc.Iterable[_config_service_pb2.SegmentFlow] | None = ...,
+        sellers: _abc.Iterable[Global___SellerEffect] | None = ...,
+        sequences_ended: _builtins.int = ...,
+        sequences_started: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flows", b"flows", "moves", b"moves", "next_page_token", b"next_page_token", "sellers", b"sellers", "sequences_ended", b"sequences_ended", "sequences_started", b"sequences_started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPreviewResponse: _TypeAlias = ListPreviewResponse  # noqa: Y015
 
 @_typing.final
 class ReplayRunRequest(_message.Message):

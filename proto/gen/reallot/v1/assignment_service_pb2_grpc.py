@@ -71,6 +71,11 @@ class AssignmentServiceStub:
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.DropRunRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.ListPreview = channel.unary_unary(
+                '/reallot.v1.AssignmentService/ListPreview',
+                request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListPreviewRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListPreviewResponse.FromString,
+                _registered_method=True)
         self.ReplayRun = channel.unary_unary(
                 '/reallot.v1.AssignmentService/ReplayRun',
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ReplayRunRequest.SerializeToString,
@@ -156,6 +161,13 @@ class AssignmentServiceServicer:
 
     def DropRun(self, request, context):
         """Drops a previewed run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPreview(self, request, context):
+        """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +259,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
                     servicer.DropRun,
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.DropRunRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'ListPreview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPreview,
+                    request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListPreviewRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListPreviewResponse.SerializeToString,
             ),
             'ReplayRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayRun,
@@ -474,6 +491,33 @@ class AssignmentService:
             '/reallot.v1.AssignmentService/DropRun',
             reallot_dot_v1_dot_assignment__service__pb2.DropRunRequest.SerializeToString,
             reallot_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPreview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.AssignmentService/ListPreview',
+            reallot_dot_v1_dot_assignment__service__pb2.ListPreviewRequest.SerializeToString,
+            reallot_dot_v1_dot_assignment__service__pb2.ListPreviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

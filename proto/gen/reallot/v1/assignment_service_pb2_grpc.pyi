@@ -48,6 +48,8 @@ class AssignmentServiceStub:
     """Commits a previewed run."""
     DropRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.DropRunRequest, _run_pb2.Run]
     """Drops a previewed run."""
+    ListPreview: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListPreviewRequest, _assignment_service_pb2.ListPreviewResponse]
+    """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
     ReplayRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]
@@ -82,6 +84,8 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     """Commits a previewed run."""
     DropRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.DropRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Drops a previewed run."""
+    ListPreview: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListPreviewRequest, _assignment_service_pb2.ListPreviewResponse]  # type: ignore[assignment]
+    """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
     ReplayRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]  # type: ignore[assignment]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]  # type: ignore[assignment]
@@ -155,6 +159,14 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Drops a previewed run."""
+
+    @_abc_1.abstractmethod
+    def ListPreview(
+        self,
+        request: _assignment_service_pb2.ListPreviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assignment_service_pb2.ListPreviewResponse, _abc.Awaitable[_assignment_service_pb2.ListPreviewResponse]]:
+        """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
 
     @_abc_1.abstractmethod
     def ReplayRun(

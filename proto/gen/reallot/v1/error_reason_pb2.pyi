@@ -173,6 +173,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server has too much to do at the moment; nothing was begun. RetryInfo says when to try again.
     Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "most_calls"}}
     """
+    ERROR_REASON_RUN_NOT_PREVIEWED: _ErrorReason.ValueType  # 41
+    """The run is no preview that waits to be applied or dropped.
+    Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -327,5 +331,9 @@ Sample: {"reason": "RATE_LIMITED", "domain": "reallot", "metadata": {"limit": "r
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 37
 """The server has too much to do at the moment; nothing was begun. RetryInfo says when to try again.
 Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "most_calls"}}
+"""
+ERROR_REASON_RUN_NOT_PREVIEWED: ErrorReason.ValueType  # 41
+"""The run is no preview that waits to be applied or dropped.
+Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -132,6 +132,8 @@ class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.V
     """Work on a sequence's step."""
     CAUSE_KIND_DELETED: _CauseKind.ValueType  # 11
     """The record was deleted."""
+    CAUSE_KIND_TIME: _CauseKind.ValueType  # 12
+    """Time went by: a condition that reads the clock may have another answer."""
 
 class CauseKind(_CauseKind, metaclass=_CauseKindEnumTypeWrapper):
     """Why something happened."""
@@ -160,6 +162,8 @@ CAUSE_KIND_STEP: CauseKind.ValueType  # 10
 """Work on a sequence's step."""
 CAUSE_KIND_DELETED: CauseKind.ValueType  # 11
 """The record was deleted."""
+CAUSE_KIND_TIME: CauseKind.ValueType  # 12
+"""Time went by: a condition that reads the clock may have another answer."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
 
 class _Match:

@@ -1,0 +1,123 @@
+"""Conditions on a referenced record: `account.industry`, and whether there is an account at all."""
+
+from typing import Any
+
+import pytest
+
+from reallot.clients import ReallotError, Record, Seller
+from reallot.v1 import assignment_service_pb2, config_service_pb2, insight_service_pb2, record_service_pb2
+
+from world import Make, World, a_rule
+
+
+def a_type(name: str, *references: str, **fields: str) -> dict[str, Any]:
+    declared = [{"field_id": field, "type": f"FIELD_TYPE_{kind}"} for field, kind in fields.items()]
+    return {"record_type": name, "fields": declared, "references": [{"role": r, "record_type": r} for r in references]}
+
+
+def a_segment(segment_id: str, priority: int, condition: str, *rules: Any) -> dict[str, Any]:
+    return {
+        "segment_id": segment_id,
+        "record_type": "lead",
+        "priority": priority,
+        "condition": condition,
+        "accepts_moves": True,
+        "on_no_match": "ON_NO_MATCH_RELEASE",
+        "rules": list(rules),
+    }
+
+
+def shops(world: Make) -> World:
+    w = world()
+    w.apply(
+        settings={"rerun_on": {}},
+        record_types=[a_type("account", industry="TEXT", staff="INTEGER"), a_type("lead", "account", score="INTEGER")],
+        segments=[
+            a_segment("retail", 1, 'account.industry == "Retail" && record.score > 1', a_rule("large", condition="account.staff > 10")),
+            a_segment("elsewhere", 2, "present(account)"),
+            a_segment("alone", 3, "empty(account)"),
+        ],
+    )
+    w.sellers(Seller("ann"))
+    w.write(Record("shop", "account", {"industry": "Retail", "staff": 20}), Record("bank", "account", {"industry": "Bank"}))
+    return w
+
+
+def segments(w: World, *record_ids: str) -> list[str]:
+    return [w.record(record_id).segment_id for record_id in record_ids]
+
+
+def test_a_lead_is_segmented_by_its_account(world: Make) -> None:
+    w = shops(world)
+    w.write(
+        Record("L1", "lead", {"score": 5}, related={"account": "shop"}),
+        Record("L2", "lead", {"score": 5}, related={"account": "bank"}),
+        Record("L3", "lead", {"score": 5}),
+        # Of another type, and of none: no account.
+        Record("L4", "lead", {"score": 5}, related={"account": "L1"}),
+        Record("L5", "lead", {"score": 5}, related={"account": "nobody"}),
+    )
+    assert segments(w, "L1", "L2", "L3", "L4", "L5") == ["retail", "elsewhere", "alone", "alone", "alone"]
+    assert w.owners("L1", "L2") == ["ann", ""]
+
+
+def test_another_account_is_a_change_that_fires(world: Make) -> None:
+    w = shops(world)
+    w.write(Record("L1", "lead", {"score": 5}, related={"account": "shop"}))
+    (answer,) = w.write(Record("L1", "lead", related={"account": "bank"}))
+    assert list(answer.fired) == ["implied:account"]
+    assert segments(w, "L1") == ["elsewhere"]
+    w.write(Record("L1", "lead", related={"account": ""}))
+    assert segments(w, "L1") == ["alone"]
+
+
+def test_filters_simulations_and_explanations_see_the_account(world: Make) -> None:
+    w = shops(world)
+    w.write(*(Record(f"L{i}", "lead", {"score": i}, related={"account": "shop"}) for i in range(4)), Record("L9", "lead", {"score": 9}))
+    listed = w.client.records.list(record_type="lead", filter='account.industry == "Retail" && record.score >= 2')
+    assert [record.record_id for record in listed] == ["L2", "L3"]
+    w.release("L2", "L3")
+    w.run(selection={"record_type": "lead", "filter": 'account.industry == "Retail" && record.score >= 3'})
+    assert w.owners("L2", "L3") == ["", "ann"]
+    asked = config_service_pb2.SimulateSegmentRequest()
+    asked.segment.CopyFrom(next(r.segment for r in w.client.config.export() if r.segment.segment_id == "retail"))
+    asked.segment.condition = 'account.industry == "Retail"'
+    told = w.client.stubs.config.SimulateSegment(asked)
+    assert (told.considered, told.matching, told.segmented) == (5, 4, 4)
+    explained = w.client.stubs.insight.ExplainRecord(insight_service_pb2.ExplainRecordRequest(record_id="L3"))
+    assert [trace.matches for trace in explained.segments] == [True, True, False]
+    candidates = w.client.stubs.assignment.ListEligibleSellers(assignment_service_pb2.ListEligibleSellersRequest(record_id="L3"))
+    assert [c.seller_id for c in candidates.candidates] == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("account", "ask present"),
+        ("account == true", "only present"),
+        ("!account", "only present"),
+        ('account.industri == "Retail"', "account.industri"),
+        ('contact.name == "x"', "not declared"),
+    ],
+)
+def test_what_a_reference_is_not_is_refused(world: Make, condition: str, said: str) -> None:
+    w = shops(world)
+    with pytest.raises(ReallotError, match=said):
+        w.apply(segments=[a_segment("new", 9, condition)])
+
+
+def test_a_field_that_a_condition_of_another_type_reads_cannot_go(world: Make) -> None:
+    w = shops(world)
+    with pytest.raises(ReallotError, match=r"segment retail\.condition: account\.industry"):
+        w.apply(record_types=[a_type("account", staff="INTEGER")])
+    with pytest.raises(ReallotError, match=r"segment retail\.rules\[0\]\.condition: account\.staff"):
+        w.apply(record_types=[a_type("account", industry="TEXT")])
+    with pytest.raises(ReallotError, match=r"segment retail\.condition: record\.score"):
+        w.apply(record_types=[a_type("lead", "account")])
+
+
+def test_the_list_of_records_says_what_is_wrong_with_a_filter(world: Make) -> None:
+    w = shops(world)
+    request = record_service_pb2.ListRecordsRequest(record_type="lead", filter="account")
+    with pytest.raises(ReallotError, match="ask present"):
+        w.client.stubs.records.ListRecords(request)
