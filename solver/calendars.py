@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.holidays import public_holidays
+
 MINUTES_A_DAY = 1_440
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -51,12 +53,21 @@ class Exceptional:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """When somebody works. `zone` None = always. `time_off` are absences as (start, end) in microseconds."""
+    """When somebody works.
+
+    Attributes:
+        zone: IANA time zone; None = always.
+        weekly: Hours of the week.
+        exceptions: Days that differ; they go before public holidays, too.
+        time_off: Absences as (start, end) in microseconds.
+        holidays: Country and region whose public holidays are free; None = none are.
+    """
 
     zone: str | None = None
     weekly: tuple[WeeklyHours, ...] = ()
     exceptions: tuple[Exceptional, ...] = ()
     time_off: tuple[tuple[int, int], ...] = ()
+    holidays: tuple[str, str] | None = None
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -98,19 +109,33 @@ def working_intervals(calendar: Calendar, start_us: int, end_us: int) -> Interva
     if calendar.zone is None:
         base = np.array([[start_us, end_us]], dtype=np.int64)
     else:
-        rows = _expand(calendar.zone, calendar.weekly, calendar.exceptions, start_us // DAY_US, end_us // DAY_US + 1)
-        base = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        base = np.array(_expanded(calendar, calendar.zone, start_us, end_us), dtype=np.int64).reshape(-1, 2)
     clipped = np.clip(base, start_us, end_us)
     worked = _merge(clipped[clipped[:, 0] < clipped[:, 1]])
     return _subtract(worked, [(start, end) for start, end in calendar.time_off if start_us < end and start < end_us and start < end])
 
 
+def _expanded(calendar: Calendar, zone: str, start_us: int, end_us: int) -> list[tuple[int, int]]:
+    first, last = start_us // DAY_US, end_us // DAY_US + 1
+    return _expand(zone, calendar.weekly, calendar.exceptions, calendar.holidays, first, last)
+
+
 @lru_cache(maxsize=20_000)
 def _expand(
-    zone: str, weekly: tuple[WeeklyHours, ...], exceptions: tuple[Exceptional, ...], first: int, last: int
+    zone: str,
+    weekly: tuple[WeeklyHours, ...],
+    exceptions: tuple[Exceptional, ...],
+    holidays: tuple[str, str] | None,
+    first: int,
+    last: int,
 ) -> list[tuple[int, int]]:
     """Return working time in the days [first, last) of UTC, counted from the epoch, in order; intervals may touch."""
-    special = {item.date.toordinal() - _EPOCH_DAY: item.hours for item in exceptions}
+    special: dict[int, tuple[WeeklyHours, ...]] = {}
+    if holidays is not None:
+        # The local day may be the one before or after that of UTC.
+        days = (date.fromordinal(first - 1 + _EPOCH_DAY), date.fromordinal(last + _EPOCH_DAY))
+        special = {day.toordinal() - _EPOCH_DAY: () for day in public_holidays(*holidays, *days)}
+    special |= {item.date.toordinal() - _EPOCH_DAY: item.hours for item in exceptions}
     by_weekday = [[h for h in weekly if h.day == day] for day in range(7)]
     rows: list[tuple[int, int]] = []
     for start, end, offset in _spans(zone, first, last):
@@ -205,7 +230,7 @@ def first_available(calendar: Calendar, now_us: int, within_us: int) -> int:
     last_us = now_us + within_us
     base = [(now_us, last_us + 1)]
     if calendar.zone is not None:
-        base = _expand(calendar.zone, calendar.weekly, calendar.exceptions, now_us // DAY_US, last_us // DAY_US + 1)
+        base = _expanded(calendar, calendar.zone, now_us, last_us)
     away = sorted(calendar.time_off)
     # Plain numbers: a few rows for each of many sellers are too little for arrays.
     for start, end in base:
