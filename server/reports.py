@@ -1,6 +1,6 @@
 """Reports: how long records wait for an owner and why, and what sellers carry."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from reallot.v1 import insight_service_pb2, run_pb2
 _BEGINNING_US, _END_US = -(2**62), 2**62
 
 
-def period_faults(request: insight_service_pb2.GetReportRequest) -> Iterable[Violation]:
+def period_faults(request: insight_service_pb2.GetReportRequest) -> Iterator[Violation]:
     """Yield what is wrong with the period that is asked for."""
     for name in ("start_time", "end_time"):
         if (fault := instant_fault(getattr(request, name))) is not None:

@@ -5,6 +5,7 @@ from typing import Any
 from reallot.clients.commands.reporting import Usage, page, segment_row
 from reallot.server.convert.values import from_us
 from reallot.v1 import insight_service_pb2 as pb
+from reallot.v1 import record_pb2
 from support.api import a_row, instant
 from support.office import HOUR_US, Office, everybody, leads, listed
 from support.rows import a_seller
@@ -39,9 +40,7 @@ def test_waiting_is_counted_by_segment_and_status(office: Office) -> None:
     (row,) = report(office).waiting
     assert (row.segment_id, row.assigned, row.waiting) == ("all", 2, 2)
     assert (row.median_seconds, row.p90_seconds) == (3_600.0, 6_480.0)
-    names = {
-        run_pb2.StatusCount.DESCRIPTOR.fields_by_name["status"].enum_type.values_by_number[c.status].name for c in row.waiting_by_status
-    }
+    names = {record_pb2.AssignmentStatus.Name(count.status) for count in row.waiting_by_status}
     assert names == {"ASSIGNMENT_STATUS_NO_CAPACITY", "ASSIGNMENT_STATUS_NO_SELLER_MATCHED"}
     assert segment_row(row) == ("all", 2, 3_600, 6_480, 2, 1, 0, 1, 0)
 
