@@ -23,7 +23,6 @@ _SECOND_US = 1_000_000
 WIDEST_BUCKET = 5
 """The last bucket: available more than 96 and at most 120 hours from now."""
 UNAVAILABLE = WIDEST_BUCKET + 1
-_UNKNOWN = -2
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Intervals = npt.NDArray[np.int64]
@@ -210,15 +209,19 @@ class Availability:
 
     @staticmethod
     def of(calendars: Sequence[Calendar | None], now_us: int) -> "Availability":
-        """Look at calendars at an instant; None = always available. Equal calendars are looked at once."""
-        known: dict[Calendar, int] = {}
+        """Look at calendars at an instant; None = always available. The weeks that calendars share are expanded once."""
+        last_us = now_us + WIDEST_BUCKET * DAY_US
+        weeks: dict[tuple[str | None, int, int, tuple[str, str] | None], list[tuple[int, int]]] = {}
         found: list[int] = []
         for calendar in calendars:
-            # Hashing a calendar is what costs here: once for each seller.
-            instant = now_us if calendar is None else known.get(calendar, _UNKNOWN)
-            if calendar is not None and instant == _UNKNOWN:
-                instant = known[calendar] = first_available(calendar, now_us, WIDEST_BUCKET * DAY_US)
-            found.append(instant)
+            if calendar is None:
+                found.append(now_us)
+                continue
+            # Comparing weeks hour by hour is what would cost here, once for each seller; those who share one share the object.
+            key = (calendar.zone, id(calendar.weekly), id(calendar.exceptions), calendar.holidays)
+            if (base := weeks.get(key)) is None:
+                base = weeks[key] = _base(calendar, now_us, last_us)
+            found.append(_first(base, calendar.time_off, now_us, last_us))
         first = np.array(found, dtype=np.int64)
         wait = first - now_us
         bucket = np.where(first < 0, UNAVAILABLE, -(-wait // DAY_US)).astype(np.int8)
@@ -228,10 +231,18 @@ class Availability:
 def first_available(calendar: Calendar, now_us: int, within_us: int) -> int:
     """Return the first instant in [now, now + within] at which somebody works, -1 if there is none."""
     last_us = now_us + within_us
-    base = [(now_us, last_us + 1)]
-    if calendar.zone is not None:
-        base = _expanded(calendar, calendar.zone, now_us, last_us)
-    away = sorted(calendar.time_off)
+    return _first(_base(calendar, now_us, last_us), calendar.time_off, now_us, last_us)
+
+
+def _base(calendar: Calendar, now_us: int, last_us: int) -> list[tuple[int, int]]:
+    """Return working time from now on, absences left aside."""
+    if calendar.zone is None:
+        return [(now_us, last_us + 1)]
+    return [row for row in _expanded(calendar, calendar.zone, now_us, last_us) if row[1] > now_us]
+
+
+def _first(base: Sequence[tuple[int, int]], time_off: Sequence[tuple[int, int]], now_us: int, last_us: int) -> int:
+    away = sorted(time_off) if len(time_off) > 1 else time_off
     # Plain numbers: a few rows for each of many sellers are too little for arrays.
     for start, end in base:
         instant = max(start, now_us)
