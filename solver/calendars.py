@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.holidays import public_holidays
+
 MINUTES_A_DAY = 1_440
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -21,7 +23,6 @@ _SECOND_US = 1_000_000
 WIDEST_BUCKET = 5
 """The last bucket: available more than 96 and at most 120 hours from now."""
 UNAVAILABLE = WIDEST_BUCKET + 1
-_UNKNOWN = -2
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Intervals = npt.NDArray[np.int64]
@@ -51,12 +52,21 @@ class Exceptional:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """When somebody works. `zone` None = always. `time_off` are absences as (start, end) in microseconds."""
+    """When somebody works.
+
+    Attributes:
+        zone: IANA time zone; None = always.
+        weekly: Hours of the week.
+        exceptions: Days that differ; they go before public holidays, too.
+        time_off: Absences as (start, end) in microseconds.
+        holidays: Country and region whose public holidays are free; None = none are.
+    """
 
     zone: str | None = None
     weekly: tuple[WeeklyHours, ...] = ()
     exceptions: tuple[Exceptional, ...] = ()
     time_off: tuple[tuple[int, int], ...] = ()
+    holidays: tuple[str, str] | None = None
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -98,19 +108,33 @@ def working_intervals(calendar: Calendar, start_us: int, end_us: int) -> Interva
     if calendar.zone is None:
         base = np.array([[start_us, end_us]], dtype=np.int64)
     else:
-        rows = _expand(calendar.zone, calendar.weekly, calendar.exceptions, start_us // DAY_US, end_us // DAY_US + 1)
-        base = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        base = np.array(_expanded(calendar, calendar.zone, start_us, end_us), dtype=np.int64).reshape(-1, 2)
     clipped = np.clip(base, start_us, end_us)
     worked = _merge(clipped[clipped[:, 0] < clipped[:, 1]])
     return _subtract(worked, [(start, end) for start, end in calendar.time_off if start_us < end and start < end_us and start < end])
 
 
+def _expanded(calendar: Calendar, zone: str, start_us: int, end_us: int) -> list[tuple[int, int]]:
+    first, last = start_us // DAY_US, end_us // DAY_US + 1
+    return _expand(zone, calendar.weekly, calendar.exceptions, calendar.holidays, first, last)
+
+
 @lru_cache(maxsize=20_000)
 def _expand(
-    zone: str, weekly: tuple[WeeklyHours, ...], exceptions: tuple[Exceptional, ...], first: int, last: int
+    zone: str,
+    weekly: tuple[WeeklyHours, ...],
+    exceptions: tuple[Exceptional, ...],
+    holidays: tuple[str, str] | None,
+    first: int,
+    last: int,
 ) -> list[tuple[int, int]]:
     """Return working time in the days [first, last) of UTC, counted from the epoch, in order; intervals may touch."""
-    special = {item.date.toordinal() - _EPOCH_DAY: item.hours for item in exceptions}
+    special: dict[int, tuple[WeeklyHours, ...]] = {}
+    if holidays is not None:
+        # The local day may be the one before or after that of UTC.
+        days = (date.fromordinal(first - 1 + _EPOCH_DAY), date.fromordinal(last + _EPOCH_DAY))
+        special = {day.toordinal() - _EPOCH_DAY: () for day in public_holidays(*holidays, *days)}
+    special |= {item.date.toordinal() - _EPOCH_DAY: item.hours for item in exceptions}
     by_weekday = [[h for h in weekly if h.day == day] for day in range(7)]
     rows: list[tuple[int, int]] = []
     for start, end, offset in _spans(zone, first, last):
@@ -185,15 +209,19 @@ class Availability:
 
     @staticmethod
     def of(calendars: Sequence[Calendar | None], now_us: int) -> "Availability":
-        """Look at calendars at an instant; None = always available. Equal calendars are looked at once."""
-        known: dict[Calendar, int] = {}
+        """Look at calendars at an instant; None = always available. The weeks that calendars share are expanded once."""
+        last_us = now_us + WIDEST_BUCKET * DAY_US
+        weeks: dict[tuple[str | None, int, int, tuple[str, str] | None], list[tuple[int, int]]] = {}
         found: list[int] = []
         for calendar in calendars:
-            # Hashing a calendar is what costs here: once for each seller.
-            instant = now_us if calendar is None else known.get(calendar, _UNKNOWN)
-            if calendar is not None and instant == _UNKNOWN:
-                instant = known[calendar] = first_available(calendar, now_us, WIDEST_BUCKET * DAY_US)
-            found.append(instant)
+            if calendar is None:
+                found.append(now_us)
+                continue
+            # Comparing weeks hour by hour is what would cost here, once for each seller; those who share one share the object.
+            key = (calendar.zone, id(calendar.weekly), id(calendar.exceptions), calendar.holidays)
+            if (base := weeks.get(key)) is None:
+                base = weeks[key] = _base(calendar, now_us, last_us)
+            found.append(_first(base, calendar.time_off, now_us, last_us))
         first = np.array(found, dtype=np.int64)
         wait = first - now_us
         bucket = np.where(first < 0, UNAVAILABLE, -(-wait // DAY_US)).astype(np.int8)
@@ -203,10 +231,18 @@ class Availability:
 def first_available(calendar: Calendar, now_us: int, within_us: int) -> int:
     """Return the first instant in [now, now + within] at which somebody works, -1 if there is none."""
     last_us = now_us + within_us
-    base = [(now_us, last_us + 1)]
-    if calendar.zone is not None:
-        base = _expand(calendar.zone, calendar.weekly, calendar.exceptions, now_us // DAY_US, last_us // DAY_US + 1)
-    away = sorted(calendar.time_off)
+    return _first(_base(calendar, now_us, last_us), calendar.time_off, now_us, last_us)
+
+
+def _base(calendar: Calendar, now_us: int, last_us: int) -> list[tuple[int, int]]:
+    """Return working time from now on, absences left aside."""
+    if calendar.zone is None:
+        return [(now_us, last_us + 1)]
+    return [row for row in _expanded(calendar, calendar.zone, now_us, last_us) if row[1] > now_us]
+
+
+def _first(base: Sequence[tuple[int, int]], time_off: Sequence[tuple[int, int]], now_us: int, last_us: int) -> int:
+    away = sorted(time_off) if len(time_off) > 1 else time_off
     # Plain numbers: a few rows for each of many sellers are too little for arrays.
     for start, end in base:
         instant = max(start, now_us)

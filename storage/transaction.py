@@ -19,6 +19,7 @@ from reallot.storage.previews import PreviewRepository
 from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.related import RelatedRepository
+from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.shown import shown_records
@@ -42,6 +43,7 @@ class ReadTransaction:
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
+        self.reports = ReportRepository(connection)
         self.events = EventRepository(connection, buffer)
 
     def shown_records(self, workspace: str, record_ids: Sequence[str]) -> tuple[int, dict[str, tuple[Record, bool]]]:

@@ -3,20 +3,22 @@
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import grpc
 import typer
 
 from reallot.clients.client import Gap, SnapshotEnd
+from reallot.clients.commands import calendars
 from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2, seller_service_pb2
+from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
-sellers = typer.Typer(add_completion=False, help="Look at sellers.", no_args_is_help=True)
+sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
+for _command in (calendars.availability, calendars.hours, calendars.off, calendars.back, calendars.import_calendar):
+    sellers.command()(_command)
 clock = typer.Typer(add_completion=False, help="Move the clock of a server that runs with a manual one.", no_args_is_help=True)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -201,23 +203,6 @@ def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", 
             return
         rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, "" if s.assignable else "off") for s in found]
         table("", ("seller", "name", "load", "free", "switch"), rows, numbers=("load", "free"))
-
-
-@sellers.command("availability")
-def availability(seller: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
-    """Show a seller's week in the seller's own time zone."""
-    with connected(address, workspace) as client:
-        answer = client.stubs.sellers.GetAvailability(seller_service_pb2.GetAvailabilityRequest(seller_id=seller))
-        if as_json:
-            say(document(answer))
-            return
-        zone = ZoneInfo(answer.time_zone or "UTC")
-        rows = [
-            (f"{start:%a %Y-%m-%d}", f"{start:%H:%M}", f"{end:%H:%M}")
-            for start, end in ((moment(i.start_time).astimezone(zone), moment(i.end_time).astimezone(zone)) for i in answer.working)
-        ]
-        table(f"{seller}, {answer.time_zone or 'always available'}", ("day", "from", "to"), rows)
-        out.print("available now" if answer.available_now else "not available now")
 
 
 def _duration(text: str) -> timedelta:

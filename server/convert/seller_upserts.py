@@ -10,6 +10,7 @@ from reallot.server.errors import Violation, not_implemented
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_NAME, check_id
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import CalendarError, WeeklyHours, check_hours, zone_of
+from reallot.solver.holidays import HolidayError, check_holidays
 from reallot.solver.segmentation import field_id_fault
 from reallot.storage.entities import Seller
 from reallot.v1 import seller_pb2, seller_service_pb2
@@ -28,8 +29,7 @@ _DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": T
 
 def check_calendar(message: seller_pb2.Calendar, path: str) -> Iterator[Violation]:
     """Yield what is wrong with a calendar."""
-    if message.holiday_country or message.holiday_region:
-        raise not_implemented("public holidays in calendars")
+    yield from _holiday_faults(message, path)
     try:
         zone_of(message.time_zone)
     except CalendarError as error:
@@ -42,6 +42,21 @@ def check_calendar(message: seller_pb2.Calendar, path: str) -> Iterator[Violatio
         if (fault := date_fault(item.date)) is not None or day in seen:
             yield Violation(f"{place}.date", fault or "the day comes twice", "INVALID_CALENDAR")
         seen.add(day)
+
+
+def _holiday_faults(message: seller_pb2.Calendar, path: str) -> Iterator[Violation]:
+    country, region = message.holiday_country, message.holiday_region
+    if not country:
+        if region:
+            yield Violation(f"{path}.holiday_country", "a region needs its country", "INVALID_CALENDAR")
+        return
+    name = "holiday_country"
+    try:
+        check_holidays(country, "")
+        name = "holiday_region"
+        check_holidays(country, region)
+    except HolidayError as error:
+        yield Violation(f"{path}.{name}", str(error), "INVALID_CALENDAR")
 
 
 def _hours_faults(hours: Sequence[WeeklyHours], path: str) -> Iterator[Violation]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -31,7 +32,7 @@ def calendar_of(document: Json, absences: tuple[tuple[int, int], ...]) -> Calend
     if document is None:
         return Calendar(time_off=absences) if absences else None
     base = _calendar(json.dumps(document, sort_keys=True))
-    return Calendar(base.zone, base.weekly, base.exceptions, absences)
+    return replace(base, time_off=absences)
 
 
 @lru_cache(maxsize=20_000)
@@ -43,6 +44,7 @@ def _calendar(text: str) -> Calendar:
         tuple(
             Exceptional(date(e.date.year, e.date.month, e.date.day), tuple(weekly_hours(h) for h in e.hours)) for e in message.exceptions
         ),
+        holidays=(message.holiday_country, message.holiday_region) if message.holiday_country else None,
     )
 
 

@@ -8,8 +8,9 @@ from reallot.server.convert.decisions import decision_message
 from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_implemented
 from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
+from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
-from reallot.server.validation import workspace_of
+from reallot.server.validation import refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Record
@@ -64,8 +65,10 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         raise not_implemented("comparing policies")
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
-        """Report waiting times."""
-        raise not_implemented("reports")
+        """Report waiting times and loads."""
+        workspace = workspace_of(request)
+        refuse(period_faults(request))
+        return await self._runtime.read(lambda tx: report(tx, self._runtime.configs.of(tx, workspace), request))
 
 
 def _summary(record: Record, config: WorkspaceConfig) -> str:

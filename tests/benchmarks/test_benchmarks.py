@@ -38,6 +38,15 @@ def promises_of(line: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {promise["name"]: promise for promise in line["promises"]}
 
 
+def test_looking_at_calendars_is_held_to_its_bound() -> None:
+    command = [sys.executable, "-m", "benchmarks.calendar", "--sellers", "200", "--looks", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    _machine, line = [json.loads(text) for text in done.stdout.splitlines()]
+    assert 0 < line["available"] < 4 * 200
+    (promise,) = promises_of(line).values()
+    assert (promise["measured"], promise["must_hold"], promise["bound"]) == (line["each_ms"], 100.0, "at most")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_rerun_is_told_by_stage_beside_its_floor(engine: str) -> None:
     (line,) = figures_of("rerun", engine, "--records", "300", "--sellers", "20")

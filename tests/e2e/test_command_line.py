@@ -51,6 +51,41 @@ def test_the_first_hour(run: Run, tmp_path: Path) -> None:
     assert "Thu 2026-03-05" in run("sellers", "availability", "ana")
 
 
+def test_a_report_comes_in_every_form(run: Run) -> None:
+    run("apply", "-f", str(EXAMPLE), "--yes")
+    assert "Load, by seller" in run("report")
+    assert "seller,ana,load,0" in run("report", "--format", "csv").splitlines()
+    assert '"sellers": [{"seller_id": "ana"' in run("report", "--format", "json")
+    assert run("report", "--format", "html", "--from", "2026-03-01").startswith("<!doctype html>")
+    assert "end_time" in run("report", "--from", "2026-03-02", "--to", "2026-03-01", code=2)
+
+
+def test_working_time_is_set_and_shown_as_a_week(run: Run, tmp_path: Path) -> None:
+    run("apply", "-f", str(EXAMPLE), "--yes")
+    week = ("--hours", "Mon-Fri 08:00-12:00, Mon-Thu 13:00-17:00", "--zone", "Europe/Berlin", "--holidays", "DE-BY")
+    assert "2 set" in run("sellers", "hours", "ana", "ben", *week)
+    run("sellers", "off", "ana", "--from", "2026-04-08T10:00", "--to", "2026-04-08T11:00")
+    run("sellers", "off", "ana", "ben", "--from", "2026-04-09", "--to", "2026-04-09")
+    trip = tmp_path / "trip.ics"
+    trip.write_text(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART:20260410T080000\r\n"
+        "DTEND:20260410T090000\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    for _ in range(2):
+        assert "1 absences of ana" in run("sellers", "import-calendar", "ana", str(trip), "--from", "2026-04-01")
+    shown = run("sellers", "availability", "ana", "--from", "2026-04-05", "--days", "6")
+    rows = [line.strip("│ ").split("│") for line in shown.splitlines() if "2026-04" in line and "│" in line]
+    # Easter Monday is free.
+    assert {day.strip(): works.strip() for day, works in rows} == {
+        "Sun 2026-04-05": "-",
+        "Mon 2026-04-06": "-",
+        "Tue 2026-04-07": "08:00-12:00, 13:00-17:00",
+        "Wed 2026-04-08": "08:00-10:00, 11:00-12:00, 13:00-17:00",
+        "Thu 2026-04-09": "-",
+        "Fri 2026-04-10": "09:00-12:00",
+    }
+
+
 def test_bad_rows_are_named_by_line(run: Run, tmp_path: Path) -> None:
     run("apply", "-f", str(EXAMPLE), "--yes")
     leads = tmp_path / "leads.csv"

@@ -217,3 +217,25 @@ def test_a_cancelled_run_of_a_schedule_leaves_room_for_the_next(office: Office) 
     office.call(office.assignment.CancelRun, assignment_service_pb2.CancelRunRequest(run_id=runs(office)[0].run_id))
     pass_time(office, 24)
     assert [run.state for run in runs(office)] == ["CANCELLED", "PENDING"]
+
+
+def test_a_schedule_that_is_changed_while_it_is_due_fires_by_its_new_times_alone(office: Office) -> None:
+    schedule(office)
+    office.runner.run(office.clock.set(office.clock.now_us() + HOUR_US))
+    # It is 09:00 and nothing has looked yet; saved again, the firing of this very minute is kept or goes with its time.
+    schedule(office, cron="0 10 * * *")
+    pass_time(office, 0)
+    assert firings(office) == []
+    pass_time(office, 1)
+    finish(office)
+    assert firings(office) == [10.0]
+
+
+def test_a_schedule_that_is_saved_in_its_minute_fires_once(office: Office) -> None:
+    schedule(office)
+    pass_time(office, 1)
+    finish(office)
+    schedule(office, limit=7)
+    pass_time(office, 0)
+    finish(office)
+    assert firings(office) == [9.0]

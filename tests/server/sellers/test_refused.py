@@ -61,6 +61,21 @@ FAULTS: dict[str, tuple[Callable[[], Row], str, str]] = {
     "unknown time zone": (lambda: a_seller_row(calendar=office_hours("Mars/Olympus")), "seller.calendar.time_zone", "INVALID_CALENDAR"),
     "no time zone": (lambda: a_seller_row(calendar=office_hours("")), "seller.calendar.time_zone", "INVALID_CALENDAR"),
     "time zone that is a path": (lambda: a_seller_row(calendar=office_hours("../UTC")), "seller.calendar.time_zone", "INVALID_CALENDAR"),
+    "holidays of no country": (
+        lambda: a_seller_row(calendar=seller_pb2.Calendar(time_zone="UTC", holiday_country="Germany")),
+        "seller.calendar.holiday_country",
+        "INVALID_CALENDAR",
+    ),
+    "holidays of no region": (
+        lambda: a_seller_row(calendar=seller_pb2.Calendar(time_zone="UTC", holiday_country="DE", holiday_region="CA")),
+        "seller.calendar.holiday_region",
+        "INVALID_CALENDAR",
+    ),
+    "region without its country": (
+        lambda: a_seller_row(calendar=seller_pb2.Calendar(time_zone="UTC", holiday_region="BY")),
+        "seller.calendar.holiday_country",
+        "INVALID_CALENDAR",
+    ),
     "no date": (
         lambda: a_seller_row(calendar=with_exception(date=date_pb2.Date(year=2026, month=2, day=30))),
         "seller.calendar.exceptions[0].date",
@@ -101,7 +116,6 @@ async def test_a_fault_is_named_and_nobody_is_stored(api: Api, name: str) -> Non
 UNSERVED: dict[str, Callable[[], Row]] = {
     "rolling windows": lambda: a_seller_row(capacity=seller_pb2.Capacity(windows=[seller_pb2.CapacityWindow(count=1)])),
     "ramp-up": lambda: a_seller_row(ramp_up=duration_pb2.Duration(seconds=60)),
-    "public holidays": lambda: a_seller_row(calendar=seller_pb2.Calendar(time_zone="UTC", holiday_country="DE")),
 }
 
 

@@ -34,6 +34,11 @@ CHANGES = [
     ("Pacific/Apia", date(2011, 12, 30)),
 ]
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "America/St_Johns", "UTC"]
+FIXED_HOLIDAYS = {
+    ("DE", ""): [(1, 1), (5, 1), (10, 3), (12, 25), (12, 26)],
+    ("DE", "BY"): [(1, 1), (1, 6), (5, 1), (10, 3), (11, 1), (12, 25), (12, 26)],
+}
+"""The days around which holidays are tested; they move with no moon."""
 OFFICE = tuple(WeeklyHours(day, 9 * 60, 17 * 60) for day in range(5))
 
 
@@ -51,6 +56,11 @@ def works(calendar: Calendar, instant_us: int) -> bool:
         return False
     local = datetime.fromtimestamp(instant_us // 1_000_000, ZoneInfo(calendar.zone or "UTC"))
     shown = local.hour * 60 + local.minute
+    for exception in calendar.exceptions:
+        if exception.date == local.date():
+            return any(h.start_minute <= shown < h.end_minute for h in exception.hours)
+    if calendar.holidays and (local.month, local.day) in FIXED_HOLIDAYS[calendar.holidays]:
+        return False
     return any(h.day == local.weekday() and h.start_minute <= shown < h.end_minute for h in calendar.weekly)
 
 
@@ -85,6 +95,47 @@ def test_working_time_is_what_the_wall_clock_says(
     expected = {minute for minute in minutes if works(calendar, minute)}
     assert worked == expected
     assert first_available(calendar, start, 2 * DAY_US - MINUTE_US) == min(expected, default=-1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES),
+    place=st.sampled_from(sorted(FIXED_HOLIDAYS)),
+    year=st.integers(2024, 2030),
+    # None of the days looked at is Easter, which moves.
+    around=st.sampled_from([(1, 1), (1, 6), (8, 15), (10, 3), (11, 1), (12, 26)]),
+    hours=weeks(),
+    off=absences,
+    special=st.dictionaries(st.integers(-1, 2), weeks(), max_size=2),
+)
+def test_holidays_and_exceptions_take_the_place_of_the_week(
+    zone: str,
+    place: tuple[str, str],
+    year: int,
+    around: tuple[int, int],
+    hours: tuple[WeeklyHours, ...],
+    off: list[tuple[int, int]],
+    special: dict[int, tuple[WeeklyHours, ...]],
+) -> None:
+    day = date(year, *around)
+    start = us(f"{day}T00:00:00+00:00") - DAY_US // 2
+    exceptions = tuple(Exceptional(day + timedelta(days=after), tuple(h for h in week if h.day == 0)) for after, week in special.items())
+    away = tuple((start + a * MINUTE_US, start + (a + b) * MINUTE_US) for a, b in off)
+    calendar = Calendar(zone, hours, exceptions, away, place)
+    worked = {m for a, b in working_intervals(calendar, start, start + 2 * DAY_US).tolist() for m in range(a, b, MINUTE_US)}
+    expected = {m for m in range(start, start + 2 * DAY_US, MINUTE_US) if works(calendar, m)}
+    assert worked == expected
+    assert first_available(calendar, start, 2 * DAY_US - MINUTE_US) == min(expected, default=-1)
+
+
+def test_a_holiday_of_the_region_is_free_there_alone() -> None:
+    hours = tuple(WeeklyHours(d, 540, 1020) for d in range(7))
+    epiphany = us("2026-01-06T00:00:00+00:00")
+    worked = {
+        region: len(working_intervals(Calendar("Europe/Berlin", hours, holidays=("DE", region)), epiphany, epiphany + DAY_US))
+        for region in ("", "BY", "HH")
+    }
+    assert worked == {"": 1, "BY": 0, "HH": 1}
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-03-28", 24)], ids=["spring", "autumn", "plain"])

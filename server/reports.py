@@ -1,0 +1,63 @@
+"""Reports: how long records wait for an owner and why, and what sellers carry."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from reallot.server.convert.records import assignment_status
+from reallot.server.convert.sellers import counted_load
+from reallot.server.convert.values import instant_fault, to_us
+from reallot.server.errors import Violation
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import ReadTransaction
+from reallot.storage.entities import Load
+from reallot.storage.reports import FirstOwner, Waiting
+from reallot.v1 import insight_service_pb2, run_pb2
+
+_BEGINNING_US, _END_US = -(2**62), 2**62
+
+
+def period_faults(request: insight_service_pb2.GetReportRequest) -> Iterator[Violation]:
+    """Yield what is wrong with the period that is asked for."""
+    for name in ("start_time", "end_time"):
+        if (fault := instant_fault(getattr(request, name))) is not None:
+            yield Violation(name, fault)
+    if request.HasField("start_time") and request.HasField("end_time") and to_us(request.end_time) <= to_us(request.start_time):
+        yield Violation("end_time", "the period ends before it starts")
+
+
+def report(
+    tx: ReadTransaction, config: WorkspaceConfig, request: insight_service_pb2.GetReportRequest
+) -> insight_service_pb2.GetReportResponse:
+    """Return the report on a period; without its start or end it has none."""
+    start_us = to_us(request.start_time) if request.HasField("start_time") else _BEGINNING_US
+    end_us = to_us(request.end_time) if request.HasField("end_time") else _END_US
+    loads: dict[str, list[Load]] = {seller_id: [] for seller_id in tx.sellers.get(config.workspace)}
+    for load in tx.sellers.loads(config.workspace):
+        loads.setdefault(load.seller_id, []).append(load)
+    return insight_service_pb2.GetReportResponse(
+        waiting=waiting_reports(
+            tx.reports.first_owners(config.workspace, start_us, end_us), tx.reports.waiting(config.workspace, start_us, end_us)
+        ),
+        load_by_seller={seller_id: counted_load(rows, config) for seller_id, rows in loads.items()},
+    )
+
+
+def waiting_reports(owned: Sequence[FirstOwner], waiting: Sequence[Waiting]) -> list[insight_service_pb2.WaitingReport]:
+    """Return one row for each segment of which there is anything to say, by segment; "" = in none."""
+    found = []
+    for segment_id in sorted({row.segment_id for row in owned} | {row.segment_id for row in waiting}):
+        seconds = np.array([row.wait_us for row in owned if row.segment_id == segment_id], dtype=np.int64) / 1e6
+        here = [row for row in waiting if row.segment_id == segment_id]
+        median, p90 = np.percentile(seconds, [50, 90]).tolist() if len(seconds) else (0.0, 0.0)
+        found.append(
+            insight_service_pb2.WaitingReport(
+                segment_id=segment_id,
+                assigned=len(seconds),
+                waiting=sum(row.records for row in here),
+                median_seconds=median,
+                p90_seconds=p90,
+                waiting_by_status=[run_pb2.StatusCount(status=assignment_status(row.status), records=row.records) for row in here],
+            )
+        )
+    return found

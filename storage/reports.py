@@ -1,0 +1,58 @@
+"""Figures over records and their logs, within one transaction."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from reallot.storage.tables import decisions, records
+
+
+class FirstOwner(NamedTuple):
+    """How long a record of a segment took until somebody owned it, from when it was stored first."""
+
+    segment_id: str
+    wait_us: int
+
+
+class Waiting(NamedTuple):
+    """How many active records without an owner stand in a segment with a status."""
+
+    segment_id: str
+    status: str
+    records: int
+
+
+class ReportRepository:
+    """Reads figures. Not thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def first_owners(self, workspace: str, from_us: int, to_us: int) -> list[FirstOwner]:
+        """Return the records that were assigned for the first time within [from, to), by their present segment.
+
+        What the log no longer keeps is not counted.
+        """
+        r, d = records.c, decisions.c
+        first = func.min(d.time_us)
+        statement = (
+            select(r.segment_id, first - r.create_us)
+            .select_from(records.join(decisions, (r.workspace == d.workspace) & (r.record_id == d.record_id)))
+            .where(r.workspace == workspace, d.status.in_(("ASSIGNED", "ASSIGNED_MANUALLY")))
+            .group_by(r.record_id, r.segment_id, r.create_us)
+            .having(first >= from_us, first < to_us)
+        )
+        # A clock that was put back makes no time negative.
+        return [FirstOwner(segment, max(0, wait)) for segment, wait in self._connection.execute(statement)]
+
+    def waiting(self, workspace: str, from_us: int, to_us: int) -> list[Waiting]:
+        """Return the records without an owner whose waiting began within [from, to), by segment and status."""
+        c = records.c
+        since = func.coalesce(c.waiting_since_us, c.create_us)
+        statement = (
+            select(c.segment_id, c.assignment, func.count())
+            .where(c.workspace == workspace, c.active, c.owner_kind == "", since >= from_us, since < to_us)
+            .group_by(c.segment_id, c.assignment)
+            .order_by(c.segment_id, c.assignment)
+        )
+        return [Waiting(*row) for row in self._connection.execute(statement)]

@@ -1,0 +1,81 @@
+"""Reports: how long records waited, why some still do, and what sellers carry."""
+
+from typing import Any
+
+from reallot.clients.commands.reporting import Usage, page, segment_row
+from reallot.server.convert.values import from_us
+from reallot.v1 import insight_service_pb2 as pb
+from reallot.v1 import record_pb2
+from support.api import a_row, instant
+from support.office import HOUR_US, Office, everybody, leads, listed
+from support.rows import a_seller
+
+
+def report(office: Office, **period: Any) -> pb.GetReportResponse:
+    found = office.call(office.insight().GetReport, pb.GetReportRequest(**period))
+    assert isinstance(found, pb.GetReportResponse)
+    return found
+
+
+def pass_hours(office: Office, hours: int) -> None:
+    office.runner.run(office.clock.set(office.clock.now_us() + hours * HOUR_US))
+
+
+def morning(office: Office) -> None:
+    """At 08:00 one of four leads finds an owner; after two hours there is room for two; one fits nobody."""
+    office.runner.run(office.clock.set(1_772_438_400_000_000))
+    rules = [listed("all", "ann", condition="record.score < 5"), listed("none", "nobody")]
+    office.apply(*leads(everybody("all", *rules)))
+    office.hire(a_seller("ann", capacity={"total": 1}), a_seller("ben"))
+    for record_id, score in (("a", 1), ("b", 1), ("c", 1), ("d", 9)):
+        office.lead(record_id, score=score)
+        office.work()
+    pass_hours(office, 2)
+    office.seller("ann", capacity={"total": 2})
+    office.run()
+
+
+def test_waiting_is_counted_by_segment_and_status(office: Office) -> None:
+    morning(office)
+    (row,) = report(office).waiting
+    assert (row.segment_id, row.assigned, row.waiting) == ("all", 2, 2)
+    assert (row.median_seconds, row.p90_seconds) == (3_600.0, 6_480.0)
+    names = {record_pb2.AssignmentStatus.Name(count.status) for count in row.waiting_by_status}
+    assert names == {"ASSIGNMENT_STATUS_NO_CAPACITY", "ASSIGNMENT_STATUS_NO_SELLER_MATCHED"}
+    assert segment_row(row) == ("all", 2, 3_600, 6_480, 2, 1, 0, 1, 0)
+
+
+def test_a_period_leaves_out_what_was_before_and_after_it(office: Office) -> None:
+    morning(office)
+    (late,) = report(office, start_time=instant("2026-03-02T09:00")).waiting
+    assert (late.assigned, late.median_seconds, late.waiting) == (1, 7_200.0, 0)
+    (early,) = report(office, end_time=instant("2026-03-02T09:00")).waiting
+    assert (early.assigned, early.median_seconds, early.waiting) == (1, 0.0, 2)
+
+
+def test_loads_are_those_of_all_sellers(office: Office) -> None:
+    morning(office)
+    assert dict(report(office).load_by_seller) == {"ann": 2, "ben": 0}
+
+
+def test_the_page_stands_alone_and_takes_no_name_for_html() -> None:
+    made = page([("<b>", 1, 2, 3, 4, 4, 0, 0, 0)], [Usage("<i>", 3, 2), Usage("ben", 0, 0)])
+    assert "&lt;b&gt;" in made
+    assert "&lt;i&gt;" in made
+    assert not {"<b>", "<i>", "http", "src=", "<script"} & {text for text in ("<b>", "<i>", "http", "src=", "<script") if text in made}
+    assert 'class="over"' in made
+
+
+def test_records_that_never_find_anybody_starve_no_others(office: Office) -> None:
+    """The 500 oldest fit nobody; a run may assign 500; the 100 that came after them have their owner after the first run."""
+    waits = everybody("all", listed("some", "ann", condition="record.score > 5"), on_arrival="ON_ARRIVAL_WAIT")
+    office.apply(*leads(waits))
+    office.hire(a_seller("ann", capacity={"total": 1_000}))
+    created = [office.clock.now_us() - (600 - number) * 1_000_000 for number in range(600)]
+    office.upsert(
+        *(a_row(f"r{number:03}", {"score": 9 if number >= 500 else 1}, created_time=from_us(created[number])) for number in range(600))
+    )
+    office.work()
+    office.run(limit=500)
+    owned = [record.record_id for record in office.records() if record.owner is not None]
+    assert owned == [f"r{number}" for number in range(500, 600)]
