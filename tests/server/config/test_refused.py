@@ -213,7 +213,6 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "exclusions": (with_rule(exclusions={"previous_owners": True}), "segment.rules[0].exclusions"),
     "stickiness": (with_rule(sticky={"by": "country"}), "segment.rules[0].sticky"),
     "approval": ({"settings": {"approve_above_percent": 10}}, "settings.approve_above_percent"),
-    "cool-down": (a_trigger(cool_down="60s"), "trigger.cool_down"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
     "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
     "working time": (
