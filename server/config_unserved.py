@@ -30,7 +30,6 @@ UNSERVED = (
     Unserved("segment", "rules[].offer", "offers"),
     Unserved("segment", "rules[].exclusions", "exclusions"),
     Unserved("segment", "rules[].sticky", "stickiness"),
-    Unserved("trigger", "cool_down", "cool-down of triggers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
     Unserved("sequence", "steps[].advance", "going on with another sequence"),

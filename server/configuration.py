@@ -220,9 +220,17 @@ def _check_trigger(config: WorkspaceConfig, message: config_pb2.Trigger) -> None
                     to_stored(value, schema.by_id[field].type)
                 except ValueError as error:
                     config.fault("trigger", name, f"{path}[{index}]", f"{field}: {error}", "WRONG_TYPE")
+    if message.HasField("cool_down") and not 0 < message.cool_down.ToMicroseconds() <= _longest_cool_down_us(config):
+        text = "it is positive, and no longer than decisions are kept (settings.retention.decisions_days)"
+        config.fault("trigger", name, "cool_down", text)
     for index, segment in enumerate(message.segment_ids):
         for text in _misfits(config, "segment", segment, message.record_type):
             config.fault("trigger", name, f"segment_ids[{index}]", text, "UNKNOWN_REFERENCE")
+
+
+def _longest_cool_down_us(config: WorkspaceConfig) -> int:
+    """Return for how long the log tells when a trigger last made a record be looked at again."""
+    return (config.decisions_days * 86_400 if config.decisions_days else LONGEST_DURATION_S) * 1_000_000
 
 
 def _check_sequence(config: WorkspaceConfig, message: config_pb2.Sequence) -> None:

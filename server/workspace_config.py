@@ -144,6 +144,11 @@ class TriggerConfig:
     message: config_pb2.Trigger
     condition: Condition | None
 
+    @property
+    def cool_down_us(self) -> int:
+        """For how long it does not fire again for the same record; 0 = no pause."""
+        return self.message.cool_down.ToMicroseconds()
+
 
 @dataclass(frozen=True)
 class RecordTypeConfig:

@@ -45,7 +45,8 @@ class Upsert:
 class Change:
     """What a row does to a record. `conflict` names why it is not applied; then nothing else holds.
 
-    `owner_given`: the row names another owner. `released`: the rule that gave the record takes it back.
+    `owner_given`: the row names another owner. `released`: the rule that gave the record takes it back. `resting`: triggers that would
+    have fired if they did not rest.
     """
 
     after: Record
@@ -58,10 +59,19 @@ class Change:
     enrollment: EnrollmentChange | None = None
     mark: PendingMark | None = None
     cause: Json = None
+    resting: tuple[str, ...] = ()
 
 
-def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
-    """Return what `row` does to `before` (None = the record is new)."""
+def change_of(
+    before: Record | None,
+    row: Upsert,
+    config: WorkspaceConfig,
+    *,
+    now_us: int,
+    quiet: bool,
+    resting: frozenset[str] = frozenset(),
+) -> Change:
+    """Return what `row` does to `before` (None = the record is new); triggers that are `resting` do not fire."""
     if before is None:
         return _create(row, config, now_us=now_us, quiet=quiet)
     if row.etag and row.etag != str(before.version):
@@ -79,11 +89,13 @@ def change_of(before: Record | None, row: Upsert, config: WorkspaceConfig, *, no
     if rule is not None:
         after = _taken_back(after, rule)
         changed.append("owner")
-    fired = fired_triggers(before, after, changed_fields, config, now_us)
+    matched = fired_triggers(before, after, changed_fields, config, now_us)
+    fired = tuple(name for name in matched if name not in resting)
+    held = tuple(name for name in matched if name in resting)
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
-    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause)
+    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause, held)
 
 
 def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:

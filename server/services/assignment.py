@@ -7,25 +7,24 @@ from typing import Any
 import grpc
 
 from reallot.server.configuration import selection_faults
-from reallot.server.convert.records import state_text
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
-from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found, not_implemented
+from reallot.server.errors import Violation, failed_precondition, invalid_field, not_implemented
 from reallot.server.explanation import candidates_of
+from reallot.server.handover import by_hand, names_of_owners, owning_seller
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
 from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.change import frees_capacity, give_by_hand
+from reallot.server.road.change import frees_capacity
 from reallot.server.road.commit import limits_of
-from reallot.server.road.events import event_of
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.previews import apply_run, drop_run, list_preview
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition
+from reallot.storage.entities import Claim, Outcome, Owner, Record, Run
 from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import assignment_service_pb2_grpc, run_pb2
 
@@ -163,28 +162,18 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     def _assign(
         self, tx: WriteTransaction, config: WorkspaceConfig, owner: Owner, request: pb.AssignRecordsRequest
     ) -> pb.AssignRecordsResponse:
-        seller = self._owner_of(tx, config, owner)
+        seller = owning_seller(tx, config, owner)
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
         claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
-        made = [_by_hand(tx, config, record, owner, request.reason, claim) for record in takes]
+        names = names_of_owners(tx, config.workspace, owner, *(record.owner for record in takes))
+        made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, names=names) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
         if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
             request_rerun(tx, config, "CAPACITY_FREED")
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
         return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
-
-    @staticmethod
-    def _owner_of(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner) -> Seller | None:
-        if owner.kind is OwnerKind.SELLER:
-            seller = tx.sellers.get(config.workspace, [owner.id]).get(owner.id)
-            if seller is None:
-                raise not_found("seller", owner.id)
-            return seller
-        if config.find(owner.kind.lower(), owner.id) is None:
-            raise invalid_field("owner", f"{owner.kind.lower()} {owner.id!r} does not exist", "UNKNOWN_REFERENCE")
-        return None
 
     async def ReleaseRecords(self, request: pb.ReleaseRecordsRequest, context: Context) -> pb.ReleaseRecordsResponse:  # noqa: N802
         """Take records from their owners; they wait for a run."""
@@ -194,7 +183,12 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> pb.ReleaseRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.records.get(workspace, request.record_ids)
-            made = [_by_hand(tx, config, r, None, request.reason, None) for _, r in sorted(found.items()) if r.owner is not None]
+            names = names_of_owners(tx, workspace, *(record.owner for record in found.values()))
+            made = [
+                by_hand(config, record, None, request.reason, None, now_us=tx.now_us, names=names)
+                for _, record in sorted(found.items())
+                if record.owner is not None
+            ]
             tx.commit_records(workspace, made)
             if any(frees_capacity(t.before, t.after) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
@@ -224,32 +218,6 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     async def ClaimNext(self, request: pb.ClaimNextRequest, context: Context) -> pb.ClaimNextResponse:  # noqa: N802
         """Give a seller the next record of a pool."""
         raise not_implemented("claiming from a pool")
-
-
-def _by_hand(
-    tx: WriteTransaction, config: WorkspaceConfig, before: Record, owner: Owner | None, reason: str, claim: Claim | None
-) -> Transition:
-    after = give_by_hand(before, owner)
-    cause = {"kind": "MANUAL", "detail": reason}
-    ids = {o.id for o in (before.owner, owner) if o is not None and o.kind is OwnerKind.SELLER}
-    names = {s.seller_id: s.display_name or s.seller_id for s in tx.sellers.get(config.workspace, ids).values()}
-    event = event_of(before, after, config=config, time_us=tx.now_us, cause=cause, names=names)
-    return Transition(
-        before,
-        after,
-        claim=claim,
-        counts_turn=owner is not None and after.record_type in config.counted_types,
-        event=event,
-        decision=Decision(
-            before.record_id,
-            tx.now_us,
-            cause,
-            after.assignment,
-            reason or after.reason or "the owner was set by hand",
-            state_text(before),
-            state_text(after),
-        ),
-    )
 
 
 def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:

@@ -16,8 +16,9 @@ from reallot.server.convert.sellers import (
     to_document,
     to_time_off,
 )
-from reallot.server.convert.values import from_us, instant_fault, maybe_from_us, to_us
-from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found, not_implemented
+from reallot.server.convert.values import from_us, instant_fault, maybe_from_us, to_owner, to_us
+from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found
+from reallot.server.handover import retire
 from reallot.server.idempotency import once
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
@@ -62,6 +63,14 @@ def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig) -> bo
         if any(name not in new or new[name] > maximum for name, maximum in old.items()):
             return True
     return False
+
+
+class _PreviewedError(Exception):
+    """A unit of work was tried out; raised so that it is undone."""
+
+    def __init__(self, records: int) -> None:
+        super().__init__("only a preview was asked for")
+        self.records = records
 
 
 class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
@@ -139,7 +148,19 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         self, request: seller_service_pb2.RetireSellerRequest, context: Context
     ) -> seller_service_pb2.RetireSellerResponse:
         """Hand over what a leaving seller owns."""
-        raise not_implemented("retiring a seller")
+        workspace, successor = workspace_of(request), to_owner(request.successor)
+
+        def work(tx: WriteTransaction) -> seller_service_pb2.RetireSellerResponse:
+            answer = retire(tx, self._runtime.configs.of(tx, workspace), request.seller_id, successor)
+            if request.validate_only:
+                raise _PreviewedError(answer.records)
+            return answer
+
+        try:
+            return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RetireSellerResponse, work))
+        except _PreviewedError as previewed:
+            # The run would only be begun by the retirement itself.
+            return seller_service_pb2.RetireSellerResponse(records=previewed.records)
 
     async def GetSeller(self, request: seller_service_pb2.GetSellerRequest, context: Context) -> seller_pb2.Seller:  # noqa: N802
         """Return one seller."""

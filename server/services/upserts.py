@@ -11,6 +11,7 @@ from reallot.server.road.arrivals import arrivals_of, frames_of
 from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import enrolled, event_of
+from reallot.server.road.resting import resting_triggers, why_not_again
 from reallot.server.runtime import request_rerun
 from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
@@ -56,8 +57,10 @@ def carry_out(
         return _create(tx, config, upserts, quiet=quiet)
     present: dict[str, Record] = dict(stored)
     changes: list[Change] = []
+    rests = resting_triggers(tx, config, [row for row in upserts if row.record_id in stored], tx.now_us)
     for row in upserts:
-        change = change_of(present.get(row.record_id), row, config, now_us=tx.now_us, quiet=quiet)
+        resting = rests.get(row.record_id, frozenset())
+        change = change_of(present.get(row.record_id), row, config, now_us=tx.now_us, quiet=quiet, resting=resting)
         changes.append(change)
         if not change.conflict:
             present[row.record_id] = change.after
@@ -176,6 +179,8 @@ class _Write:
             return None
         given = any(p.owner_given for p in parts)
         by_hand = given and before is not None
+        touched = given or any(p.released for p in parts)
+        unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
         enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)
         cause = {"kind": "MANUAL"} if by_hand else parts[-1].cause
@@ -196,17 +201,17 @@ class _Write:
             counts_turn=given and not self.quiet and after.record_type in self.config.counted_types,
             enrollment=enrollment,
             event=event,
-            decision=self._decision(before, after, cause) if given or any(p.released for p in parts) else None,
+            decision=self._decision(before, after, cause, "" if touched else unmoved) if touched or unmoved else None,
             mark=mark,
         )
 
-    def _decision(self, before: Record | None, after: Record, cause: Json) -> Decision:
+    def _decision(self, before: Record | None, after: Record, cause: Json, unmoved: str) -> Decision:
         return Decision(
             after.record_id,
             self.now_us,
             cause,
             after.assignment,
-            after.reason or OWNER_CAME,
+            unmoved or after.reason or OWNER_CAME,
             state_text(before),
             state_text(after),
         )

@@ -212,7 +212,6 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
     "exclusions": (with_rule(exclusions={"previous_owners": True}), "segment.rules[0].exclusions"),
     "stickiness": (with_rule(sticky={"by": "country"}), "segment.rules[0].sticky"),
-    "cool-down": (a_trigger(cool_down="60s"), "trigger.cool_down"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
     "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
     "working time": (

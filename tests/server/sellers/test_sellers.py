@@ -244,6 +244,6 @@ async def test_waiting_records_are_tried_again_when_a_seller_may_help(api: Api, 
     assert api.reruns() == causes
 
 
-async def test_retiring_is_not_served_yet(api: Api) -> None:
+async def test_nobody_who_does_not_exist_retires(api: Api) -> None:
     found = await refusal(api.sellers.RetireSeller(seller_service_pb2.RetireSellerRequest(seller_id="ann")))
-    assert found.code == "UNIMPLEMENTED"
+    assert found.code == "NOT_FOUND"

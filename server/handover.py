@@ -1,0 +1,105 @@
+"""Owners that people change: one record by hand, or everything that a seller who leaves has."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reallot.server.convert.records import state_text
+from reallot.server.errors import invalid_field, not_found
+from reallot.server.lanes import new_run_id, selection_text
+from reallot.server.road.change import frees_capacity, give_by_hand
+from reallot.server.road.commit import limits_of
+from reallot.server.road.events import event_of
+from reallot.server.runtime import request_rerun
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
+from reallot.storage.entities import Claim, Decision, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition
+from reallot.v1 import run_pb2, seller_service_pb2
+
+
+def owning_seller(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner, field: str = "owner") -> Seller | None:
+    """Return the seller who is to own records; None if it is a team or queue.
+
+    Raises:
+        ApiError: there is no such seller, team or queue.
+    """
+    if owner.kind is OwnerKind.SELLER:
+        seller = tx.sellers.get(config.workspace, [owner.id]).get(owner.id)
+        if seller is None:
+            raise not_found("seller", owner.id)
+        return seller
+    if config.find(owner.kind.lower(), owner.id) is None:
+        raise invalid_field(field, f"{owner.kind.lower()} {owner.id!r} does not exist", "UNKNOWN_REFERENCE")
+    return None
+
+
+def names_of_owners(tx: ReadTransaction, workspace: str, *owners: Owner | None) -> dict[str, str]:
+    """Return what those of the owners who are sellers are called, by id."""
+    ids = {owner.id for owner in owners if owner is not None and owner.kind is OwnerKind.SELLER}
+    return {s.seller_id: s.display_name or s.seller_id for s in tx.sellers.get(workspace, ids).values()}
+
+
+def by_hand(
+    config: WorkspaceConfig, before: Record, owner: Owner | None, reason: str, claim: Claim | None, *, now_us: int, names: Mapping[str, str]
+) -> Transition:
+    """Return how a person gives a record to an owner, or takes it from one."""
+    after = give_by_hand(before, owner)
+    cause = {"kind": "MANUAL", "detail": reason}
+    told = reason or after.reason or "the owner was set by hand"
+    return Transition(
+        before,
+        after,
+        claim=claim,
+        counts_turn=owner is not None and after.record_type in config.counted_types,
+        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names),
+        decision=Decision(before.record_id, now_us, cause, after.assignment, told, state_text(before), state_text(after)),
+    )
+
+
+def retire(
+    tx: WriteTransaction, config: WorkspaceConfig, seller_id: str, successor: Owner | None
+) -> seller_service_pb2.RetireSellerResponse:
+    """Take a seller out of every assignment and hand over what the seller works: to a successor, or to a run of the rules.
+
+    Raises:
+        ApiError: there is no such seller or successor, or the successor has no room for everything; then nothing is to be kept.
+    """
+    workspace, leaving = config.workspace, Owner(OwnerKind.SELLER, seller_id)
+    seller = tx.sellers.get(workspace, [seller_id]).get(seller_id)
+    if seller is None:
+        raise not_found("seller", seller_id)
+    if successor == leaving:
+        raise invalid_field("successor", "a seller cannot take over from oneself")
+    heir = owning_seller(tx, config, successor, "successor") if successor is not None else None
+    if heir is not None and not (heir.assignable and heir.roles_ok):
+        raise invalid_field("successor", f"seller {heir.seller_id!r} does not take records")
+    if seller.assignable:
+        tx.sellers.upsert(workspace, [replace(seller, assignable=False, version=seller.version + 1, update_us=tx.now_us)])
+        tx.signal(workspace, "sellers")
+    owned = RecordFilter(owner=leaving, active=True)
+    records = tx.records.page(workspace, owned, limit=max(1, tx.records.count(workspace, owned)))
+    _hand_over(tx, config, records, seller, heir, successor)
+    run_id = _ask_rules(tx, config, records, seller) if records and successor is None else ""
+    return seller_service_pb2.RetireSellerResponse(records=len(records), run_id=run_id)
+
+
+def _hand_over(
+    tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller, heir: Seller | None, successor: Owner | None
+) -> None:
+    reason = f"{seller.display_name or seller.seller_id} leaves"
+    claim = Claim(limits_of(heir.capacity, config)) if heir is not None else None
+    names = names_of_owners(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
+    made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, names=names) for record in records]
+    lost = tx.commit_records(config.workspace, made).count(Outcome.CAPACITY_LOST)
+    if lost:
+        raise invalid_field("successor", f"there is no room for {lost} of the {len(records)} records")
+    if any(frees_capacity(t.before, t.after) for t in made) and successor is not None:
+        request_rerun(tx, config, "CAPACITY_FREED")
+
+
+def _ask_rules(tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller) -> str:
+    selection = run_pb2.RunSelection(record_ids=[record.record_id for record in records])
+    cause = {"kind": "RUN", "detail": f"{seller.display_name or seller.seller_id} leaves", "resegment": False}
+    run = Run(new_run_id(), "MANUAL", "PENDING", cause, selection_text(selection), create_us=tx.now_us)
+    tx.runs.create(config.workspace, run)
+    tx.signal(config.workspace, "runs")
+    return run.run_id
