@@ -72,13 +72,10 @@ class ReportRepository:
         r, k = records.c, loads.c
         place = (r.owner_id, r.record_type, r.segment_id)
         owned = (r.workspace == workspace, r.active, r.owner_kind == "SELLER")
-        counted = {
-            tuple(row[:3]): int(row[3])
-            for row in self._connection.execute(select(*place, func.sum(r.effort)).where(*owned).group_by(*place))
-        }
-        kept = {
-            tuple(row[:3]): int(row[3])
-            for row in self._connection.execute(select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace))
-        }
+        recount = select(*place, func.sum(r.effort)).where(*owned).group_by(*place)
+        stored = select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace)
+        counted, kept = (
+            {(row[0], row[1], row[2]): int(row[3]) for row in self._connection.execute(statement)} for statement in (recount, stored)
+        )
         both = sorted(counted.keys() | kept.keys())
         return [WrongLoad(*at, kept.get(at, 0), counted.get(at, 0)) for at in both if kept.get(at, 0) != counted.get(at, 0)]
