@@ -98,6 +98,7 @@ class Keeper:
                 continue
             try:
                 removed |= await self._clear(workspace, lease)
+                await self._recount(workspace)
             except LeaseLost:
                 log.info("another server works the workspace by now", workspace=workspace)
             except StorageUnavailable as error:
@@ -117,3 +118,8 @@ class Keeper:
             await self._runtime.write(workspace, partial(remove_some, workspace=workspace, limits=limits), lease)
             removed = True
         return removed
+
+    async def _recount(self, workspace: str) -> None:
+        """Say so loudly if what sellers are said to carry is not what they carry: maxima would be held to a wrong number."""
+        for wrong in await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
+            log.error("a load differs from a recount", workspace=workspace, **wrong._asdict())

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from reallot.storage.tables import decisions, records
+from reallot.storage.tables import decisions, loads, records
 
 
 class FirstOwner(NamedTuple):
@@ -20,6 +20,16 @@ class Waiting(NamedTuple):
     segment_id: str
     status: str
     records: int
+
+
+class WrongLoad(NamedTuple):
+    """A load that is not the sum over the records that the seller owns: effort as kept, and as counted anew."""
+
+    seller_id: str
+    record_type: str
+    segment_id: str
+    kept: int
+    counted: int
 
 
 class ReportRepository:
@@ -56,3 +66,16 @@ class ReportRepository:
             .order_by(c.segment_id, c.assignment)
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
+
+    def wrong_loads(self, workspace: str) -> list[WrongLoad]:
+        """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""
+        r, k = records.c, loads.c
+        place = (r.owner_id, r.record_type, r.segment_id)
+        owned = (r.workspace == workspace, r.active, r.owner_kind == "SELLER")
+        recount = select(*place, func.sum(r.effort)).where(*owned).group_by(*place)
+        stored = select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace)
+        counted, kept = (
+            {(row[0], row[1], row[2]): int(row[3]) for row in self._connection.execute(statement)} for statement in (recount, stored)
+        )
+        both = sorted(counted.keys() | kept.keys())
+        return [WrongLoad(*at, kept.get(at, 0), counted.get(at, 0)) for at in both if kept.get(at, 0) != counted.get(at, 0)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from reallot.storage import Database, WriteTransaction
 from reallot.storage.entities import Claim, Limits, Load, Outcome, Owner, OwnerKind, Record, Transition
@@ -228,3 +229,16 @@ def test_loads_equal_a_recount_and_claims_their_maxima(db: Database, fresh_ws: C
             check_claims(before, asked, outcomes)
         else:
             assert outcomes == [COMMITTED] * len(asked)
+
+
+def test_a_load_that_is_not_the_sum_of_the_records_is_found(db: Database, ws: str) -> None:
+    create(
+        db, ws, a_record("a", seller="ann", effort=3, segment_id="x"), a_record("b", seller="ben", effort=2), a_record("c", active=False)
+    )
+    assert db.read(lambda tx: tx.reports.wrong_loads(ws)) == []
+    damage = "UPDATE loads SET effort = 9 WHERE workspace = :ws AND seller_id = 'ann'"
+    loss = "DELETE FROM loads WHERE workspace = :ws AND seller_id = 'ben'"
+    for statement in (damage, loss):
+        db.write(ws, lambda tx, s=statement: tx.connection.execute(text(s), {"ws": ws}))
+    found = db.read(lambda tx: tx.reports.wrong_loads(ws))
+    assert [tuple(wrong) for wrong in found] == [("ann", "lead", "x", 9, 3), ("ben", "lead", "", 0, 2)]
