@@ -46,8 +46,11 @@ def once_each(
         named = [request_id for request_id in ids if request_id]
         if not named:
             return list(carry_out(tx, requests))
-        tx.requests.forget_these(workspace, named, tx.now_us - KEPT_US)
-        stored = tx.requests.find(workspace, named)
+        found = tx.requests.find(workspace, named)
+        expired = [i for i, answer in found.items() if answer.time_us < tx.now_us - KEPT_US]
+        if expired:
+            tx.requests.forget_these(workspace, expired, tx.now_us - KEPT_US)
+        stored = {i: answer for i, answer in found.items() if i not in expired}
         answers = {n: _again(requests[n], stored[i], answer_type) for n, i in enumerate(ids) if i in stored}
         fresh = [n for n in range(len(requests)) if n not in answers]
         answers.update(zip(fresh, carry_out(tx, [requests[n] for n in fresh]) if fresh else (), strict=True))

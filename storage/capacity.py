@@ -5,7 +5,7 @@ checked against the load as it stands in the transaction, so no interleaving of 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -81,8 +81,10 @@ class LoadAccount:
 _LOADS = select(loads.c.seller_id, loads.c.record_type, loads.c.segment_id, loads.c.effort).where(named(loads, "seller_id"))
 
 
-def open_account(connection: Connection, workspace: str, sellers: Iterable[str]) -> LoadAccount:
+def open_account(connection: Connection, workspace: str, sellers: Collection[str]) -> LoadAccount:
     """Read the loads of `sellers`."""
+    if not sellers:
+        return LoadAccount({})
     return LoadAccount({(row[0], row[1], row[2]): row[3] for row in fetched(connection, _LOADS, these(workspace, sellers))})
 
 

@@ -5,7 +5,7 @@ transaction; the moves of a plan come written up from the worker that made it, s
 statements themselves. What moves have in common, of records that stand alike, is written up once: their pattern.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from functools import reduce
 from operator import itemgetter, or_
 from typing import Any, NamedTuple
@@ -256,8 +256,10 @@ def enrollment_of(
 _VERSIONS = select(records.c.record_id, records.c.version).where(named(records, "record_id"))
 
 
-def stored_versions(connection: Connection, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
+def stored_versions(connection: Connection, workspace: str, record_ids: Collection[str]) -> dict[str, int]:
     """Return the versions of the records that exist, by id."""
+    if not record_ids:
+        return {}
     return dict(fetched(connection, _VERSIONS, these(workspace, record_ids)))
 
 

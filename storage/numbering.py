@@ -5,9 +5,11 @@ commits, and whoever has read number n has seen every smaller one.
 """
 
 from collections.abc import Mapping, Sequence, Set
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import BigInteger, Connection, Select, bindparam, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from reallot.storage.dialect import insert_rows, upsert
 from reallot.storage.documents import dump
@@ -17,18 +19,30 @@ from reallot.storage.tables import events, notices, workspaces
 
 def draw(connection: Connection, workspace: str, counter: str, count: int) -> int:
     """Advance a counter of the workspace by `count` and return the first of the numbers drawn, from 1."""
-    column = workspaces.c[counter]
-    statement = update(workspaces).where(workspaces.c.workspace == workspace).values({counter: column + count}).returning(column)
-    last = connection.execute(statement).scalar()
+    statement, given = _drawing(counter), {"in_workspace": workspace, "count": count}
+    last = connection.execute(statement, given).scalar()
     if last is None:
         upsert(connection, workspaces, [{"workspace": workspace}])
-        last = connection.execute(statement).scalar_one()
+        last = connection.execute(statement, given).scalar_one()
     return int(last) - count + 1
+
+
+# Every write draws numbers, and to build a statement costs more than to carry it out.
+@cache
+def _drawing(counter: str) -> ReturningUpdate[Any]:
+    column = workspaces.c[counter]
+    named = workspaces.c.workspace == bindparam("in_workspace")
+    return update(workspaces).where(named).values({counter: column + bindparam("count", type_=BigInteger())}).returning(column)
+
+
+@cache
+def _looking(counter: str) -> Select[Any]:
+    return select(workspaces.c[counter]).where(workspaces.c.workspace == bindparam("in_workspace"))
 
 
 def current(connection: Connection, workspace: str, counter: str) -> int:
     """Return the last number drawn; 0 for a workspace that nobody has written to."""
-    found = connection.execute(select(workspaces.c[counter]).where(workspaces.c.workspace == workspace)).scalar()
+    found = connection.execute(_looking(counter), {"in_workspace": workspace}).scalar()
     return int(found or 0)
 
 

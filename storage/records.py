@@ -1,6 +1,6 @@
 """Records: reading them, and the one path through which every change of a record goes."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
@@ -183,8 +183,10 @@ class RecordRepository:
         found = {move.record_id: outcome for move, outcome in zip(fresh, made, strict=True)}
         return [found.get(m.record_id, Outcome.STALE if m.record_id in stored else Outcome.GONE) for m in moves]
 
-    def last_versions(self, workspace: str, record_ids: Iterable[str]) -> dict[str, int]:
+    def last_versions(self, workspace: str, record_ids: Collection[str]) -> dict[str, int]:
         """Return the last versions of records that were deleted, by id."""
+        if not record_ids:
+            return {}
         return dict(fetched(self._connection, _LAST_VERSIONS, these(workspace, record_ids)))
 
 

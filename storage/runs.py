@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.exc import IntegrityError
 
 from reallot.storage.among import named, these
+from reallot.storage.dialect import Savepoint, insert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
@@ -202,11 +203,13 @@ class RequestRepository:
         if not answers:
             return
         names = [f.name for f in fields(StoredAnswer)]
-        rows = [{"workspace": workspace} | {name: getattr(answer, name) for name in names} for answer in answers]
+        rows = [(workspace, *(getattr(answer, name) for name in names)) for answer in answers]
+        savepoint = Savepoint(self._connection, "answers")
         try:
-            with self._connection.begin_nested():
-                self._connection.execute(insert(requests), rows)
+            insert_rows(self._connection, requests, ("workspace", *names), rows)
+            savepoint.keep()
         except IntegrityError:
+            savepoint.go_back()
             ids = ", ".join(repr(answer.request_id) for answer in answers[:5])
             raise AlreadyExists(f"one of the requests {ids} was answered already") from None
 

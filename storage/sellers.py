@@ -1,6 +1,6 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -51,9 +51,11 @@ class SellerRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def get(self, workspace: str, seller_ids: Iterable[str] | None = None) -> dict[str, Seller]:
+    def get(self, workspace: str, seller_ids: Collection[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
         if seller_ids is not None:
+            if not seller_ids:
+                return {}
             rows = self._connection.execute(_NAMED, these(workspace, seller_ids))
         else:
             rows = self._connection.execute(select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id))

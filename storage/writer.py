@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reallot.storage.contract import Signal
-from reallot.storage.dialect import has_given_up, is_safe_to_repeat, was_disconnected
+from reallot.storage.dialect import Savepoint, has_given_up, is_safe_to_repeat, was_disconnected
 from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable
 from reallot.storage.joint import can_join, carry_out
 from reallot.storage.leases import Lease, lock_for_writing
@@ -27,9 +27,11 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 GROUP = 64
 """Most units of work in one commit."""
-LINGER_S = 0.002
-"""How long a group that is smaller than the last waits for more. Callers who were answered together ask again one by one, and the
-first of them would have a commit of its own."""
+LINGER_S = 0.006
+"""How long a group waits for more while writes come side by side. A commit costs much the same for one as for many, and callers who
+were answered together ask again one by one: the first of them would have a commit of its own. A lone caller never waits."""
+ENOUGH = 16
+"""A group of so many does not wait for more."""
 ATTEMPTS = 3
 """How often a group is tried that the engine undoes for reasons of its own."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
@@ -120,7 +122,7 @@ class Writer:
         running, expected = True, 1
         while running:
             group, running = self._gathered(expected)
-            expected = len(group)
+            expected = min(2 * len(group), ENOUGH) if len(group) > 1 else 1
             if group:
                 self._commit(group)
 
@@ -214,15 +216,15 @@ class Writer:
             DBAPIError: the engine has given up the whole transaction, not only these.
         """
         transaction = WriteTransaction(connection, self._clock_us())
-        savepoint = connection.begin_nested()
+        savepoint = Savepoint(connection, "unit")
         try:
             results = carry_out([unit.function for unit in units], transaction)
         except Exception as error:
             if was_disconnected(error) or is_safe_to_repeat(error) or has_given_up(connection):
                 raise
-            savepoint.rollback()
+            savepoint.go_back()
             return [(None, _unavailable(error) if isinstance(error, OperationalError) else error) for _ in units], transaction
-        savepoint.commit()
+        savepoint.keep()
         return [(result, None) for result in results], transaction
 
 
