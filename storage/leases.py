@@ -15,6 +15,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, select, text
 
+from reallot.storage.among import among_given
 from reallot.storage.dialect import upsert
 from reallot.storage.tables import leases, workspaces
 
@@ -53,6 +54,11 @@ def application_name(replica_id: str) -> str:
     return f"reallot {replica_id}"
 
 
+_LOCKED = (
+    select(workspaces.c.workspace).where(among_given(workspaces.c.workspace, "names")).order_by(workspaces.c.workspace).with_for_update()
+)
+
+
 def lock_for_writing(connection: Connection, names: Collection[str], held: Collection[Lease]) -> set[Lease]:
     """Begin a write on PostgreSQL: take the locks of these workspaces, leases first, and return the leases that are lost.
 
@@ -73,12 +79,12 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
 
 
 def _lock_workspaces(connection: Connection, names: list[str]) -> None:
-    statement = select(workspaces.c.workspace).where(workspaces.c.workspace.in_(names)).order_by(workspaces.c.workspace)
-    found = set(connection.execute(statement.with_for_update()).scalars())
+    given = {"names": names}
+    found = set(connection.execute(_LOCKED, given).scalars())
     missing = [name for name in names if name not in found]
     if missing:
         upsert(connection, workspaces, [{"workspace": name} for name in missing])
-        connection.execute(statement.with_for_update())
+        connection.execute(_LOCKED, given)
 
 
 class LeaseTable:

@@ -78,11 +78,16 @@ class RecordRepository:
         self._connection = connection
         self._marks = marks
         self._writer = MoveWriter(connection, buffer, marks, sellers)
+        # Whoever writes holds the workspace's lock, so what was read in this transaction holds until it writes itself.
+        self._versions: dict[tuple[str, str], int | None] = {}
+        self._last: dict[tuple[str, str], int] = {}
 
     def get(self, workspace: str, record_ids: Iterable[str]) -> dict[str, Record]:
         """Return the records that exist, by id."""
-        rows = self._connection.execute(_NAMED, these(workspace, record_ids))
-        return {row.record_id: to_record(row) for row in rows}
+        names = list(record_ids)
+        found = {row.record_id: to_record(row) for row in self._connection.execute(_NAMED, these(workspace, names))}
+        self._versions.update({(workspace, name): found[name].version if name in found else None for name in names})
+        return found
 
     def page(self, workspace: str, wanted: RecordFilter, after_id: str = "", limit: int = 50) -> list[Record]:
         """Return up to `limit` records with an id greater than `after_id`, by id."""
@@ -155,10 +160,11 @@ class RecordRepository:
         moves = [move_of(transition, now_us, last) for transition in transitions]
         if len({move.record_id for move in moves}) != len(moves):
             raise ValueError("a record may stand in only one transition of a commit")
-        stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
+        stored = self._read_versions(workspace, [move.record_id for move in moves])
         stale = sorted(move.record_id for move in moves if stored.get(move.record_id) != move.pattern.version)
         if stale:
             raise VersionConflict(f"records changed since they were read: {', '.join(stale[:5])}")
+        self.forget_read(any(move.pattern.version is not None and not move.pattern.state for move in moves))
         return self._writer.carry_out(workspace, moves, [t.claim.limits if t.claim else None for t in transitions], now_us)
 
     def commit_moves(
@@ -176,6 +182,7 @@ class RecordRepository:
         one whose record does not exist any more is GONE. Turns are numbered from
         `first_turn` by their places. The sellers `untold` get no notices.
         """
+        self.forget_read()
         stored = stored_versions(self._connection, workspace, [move.record_id for move in moves])
         fresh = [move for move in moves if _is_fresh(move, stored, limits)]
         claims = [limits[p.turn.seller_id] if p.binding and p.turn else None for p in (move.pattern for move in fresh)]
@@ -185,9 +192,23 @@ class RecordRepository:
 
     def last_versions(self, workspace: str, record_ids: Collection[str]) -> dict[str, int]:
         """Return the last versions of records that were deleted, by id."""
-        if not record_ids:
-            return {}
-        return dict(fetched(self._connection, _LAST_VERSIONS, these(workspace, record_ids)))
+        unread = [name for name in record_ids if (workspace, name) not in self._last]
+        if unread:
+            found = dict(fetched(self._connection, _LAST_VERSIONS, these(workspace, unread)))
+            self._last.update({(workspace, name): found.get(name, 0) for name in unread})
+        return {name: last for name in record_ids if (last := self._last[workspace, name])}
+
+    def forget_read(self, deleted: bool = True) -> None:
+        """Read versions anew from here on: records were written in this transaction, and `deleted` if they may have been deleted."""
+        self._versions.clear()
+        if deleted:
+            self._last.clear()
+
+    def _read_versions(self, workspace: str, record_ids: Sequence[str]) -> dict[str, int]:
+        unread = [name for name in record_ids if (workspace, name) not in self._versions]
+        stored = stored_versions(self._connection, workspace, unread)
+        stored.update({name: version for name in record_ids if (version := self._versions.get((workspace, name))) is not None})
+        return stored
 
 
 def _is_fresh(move: Move, stored: Mapping[str, int], limits: Mapping[str, Limits]) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.exc import IntegrityError
 
 from reallot.storage.among import named, these
-from reallot.storage.dialect import Savepoint, insert_rows
+from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
@@ -198,18 +198,15 @@ class RequestRepository:
         """Store the answers to requests.
 
         Raises:
-            AlreadyExists: one was answered already; nothing is stored.
+            AlreadyExists: one was answered already; the unit of work is undone.
         """
         if not answers:
             return
         names = [f.name for f in fields(StoredAnswer)]
         rows = [(workspace, *(getattr(answer, name) for name in names)) for answer in answers]
-        savepoint = Savepoint(self._connection, "answers")
         try:
             insert_rows(self._connection, requests, ("workspace", *names), rows)
-            savepoint.keep()
         except IntegrityError:
-            savepoint.go_back()
             ids = ", ".join(repr(answer.request_id) for answer in answers[:5])
             raise AlreadyExists(f"one of the requests {ids} was answered already") from None
 

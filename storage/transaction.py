@@ -80,6 +80,7 @@ class WriteTransaction(ReadTransaction):
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
         """Store new records (see `ArrivalWriter.store`), announce them, and return their versions."""
         writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
+        self.records.forget_read(deleted=False)
         versions = writer.store(workspace, arrivals, self.now_us)
         self.signal(workspace, "events")
         if arrivals.frame["active"].any():
@@ -92,6 +93,7 @@ class WriteTransaction(ReadTransaction):
 
     def commit_prepared(self, workspace: str, moves: PreparedMoves, limits: Mapping[str, Limits], first_turn: int) -> bool:
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
+        self.records.forget_read()
         made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
         if made and moves.events:
             self.signal(workspace, "events")
