@@ -90,7 +90,7 @@ class Commitment:
         self, piece: Piece | None, finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None
     ) -> bool | None:
         """Commit one piece, None = an empty one; return whether it goes on, None if the configuration is another by now."""
-        size = len(piece.moves) if piece is not None else 0
+        size = piece.size if piece is not None else 0
         is_last = self.done + size == self._planned.plan.records
 
         def work(tx: WriteTransaction) -> tuple[bool | None, Counter[str], Digests, int | None]:

@@ -70,10 +70,11 @@ class Doing(Commitment):
     """Does what was previewed, and nothing else."""
 
     def _make(self, tx: WriteTransaction, piece: Piece, digests: Digests, first_turn: int) -> tuple[Counter[str], Digests]:
-        said = tx.previews.of(self._config.workspace, self._run_id, [move.record_id for move in piece.moves])
-        same = [move for move in piece.moves if said.get(move.record_id) == outcome_of(move)]
-        if len(same) == len(piece.moves):
+        moves = piece.moves
+        said = tx.previews.of(self._config.workspace, self._run_id, [move.record_id for move in moves])
+        same = [move for move in moves if said.get(move.record_id) == outcome_of(move)]
+        if len(same) == len(moves):
             return super()._make(tx, piece, digests, first_turn)
         counts, told = super()._make(tx, Piece.of(same, digests.flooded), digests, first_turn)
-        counts["lost"] += len(piece.moves) - len(same)
+        counts["lost"] += len(moves) - len(same)
         return counts, told

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import capacity
 from reallot.storage.capacity import Weight
-from reallot.storage.dialect import insert_rows, update_rows
+from reallot.storage.dialect import Savepoint, insert_rows, update_rows
 from reallot.storage.entities import Limits, Turn
 from reallot.storage.moves import STAMPS, STATE, DecisionText, Move, Pattern, Taken
 from reallot.storage.numbering import EVENT_ROW, EventBuffer, EventRows
@@ -134,11 +134,12 @@ def carry_out(
     within, (same, columns, values) = {"workspace": workspace}, prepared.records
     if not capacity.settle_together(account, claims):
         return False
-    with connection.begin_nested() as savepoint:
-        updated = update_rows(connection, records, columns[-2:], columns[:-2], values, {**same, "update_us": now_us}, within)
-        if updated != len(values):
-            savepoint.rollback()
-            return False
+    savepoint = Savepoint(connection, "moves")
+    updated = update_rows(connection, records, columns[-2:], columns[:-2], values, {**same, "update_us": now_us}, within)
+    if updated != len(values):
+        savepoint.go_back()
+        return False
+    savepoint.keep()
     capacity.store(connection, workspace, account)
     turns = [Turn(*taken, first_turn + place, now_us) for taken, place in prepared.turns]
     SellerRepository(connection).take_turns(workspace, turns)

@@ -1,5 +1,6 @@
 """What travels between the server and its workers: a task, and the plan that answers it, with moves written up for the tables."""
 
+import pickle
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -121,19 +122,28 @@ class Piece:
     """Some moves of a plan, for one commit.
 
     Attributes:
-        moves: One by one, in the order of their turns.
+        size: How many there are.
+        packed: One by one, pickled: mostly nobody looks at them, and to build them in the server would hold up its other threads.
         prepared: All of them as rows, for a commit that finds everything as the plan did; None if they cannot be prepared.
         tally: What all of them come to.
     """
 
-    moves: Sequence[Move]
+    size: int
+    packed: bytes
     prepared: PreparedMoves | None
     tally: Tally
 
     @classmethod
     def of(cls, moves: Sequence[Move], flooded: Set[str]) -> "Piece":
         """Return moves as a piece; the sellers in `flooded` get one digest instead of notices."""
-        return cls(moves, prepare(moves, flooded), tally(moves, flooded))
+        packed = pickle.dumps(moves, pickle.HIGHEST_PROTOCOL)
+        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded))
+
+    @property
+    def moves(self) -> Sequence[Move]:
+        """The moves, in the order of their turns; built at every call."""
+        moves: Sequence[Move] = pickle.loads(self.packed)
+        return moves
 
 
 class Planned:

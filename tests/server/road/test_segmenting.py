@@ -217,7 +217,9 @@ def test_a_field_that_nothing_reads_leaves_the_record_alone(office: Office) -> N
     office.lead("L1", name="other")
     office.work()
     assert office.record("L1").attempts == before.attempts
-    assert office.read(lambda tx: tx.decisions.of_record(office.workspace, "L1", None, 10))[0].cause["kind"] == "CREATED"
+    newest, first = office.read(lambda tx: tx.decisions.of_record(office.workspace, "L1", None, 10))
+    assert (newest.cause["kind"], newest.reason) == ("UPDATED", "no watched field changed: name")
+    assert first.cause["kind"] == "CREATED"
 
 
 def test_a_run_segments_what_is_in_no_segment_and_tells_nothing_where_that_stays_so(office: Office) -> None:
