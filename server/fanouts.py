@@ -81,10 +81,10 @@ def pass_on(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
     waiting, room = tx.references.oldest(config.workspace, MOST_TARGETS), BATCH
     marks = []
     for fanout in waiting:
-        after_id, referrers = tx.references.referrers(config.workspace, fanout.target_id, fanout.after_id, room)
+        looked_at, after_id, referrers = tx.references.referrers(config.workspace, fanout.target_id, fanout.after_id, room)
         tx.references.go_on(config.workspace, fanout, after_id)
         marks += marks_of(fanout, referrers, config, tx.now_us)
-        room -= len(referrers)
+        room -= looked_at
         if after_id is not None or room <= 0:
             break
     if marks:

@@ -95,8 +95,11 @@ class ReferenceRepository:
         statement = select(*(c[name] for name in _FANOUT)).where(c.workspace == workspace).order_by(c.since_us, c.target_id).limit(most)
         return [_to_fanout(row) for row in fetched(self._connection, statement)]
 
-    def referrers(self, workspace: str, target_id: str, after_id: str, most: int) -> tuple[str | None, list[Referrer]]:
-        """Look at up to `most` references to a record after an id; return where to go on, None = at the end, and the active records."""
+    def referrers(self, workspace: str, target_id: str, after_id: str, most: int) -> tuple[int, str | None, list[Referrer]]:
+        """Look at up to `most` references to a record after an id.
+
+        Return how many there were, where to go on, None = at the end, and the active records.
+        """
         c, r = record_references.c, records.c
         statement = (
             select(c.record_id, c.roles, r.record_type, r.segment_id, r.owner_kind, r.active)
@@ -107,7 +110,7 @@ class ReferenceRepository:
         )
         rows = fetched(self._connection, statement)
         found = [Referrer(i, kind, segment, owner != "", tuple(load(roles))) for i, roles, kind, segment, owner, active in rows if active]
-        return (rows[-1][0] if len(rows) == most else None), found
+        return len(rows), (rows[-1][0] if len(rows) == most else None), found
 
     def go_on(self, workspace: str, fanout: Fanout, after_id: str | None) -> None:
         """Note how far a round is; None = it is over, and what has changed since begins another."""

@@ -126,7 +126,8 @@ def test_the_list_of_records_says_what_is_wrong_with_a_filter(world: Make) -> No
 def test_a_change_of_the_account_moves_its_leads_and_says_why(world: Make) -> None:
     w = shops(world)
     w.write(*(Record(i, "lead", {"score": 5}, related={"account": "shop"}) for i in ("L1", "L2")))
-    w.write(Record("L3", "lead", {"score": 5}, related={"account": "bank"}), Record("shut", "lead", {"score": 5}, related={"account": "shop"}))
+    w.write(Record("L3", "lead", {"score": 5}, related={"account": "bank"}))
+    w.write(Record("shut", "lead", {"score": 5}, related={"account": "shop"}))
     w.write(Record("shut", "lead", active=False))
     w.write(Record("shop", "account", {"industry": "Bank"}))
     assert segments(w, "L1", "L2", "L3", "shut") == ["elsewhere", "elsewhere", "elsewhere", "retail"]
@@ -152,7 +153,7 @@ def test_an_account_that_goes_or_comes_reaches_its_leads(world: Make) -> None:
 
 def test_only_what_conditions_read_reaches_the_leads_that_refer_to_it_now(world: Make) -> None:
     w = shops(world)
-    w.write(Record("L1", "lead", {"score": 5}, related={"account": "shop"}), Record("L2", "lead", {"score": 5}, related={"account": "shop"}))
+    w.write(*(Record(i, "lead", {"score": 5}, related={"account": "shop"}) for i in ("L1", "L2")))
     w.write(Record("L2", "lead", related={"account": "bank"}))
     before = w.record("L2").etag, w.record("L1").etag
     # Nobody reads the staff of an account whose leads have owners.
@@ -174,10 +175,31 @@ def test_a_lead_that_waits_gets_its_owner_when_the_rule_reads_another_account(wo
 
 def test_more_leads_than_one_part_holds_all_move_and_the_last_state_counts(world: Make) -> None:
     w = shops(world)
-    w.client.records.import_((Record(f"L{i}", "lead", {"score": 5}, related={"account": "shop"}) for i in range(2_500)), live=False)
+    w.write(*(Record(f"L{i}", "lead", {"score": 5}, related={"account": "shop"}) for i in range(2_500)), quiet=True)
     w.settle()
     assert len(list(w.client.records.list(record_type="lead", segment_ids=["retail"]))) == 2_500
     for industry in ("Bank", "Farm", "Retail", "Bank"):
         w.client.records.upsert([Record("shop", "account", {"industry": industry})])
     w.settle()
     assert len(list(w.client.records.list(record_type="lead", segment_ids=["elsewhere"]))) == 2_500
+
+
+def test_a_paused_workspace_passes_on_what_changed_when_it_goes_on(world: Make) -> None:
+    w = shops(world)
+    w.write(Record("L1", "lead", {"score": 5}, related={"account": "shop"}))
+    w.apply(settings={"rerun_on": {}, "paused": True})
+    w.write(Record("shop", "account", {"industry": "Bank"}))
+    assert segments(w, "L1") == ["retail"]
+    w.apply(settings={"rerun_on": {}})
+    w.settle()
+    assert segments(w, "L1") == ["elsewhere"]
+
+
+def test_columns_of_new_accounts_reach_the_leads_that_name_them_already(world: Make) -> None:
+    w = shops(world)
+    w.client.records.load([Record(f"L{i}", "lead", {"score": 5}, related={"account": "late"}) for i in range(3)])
+    w.settle()
+    assert segments(w, "L0", "L1", "L2") == ["alone"] * 3
+    w.client.records.load([Record("late", "account", {"industry": "Retail", "staff": 20})])
+    w.settle()
+    assert segments(w, "L0", "L1", "L2") == ["retail"] * 3

@@ -22,7 +22,9 @@ _STORED = sa.text(
     "SELECT workspace, record_id, related FROM records WHERE related <> '{}' AND "
     "(workspace > :workspace OR (workspace = :workspace AND record_id > :record_id)) ORDER BY workspace, record_id LIMIT :part"
 )
-_KEPT = sa.text("INSERT INTO record_references (workspace, target_id, record_id, roles) VALUES (:workspace, :target_id, :record_id, :roles)")
+_KEPT = sa.text(
+    "INSERT INTO record_references (workspace, target_id, record_id, roles) VALUES (:workspace, :target_id, :record_id, :roles)"
+)
 
 
 def upgrade() -> None:
