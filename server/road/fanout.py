@@ -10,7 +10,7 @@ from reallot.storage.references import Fanout, Referrer
 
 def watched_fields(config: WorkspaceConfig, record_type: str) -> frozenset[str]:
     """Return the fields of records of a type that conditions about other records read; EXISTS stands for whether there is one."""
-    found = set()
+    found: set[str] = set()
     for referring, reads in config.related_reads.items():
         roles = config.record_types[referring].roles
         found.update(field for role, field in reads if roles.get(role) == record_type)
