@@ -4,9 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reallot.server import fanouts
 from reallot.server.fanouts import pass_on
 from reallot.server.services.records import RecordService
 from reallot.v1 import record_service_pb2
@@ -156,3 +158,25 @@ def test_where_all_moves_are_accepted_windows_come_to_the_same_as_one_edit_after
             end_window(shared_office)
         found.append(leads_of(shared_office))
     assert found[0] == found[1]
+
+
+def test_a_server_that_goes_down_amid_a_round_reaches_every_lead_all_the_same(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    retail = a_segment("retail", 1, condition='account.industry == "Retail"')
+    configure(office, (retail, a_segment("rest", 0, is_default=True, accepts_moves=True)))
+    office.upsert(*(a_row(f"L{i}", related={"account": "A0"}) for i in range(7)))
+    end_window(office)
+    assert set(leads_of(office).values()) == {"rest"}
+    office.apply(resource(segment={**retail, "accepts_moves": True}))
+    monkeypatch.setattr(fanouts, "BATCH", 3)
+    office.upsert(a_row("A0", {"industry": "Retail"}, record_type="account"))
+    config = office.config
+    assert office.write(lambda tx: pass_on(tx, config))
+    assert office.read(lambda tx: tx.pending.count(office.workspace)) == 3, "a commit looks at no more than a part"
+    office.work()
+    office.restart()
+    assert Counter(leads_of(office).values()) == {"retail": 3, "rest": 4}
+    # A change amid the round is not lost, though its leads are behind the round already.
+    office.upsert(a_row("A0", {"industry": "Bank"}, record_type="account"))
+    end_window(office)
+    assert set(leads_of(office).values()) == {"rest"}
+    assert not office.write(lambda tx: pass_on(tx, config))
