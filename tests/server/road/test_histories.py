@@ -161,13 +161,13 @@ def test_where_all_moves_are_accepted_windows_come_to_the_same_as_one_edit_after
 
 
 def test_a_server_that_goes_down_amid_a_round_reaches_every_lead_all_the_same(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    retail = a_segment("retail", 1, condition='account.industry == "Retail"')
+    parts = {"condition": 'account.industry == "Retail"', "on_no_match": "ON_NO_MATCH_DEFAULT_SEGMENT"}
+    retail = a_segment("retail", 1, accepts_moves=True, **parts)
     configure(office, (retail, a_segment("rest", 0, is_default=True, accepts_moves=True)))
     office.upsert(a_row("A0", {"industry": "Farm"}, record_type="account"))
     office.upsert(*(a_row(f"L{i}", related={"account": "A0"}) for i in range(7)))
     end_window(office)
     assert set(leads_of(office).values()) == {"rest"}
-    office.apply(resource(segment={**retail, "accepts_moves": True}))
     monkeypatch.setattr(fanouts, "BATCH", 3)
     office.upsert(a_row("A0", {"industry": "Retail"}, record_type="account"))
     config = office.config
