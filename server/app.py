@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
+from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
@@ -91,7 +92,7 @@ class Application:
         self.port = 0
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | Keeper, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -137,11 +138,11 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
-        self._rechecks = RecheckLoop(self.runtime)
+        self._rechecks, self._fanouts = RecheckLoop(self.runtime), FanoutLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._keeper)
+        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._fanouts, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -169,6 +170,8 @@ class Application:
             self._schedules.wake.set()
         if topics & {"rechecks", "config"}:
             self._rechecks.wake.set()
+        if topics & {"fanouts", "config"}:
+            self._fanouts.wake.set()
 
     async def _serve(self, board: ProgressBoard) -> None:
         options = [
@@ -225,6 +228,8 @@ class Application:
                 if tx.pending.count(workspace) or tx.reruns.waiting(workspace) or tx.runs.unfinished(workspace):
                     return True
                 if any(s.next_us is not None and s.next_us <= now_us for s in tx.schedules.all(workspace).values()):
+                    return True
+                if tx.references.oldest(workspace, 1):
                     return True
                 if dict(tx.rechecks.next_due()).get(workspace, now_us + 1) <= now_us:
                     return True

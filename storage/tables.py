@@ -318,3 +318,19 @@ previews = Table(
     _number("touches"),
 )
 """What runs that wait to be applied would do to each record."""
+
+record_references = Table("record_references", metadata, _key("workspace"), _key("target_id"), _key("record_id"), _text("roles", "[]"))
+"""What `records.related` says, by the record that is referred to: which records refer to it, in which roles."""
+
+fanouts = Table(
+    "fanouts",
+    metadata,
+    _key("workspace"),
+    _key("target_id"),
+    _text("record_type"),
+    _number("since_us"),
+    _text("cause", "{}"),
+    _text("next_cause", "null"),
+    _text("after_id"),
+)
+"""Changes of records that those that refer to them are yet to hear of, and how far that is."""

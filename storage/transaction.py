@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence, Set
 
-from polars import DataFrame
+from polars import DataFrame, col
 from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
+from reallot.storage.documents import load
 from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
@@ -18,6 +19,7 @@ from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
 from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
+from reallot.storage.references import ReferenceRepository, Related
 from reallot.storage.related import RelatedRepository
 from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
@@ -36,6 +38,7 @@ class ReadTransaction:
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
+        self.references = ReferenceRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
@@ -71,6 +74,8 @@ class WriteTransaction(ReadTransaction):
     def commit_records(self, workspace: str, transitions: Sequence[Transition]) -> list[Outcome]:
         """Carry out transitions (see `RecordRepository.commit`) and announce what they change."""
         outcomes = self.records.commit(workspace, transitions, self.now_us)
+        made = [t for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
+        self.references.keep(workspace, [_related(t) for t in made])
         if any(t.event is not None for t in transitions):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
@@ -82,6 +87,8 @@ class WriteTransaction(ReadTransaction):
         writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
         self.records.forget_read(deleted=False)
         versions = writer.store(workspace, arrivals, self.now_us)
+        referring = arrivals.frame.filter(col("related") != "{}").select("record_id", "related").rows()
+        self.references.keep(workspace, [Related(record_id, {}, load(related)) for record_id, related in referring])
         self.signal(workspace, "events")
         if arrivals.frame["active"].any():
             self.signal(workspace, "pending")
@@ -106,3 +113,10 @@ class WriteTransaction(ReadTransaction):
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
         return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+
+
+def _related(transition: Transition) -> Related:
+    before, after = transition.before, transition.after
+    subject = after or before
+    assert subject is not None
+    return Related(subject.record_id, before.related if before else {}, after.related if after else {})

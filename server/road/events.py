@@ -162,7 +162,7 @@ def _sequence_clause(before: Told, after: Told, parameters: Mapping[str, str]) -
 def because(cause: Json) -> str:
     """Return the reason clause of a cause, with a blank before it; "" if there is nothing to say."""
     kind = (cause or {}).get("kind", "")
-    if kind == "UPDATED" and cause.get("fields"):
+    if kind in ("UPDATED", "RELATED") and cause.get("fields"):
         return f" because {' and '.join(cause['fields'])} changed"
     return {
         "CREATED": " on arrival",

@@ -8,6 +8,7 @@ import polars as pl
 
 from reallot.server.convert.columns import Batch, read_columns
 from reallot.server.errors import Violation
+from reallot.server.fanouts import note_arrivals
 from reallot.server.road.arrivals import arrivals_of, same_as_stored, upserts_of
 from reallot.server.services.upserts import carry_out, names_of
 from reallot.server.validation import refuse
@@ -91,6 +92,7 @@ def import_columns(
         if left < batch.rows:
             arrivals = replace(arrivals, frame=arrivals.frame.filter(~pl.col("record_id").is_in(known)))
         answer.created = len(tx.create_records(config.workspace, arrivals)) if left else 0
+        note_arrivals(tx, config, arrivals, quiet=quiet)
         return answer
     rows = upserts_of(frames)
     present = tx.records.get(config.workspace, [row.record_id for row in rows])

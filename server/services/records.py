@@ -12,6 +12,7 @@ from reallot.server.convert.decisions import decision_message
 from reallot.server.convert.records import assignment_name, record_message
 from reallot.server.convert.values import to_owner, to_us
 from reallot.server.errors import Violation, invalid_field, not_found
+from reallot.server.fanouts import note_changes
 from reallot.server.gathering import Gathering
 from reallot.server.idempotency import once, once_each
 from reallot.server.road.change import frees_capacity
@@ -191,6 +192,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             found = tx.records.get(workspace, request.record_ids)
             made = [_deletion(record, config, tx.now_us) for record in found.values()]
             tx.commit_records(workspace, made)
+            note_changes(tx, config, made)
             if any(frees_capacity(t.before, t.after) for t in made):
                 request_rerun(tx, config, "CAPACITY_FREED")
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))

@@ -7,6 +7,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner
 from reallot.server.errors import Violation
+from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.road.arrivals import arrivals_of, frames_of
 from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
@@ -87,7 +88,9 @@ def _create(
     """Store records of which none exists, in columns."""
     owners = {row.owner.id for row in upserts if row.owner is not None and row.owner.kind is OwnerKind.SELLER}
     names = names_of(tx, config.workspace, owners)
-    versions = tx.create_records(config.workspace, arrivals_of(frames_of(upserts, config), config, names, quiet=quiet))
+    arrivals = arrivals_of(frames_of(upserts, config), config, names, quiet=quiet)
+    versions = tx.create_records(config.workspace, arrivals)
+    note_arrivals(tx, config, arrivals, quiet=quiet)
     return [
         record_service_pb2.UpsertResult(
             record_id=row.record_id,
@@ -156,6 +159,8 @@ def _commit(
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
+    done = [t for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED]
+    note_changes(tx, config, done, quiet=quiet)
     if any(frees_capacity(t.before, t.after) for t in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from reallot.clients import ReallotError, Record, Seller
-from reallot.v1 import assignment_service_pb2, config_service_pb2, insight_service_pb2, record_service_pb2
+from reallot.v1 import assignment_service_pb2, config_service_pb2, event_pb2, insight_service_pb2, record_service_pb2
 
-from world import Make, World, a_rule
+from world import Make, World, a_rule, kinds
 
 
 def a_type(name: str, *references: str, **fields: str) -> dict[str, Any]:
@@ -121,3 +121,85 @@ def test_the_list_of_records_says_what_is_wrong_with_a_filter(world: Make) -> No
     request = record_service_pb2.ListRecordsRequest(record_type="lead", filter="account")
     with pytest.raises(ReallotError, match="ask present"):
         w.client.stubs.records.ListRecords(request)
+
+
+def test_a_change_of_the_account_moves_its_leads_and_says_why(world: Make) -> None:
+    w = shops(world)
+    w.write(*(Record(i, "lead", {"score": 5}, related={"account": "shop"}) for i in ("L1", "L2")))
+    w.write(Record("L3", "lead", {"score": 5}, related={"account": "bank"}))
+    w.write(Record("shut", "lead", {"score": 5}, related={"account": "shop"}))
+    w.write(Record("shut", "lead", active=False))
+    w.write(Record("shop", "account", {"industry": "Bank"}))
+    assert segments(w, "L1", "L2", "L3", "shut") == ["elsewhere", "elsewhere", "elsewhere", "retail"]
+    (moved,) = [e for e in w.events(record_ids=["L1"]) if kinds([e]) == ["RESEGMENTED"]]
+    assert moved.cause.kind == event_pb2.CAUSE_KIND_RELATED
+    assert (list(moved.cause.fields), moved.cause.detail) == (["account.industry"], "shop")
+    assert "because account.industry changed" in moved.sentence.text
+    assert [e for e in w.events(record_ids=["L3"]) if kinds([e]) == ["RESEGMENTED"]] == []
+
+
+def test_an_account_that_goes_or_comes_reaches_its_leads(world: Make) -> None:
+    w = shops(world)
+    w.write(Record("L1", "lead", {"score": 5}, related={"account": "shop"}), Record("L2", "lead", {"score": 5}, related={"account": "new"}))
+    assert segments(w, "L1", "L2") == ["retail", "alone"]
+    w.client.records.delete(["shop"])
+    w.settle()
+    assert segments(w, "L1", "L2") == ["alone", "alone"]
+    w.write(Record("new", "account", {"industry": "Retail", "staff": 20}))
+    assert segments(w, "L1", "L2") == ["alone", "retail"]
+    w.write(Record("shop", "account", {"industry": "Bank"}))
+    assert segments(w, "L1", "L2") == ["elsewhere", "retail"]
+
+
+def test_only_what_conditions_read_reaches_the_leads_that_refer_to_it_now(world: Make) -> None:
+    w = shops(world)
+    w.write(*(Record(i, "lead", {"score": 5}, related={"account": "shop"}) for i in ("L1", "L2")))
+    w.write(Record("L2", "lead", related={"account": "bank"}))
+    before = w.record("L2").etag, w.record("L1").etag
+    # Nobody reads the staff of an account whose leads have owners.
+    w.write(Record("shop", "account", {"staff": 11}))
+    assert (w.record("L2").etag, w.record("L1").etag) == before
+    w.write(Record("shop", "account", {"industry": "Bank"}))
+    assert w.record("L2").etag == before[0]
+    assert segments(w, "L1", "L2") == ["elsewhere", "elsewhere"]
+
+
+def test_a_lead_that_waits_gets_its_owner_when_the_rule_reads_another_account(world: Make) -> None:
+    w = shops(world)
+    w.write(Record("small", "account", {"industry": "Retail", "staff": 2}))
+    w.write(Record("L1", "lead", {"score": 5}, related={"account": "small"}))
+    assert w.owners("L1") == [""]
+    w.write(Record("small", "account", {"staff": 200}))
+    assert w.owners("L1") == ["ann"]
+
+
+def test_more_leads_than_one_part_holds_all_move_and_the_last_state_counts(world: Make) -> None:
+    w = shops(world)
+    w.write(*(Record(f"L{i}", "lead", {"score": 5}, related={"account": "shop"}) for i in range(2_500)), quiet=True)
+    w.settle()
+    assert len(list(w.client.records.list(record_type="lead", segment_ids=["retail"]))) == 2_500
+    for industry in ("Bank", "Farm", "Retail", "Bank"):
+        w.client.records.upsert([Record("shop", "account", {"industry": industry})])
+    w.settle()
+    assert len(list(w.client.records.list(record_type="lead", segment_ids=["elsewhere"]))) == 2_500
+
+
+def test_a_paused_workspace_passes_on_what_changed_when_it_goes_on(world: Make) -> None:
+    w = shops(world)
+    w.write(Record("L1", "lead", {"score": 5}, related={"account": "shop"}))
+    w.apply(settings={"rerun_on": {}, "paused": True})
+    w.write(Record("shop", "account", {"industry": "Bank"}))
+    assert segments(w, "L1") == ["retail"]
+    w.apply(settings={"rerun_on": {}})
+    w.settle()
+    assert segments(w, "L1") == ["elsewhere"]
+
+
+def test_columns_of_new_accounts_reach_the_leads_that_name_them_already(world: Make) -> None:
+    w = shops(world)
+    w.client.records.load([Record(f"L{i}", "lead", {"score": 5}, related={"account": "late"}) for i in range(3)])
+    w.settle()
+    assert segments(w, "L0", "L1", "L2") == ["alone"] * 3
+    w.client.records.load([Record("late", "account", {"industry": "Retail", "staff": 20})])
+    w.settle()
+    assert segments(w, "L0", "L1", "L2") == ["retail"] * 3

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from reallot.storage import Database, migrate, migrations
+from reallot.storage.dialect import normal_url
 from reallot.storage.errors import DatabaseLocked, SchemaMismatch
 from reallot.storage.migrations.served import noted, served_revisions
 from reallot.storage.schema import head
@@ -49,6 +52,27 @@ def test_migrating_again_changes_nothing_and_keeps_the_database_id(url: str) -> 
     second = Database(url, clock_us=clock)
     assert second.database_id == found
     second.close()
+
+
+def test_references_that_are_stored_already_are_found_by_what_they_refer_to(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("sqlalchemy.url", normal_url(url).replace("%", "%%"))
+    command.upgrade(config, "0004")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for number in range(1_001):
+            related = '{"account":"x","payer":"x"}' if number == 1_000 else '{"account":"x"}' if number % 2 else "{}"
+            values = {"id": f"r{number:04}", "related": related, "yes": True}
+            connection.execute(
+                text("INSERT INTO records (workspace, record_id, related, active) VALUES ('w', :id, :related, :yes)"), values
+            )
+    engine.dispose()
+    migrate(url)
+    db = Database(url, clock_us=clock)
+    seen, _, found = db.read(lambda tx: tx.references.referrers("w", "x", "", 9_999))
+    db.close()
+    assert (seen, found[0].record_id, found[-1].record_id, found[-1].roles) == (501, "r0001", "r1000", ("account", "payer"))
 
 
 def test_an_empty_database_is_refused_with_the_command(url: str) -> None:

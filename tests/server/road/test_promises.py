@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reallot.server.convert.records import state_text
+from reallot.server.services.records import RecordService
 from reallot.server.workers import WorkerKilled
 from reallot.storage.entities import Record
-from reallot.v1 import assignment_service_pb2
+from reallot.v1 import assignment_service_pb2, record_service_pb2
 from support.api import a_row, a_segment, resource
 from support.office import HOUR_US, Office, everybody, leads
 from support.rows import a_seller, recount
@@ -63,6 +64,7 @@ STEPS = st.lists(
         st.tuples(st.just("write"), IDS, st.integers(0, 4), st.sampled_from(["DE", "FR"])),
         st.tuples(st.just("close"), IDS),
         st.tuples(st.just("release"), IDS),
+        st.tuples(st.just("delete"), IDS),
         st.tuples(st.just("give"), IDS, st.sampled_from(SELLERS)),
         st.tuples(st.just("switch"), st.sampled_from(SELLERS), st.booleans()),
         st.tuples(st.just("configure"), SEGMENTS),
@@ -84,6 +86,8 @@ def take(office: Office, step: tuple[Any, ...]) -> None:
             office.lead(record_id, score=score, country=country)
         case ("close", record_id):
             office.upsert(a_row(record_id, active=False))
+        case ("delete", record_id):
+            office.call(RecordService(office.runtime).DeleteRecords, record_service_pb2.DeleteRecordsRequest(record_ids=[record_id]))
         case ("release", record_id):
             office.call(office.assignment.ReleaseRecords, assignment_service_pb2.ReleaseRecordsRequest(record_ids=[record_id]))
         case ("give", record_id, seller):
@@ -119,6 +123,7 @@ def test_the_promises_hold_after_any_history(
     assert all(held[name] <= most for name, most in staff.items())
     assert office.read(lambda tx: tx.pending.count(office.workspace)) == 0
     told_truly(office, records)
+    rebuilt_from_the_log(office, records)
     enrolled_once(office, records)
 
 
@@ -130,10 +135,31 @@ def told_truly(office: Office, records: list[Record]) -> None:
     """The last event of each record shows who owns it and where it is, and so do all before it of each other."""
     latest: dict[str, Any] = {}
     for event in office.events():
+        if event.kind == "DELETED":
+            del latest[event.record_id]
+            continue
         if event.record_id in latest and event.before is not None:
             assert {k: event.before.get(k) for k in ("owner", "segment_id")} == latest[event.record_id]
         latest[event.record_id] = {k: (event.after or {}).get(k) for k in ("owner", "segment_id")}
     assert latest == {r.record_id: {k: json.loads(state_text(r)).get(k) for k in ("owner", "segment_id")} for r in records}
+
+
+SHOWN = ("owner", "segment_id", "enrollment")
+
+
+def rebuilt_from_the_log(office: Office, records: list[Record]) -> None:
+    """Whoever knows nothing but the log knows all owners, segments and enrollments, those that ended included."""
+    known: dict[str, dict[str, Any]] = {}
+    passages: dict[str, set[str]] = {}
+    for event in office.events():
+        if event.kind == "DELETED":
+            known.pop(event.record_id)
+            continue
+        known[event.record_id] = {name: (event.after or {}).get(name) for name in SHOWN}
+        enrollment_id = (known[event.record_id]["enrollment"] or {}).get("enrollment_id", "")
+        passages.setdefault(event.record_id, set()).update([enrollment_id] if enrollment_id else [])
+    assert known == {r.record_id: {name: json.loads(state_text(r)).get(name) for name in SHOWN} for r in records}
+    assert passages == {record_id: {e.enrollment_id for e in office.enrollments(record_id)} for record_id in passages}
 
 
 def enrolled_once(office: Office, records: list[Record]) -> None:

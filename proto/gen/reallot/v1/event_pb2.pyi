@@ -134,6 +134,8 @@ class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.V
     """The record was deleted."""
     CAUSE_KIND_TIME: _CauseKind.ValueType  # 12
     """Time went by: a condition that reads the clock may have another answer."""
+    CAUSE_KIND_RELATED: _CauseKind.ValueType  # 13
+    """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
 
 class CauseKind(_CauseKind, metaclass=_CauseKindEnumTypeWrapper):
     """Why something happened."""
@@ -164,6 +166,8 @@ CAUSE_KIND_DELETED: CauseKind.ValueType  # 11
 """The record was deleted."""
 CAUSE_KIND_TIME: CauseKind.ValueType  # 12
 """Time went by: a condition that reads the clock may have another answer."""
+CAUSE_KIND_RELATED: CauseKind.ValueType  # 13
+"""A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
 
 class _Match:

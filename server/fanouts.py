@@ -1,0 +1,117 @@
+"""The loop that has records looked at again when one that they refer to has changed, as the leads of an account.
+
+What is to be passed on is written with the change itself, so that it outlives a crash; here it is passed on in parts, so that a record
+to which many refer holds up nobody.
+"""
+
+from functools import partial
+
+import polars as pl
+import structlog
+
+from reallot.server.clock import MICROSECONDS
+from reallot.server.road.fanout import cause_of, fanouts_of, marks_of, watched_fields
+from reallot.server.runtime import Runtime
+from reallot.server.wake import Rest, Wake
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import WriteTransaction
+from reallot.storage.arrivals import Arrivals
+from reallot.storage.entities import Transition
+from reallot.storage.references import Fanout
+
+log = structlog.get_logger("reallot.fanouts")
+
+BATCH = 1_000
+"""Most references that one commit looks at."""
+MOST_TARGETS = 200
+"""Most changed records that one commit passes on."""
+AFTER_FAULT_US = 5 * MICROSECONDS
+
+
+class FanoutLoop:
+    """Passes on what waits, in all workspaces that this server works. Belongs to the event loop."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._rest = Rest(runtime.clock)
+
+    @property
+    def wake(self) -> Wake:
+        """Has it look at once."""
+        return self._rest.wake
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work or will be."""
+        return self._rest.is_over
+
+    async def run_forever(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._rest.rise()
+            try:
+                again_us = await self._pass_on_all()
+            except Exception:
+                log.exception("fanouts failed")
+                again_us = self._runtime.clock.now_us() + AFTER_FAULT_US
+            await self._rest.until(again_us)
+
+    async def _pass_on_all(self) -> int | None:
+        """Pass on everything, but in paused workspaces, which wake this loop when they go on; return when to look again."""
+        again_us: int | None = None
+        for workspace in await self._runtime.read(lambda tx: tx.references.workspaces()):
+            lease = self._runtime.leases.of(workspace)
+            if lease is None or (await self._runtime.config(workspace)).settings.paused:
+                continue
+            try:
+                while await self._runtime.write(workspace, partial(self._pass_on, workspace=workspace), lease):
+                    pass
+            except Exception:
+                # One workspace must not keep the others waiting.
+                log.exception("fanouts failed", workspace=workspace)
+                again_us = self._runtime.clock.now_us() + AFTER_FAULT_US
+        return again_us
+
+    def _pass_on(self, tx: WriteTransaction, workspace: str) -> bool:
+        return pass_on(tx, self._runtime.configs.of(tx, workspace))
+
+
+def pass_on(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
+    """Pass on a part of what waits; return whether there was anything."""
+    waiting, room = tx.references.oldest(config.workspace, MOST_TARGETS), BATCH
+    marks = []
+    for fanout in waiting:
+        looked_at, after_id, referrers = tx.references.referrers(config.workspace, fanout.target_id, fanout.after_id, room)
+        tx.references.go_on(config.workspace, fanout, after_id)
+        marks += marks_of(fanout, referrers, config, tx.now_us)
+        room -= looked_at
+        if after_id is not None or room <= 0:
+            break
+    if marks:
+        tx.pending.mark(config.workspace, marks)
+        tx.signal(config.workspace, "pending")
+    return bool(waiting)
+
+
+def note_changes(tx: WriteTransaction, config: WorkspaceConfig, made: list[Transition], *, quiet: bool = False) -> None:
+    """Have the changes of records passed on to those that refer to them; in the transaction of the changes."""
+    note_fanouts(tx, config.workspace, fanouts_of(made, config, tx.now_us, quiet=quiet))
+
+
+def note_arrivals(tx: WriteTransaction, config: WorkspaceConfig, arrivals: Arrivals, *, quiet: bool) -> None:
+    """Do the same for records that are new: others may refer to them already."""
+    watched = {kind: watched_fields(config, kind) for kind in arrivals.frame["record_type"].unique()}
+    rows = arrivals.frame.filter(pl.col("record_type").is_in([kind for kind, fields in watched.items() if fields]))
+    named = rows.select("record_id", "record_type").rows()
+    note_fanouts(tx, config.workspace, [Fanout(i, kind, tx.now_us, cause_of(watched[kind], quiet=quiet)) for i, kind in named])
+
+
+def note_fanouts(tx: WriteTransaction, workspace: str, wanted: list[Fanout]) -> None:
+    """Keep those of the fanouts that concern a record to which any refers."""
+    if not wanted:
+        return
+    referred = tx.references.referred(workspace, [fanout.target_id for fanout in wanted])
+    asked = [fanout for fanout in wanted if fanout.target_id in referred]
+    if asked:
+        tx.references.ask(workspace, asked)
+        tx.signal(workspace, "fanouts")
