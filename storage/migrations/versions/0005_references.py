@@ -1,6 +1,6 @@
 """References by what they refer to, and changes that are to be passed on along them
 
-Revision: 0007, after 0004.
+Revision: 0005, after 0004.
 """
 
 import json
@@ -10,7 +10,7 @@ from alembic import op
 
 from reallot.storage.types import Characters
 
-revision = "0007"
+revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
