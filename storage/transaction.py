@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
+from reallot.storage.bonds import BondRepository
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.entities import Limits, Outcome, Record, Transition
@@ -36,6 +37,7 @@ class ReadTransaction:
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
+        self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
