@@ -16,20 +16,13 @@ class Unserved:
     values: frozenset[str] = frozenset()
 
 
-_LATER_POLICIES = frozenset(
-    f"POLICY_{name}" for name in ("BEST_FIT", "EARLIEST_FIRST_CONTACT", "WEIGHTED_SHARES", "EVEN_VALUE", "CHEAPEST_CHANGE")
-)
+_LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTACT", "WEIGHTED_SHARES", "EVEN_VALUE"))
 UNSERVED = (
     Unserved("segment", "rules[].target.team", "teams as targets of rules"),
     Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
-    Unserved("segment", "rules[].preferred", "preferred sellers"),
-    Unserved("segment", "rules[].relax", "requirements that fall away"),
-    Unserved("segment", "rules[].policy", "policies beyond round robin and load balancing", _LATER_POLICIES),
-    Unserved("segment", "rules[].score", "scores"),
+    Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
     Unserved("segment", "rules[].offer", "offers"),
-    Unserved("segment", "rules[].exclusions", "exclusions"),
-    Unserved("segment", "rules[].sticky", "stickiness"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
     Unserved("sequence", "steps[].advance", "going on with another sequence"),

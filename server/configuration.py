@@ -7,6 +7,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from reallot.server.config_fit import fit_faults
 from reallot.server.config_unserved import unserved
 from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
@@ -152,7 +153,7 @@ def _check_segment(config: WorkspaceConfig, message: segment_pb2.Segment) -> Non
             config.fault("segment", name, "sequence_id", text, "UNKNOWN_REFERENCE")
     seen: set[str] = set()
     for index, rule in enumerate(message.rules):
-        for path, text, reason in _rule_faults(config, rule, seen):
+        for path, text, reason in (*_rule_faults(config, rule, seen), *fit_faults(config, message.record_type, rule)):
             config.fault("segment", name, f"rules[{index}].{path}", text, reason)
         seen.add(rule.rule_id)
 

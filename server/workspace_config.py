@@ -12,7 +12,19 @@ from typing import Any
 from google.protobuf import json_format
 
 from reallot.server.errors import Violation
-from reallot.solver.segmentation import Condition, ConditionError, Field, FieldType, Read, Schema, compile_condition, seller_schema
+from reallot.solver.segmentation import (
+    Condition,
+    ConditionError,
+    Field,
+    FieldType,
+    Number,
+    Read,
+    Schema,
+    compile_condition,
+    compile_number,
+    relaxed,
+    seller_schema,
+)
 from reallot.storage.entities import ConfigRow
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
@@ -83,6 +95,11 @@ def _condition(text: str, roots: tuple[tuple[str, Schema], ...]) -> Condition:
     return compile_condition(text, dict(roots))
 
 
+@lru_cache(maxsize=20_000)
+def _number(text: str, roots: tuple[tuple[str, Schema], ...]) -> Number:
+    return compile_number(text, dict(roots))
+
+
 @dataclass(frozen=True)
 class RuleConfig:
     """An active rule.
@@ -93,6 +110,9 @@ class RuleConfig:
         condition: Which records; None = every record.
         target: Which sellers fit which records; None = see the message.
         release_when: When a record that it gave is taken back; None = never.
+        preferred: Which sellers are preferred; None = nobody is.
+        conflict: Which sellers it never chooses; None = nothing stands in anybody's way.
+        score: How well a seller fits; None = all fit alike.
     """
 
     key: str
@@ -100,6 +120,19 @@ class RuleConfig:
     condition: Condition | None
     target: Condition | None
     release_when: Condition | None
+    preferred: Condition | None = None
+    conflict: Condition | None = None
+    score: Number | None = None
+
+    @property
+    def step_column(self) -> str:
+        """Name, among a record's fields, of how many of its requirements have fallen away."""
+        return f"#relaxed:{self.key}"
+
+    @property
+    def over_pairs(self) -> tuple[Condition | Number, ...]:
+        """What it asks of a record and a seller together."""
+        return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score) if asked is not None)
 
     @property
     def use_capacity(self) -> bool:
@@ -133,8 +166,9 @@ class SegmentConfig:
     @cached_property
     def rule_fields(self) -> frozenset[str]:
         """Record fields that its rules read."""
-        conditions = [c for rule in self.rules for c in (rule.condition, rule.target) if c is not None]
-        return frozenset(name for c in conditions for name in c.fields("record"))
+        asked = [c for rule in self.rules for c in (rule.condition, *rule.over_pairs) if c is not None]
+        keys = {rule.message.sticky.by for rule in self.rules if rule.message.HasField("sticky")}
+        return frozenset(name for c in asked for name in c.fields("record")) | keys
 
 
 @dataclass(frozen=True)
@@ -307,8 +341,11 @@ class WorkspaceConfig:
                 f"{message.segment_id}/{rule.rule_id}",
                 rule,
                 self._compile("segment", message.segment_id, f"{path}.condition", rule.condition, joined),
-                self._compile("segment", message.segment_id, f"{path}.target.matching", matching, both),
+                self._target(message.segment_id, path, rule, matching, both),
                 self._compile("segment", message.segment_id, f"{path}.release_when", rule.release_when, record),
+                self._compile("segment", message.segment_id, f"{path}.preferred", rule.preferred, both),
+                self._compile("segment", message.segment_id, f"{path}.exclusions.conflict", rule.exclusions.conflict, both),
+                self._score(message.segment_id, f"{path}.score", rule.score, both),
             )
             if compiled.release_when is not None and compiled.release_when.uses_now:
                 text = "it is looked at when a field changes, so it cannot read the clock"
@@ -324,6 +361,28 @@ class WorkspaceConfig:
             return _condition(text, tuple(roots.items()))
         except ConditionError as error:
             self.fault(kind, name, path, str(error), "CONDITION_INVALID")
+            return None
+
+    def _target(self, segment_id: str, path: str, rule: segment_pb2.Rule, matching: str, roots: Mapping[str, Schema]) -> Condition | None:
+        target = self._compile("segment", segment_id, f"{path}.target.matching", matching, roots)
+        parts = sorted(enumerate(rule.relax), key=lambda part: part[1].after.ToMicroseconds())
+        dropped = [self._compile("segment", segment_id, f"{path}.relax[{index}].drop", part.drop, roots) for index, part in parts]
+        known = [part for part in dropped if part is not None]
+        if target is None or not known or len(known) < len(parts):
+            return target
+        try:
+            return relaxed(target, known, f"#relaxed:{segment_id}/{rule.rule_id}")
+        except ConditionError as error:
+            self.fault("segment", segment_id, f"{path}.relax", error.message, "CONDITION_INVALID")
+            return None
+
+    def _score(self, segment_id: str, path: str, text: str, roots: Mapping[str, Schema]) -> Number | None:
+        if not text:
+            return None
+        try:
+            return _number(text, tuple(roots.items()))
+        except ConditionError as error:
+            self.fault("segment", segment_id, path, str(error), "CONDITION_INVALID")
             return None
 
     @cached_property

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
+from reallot.storage.bonds import BondRepository
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.documents import load
@@ -39,6 +40,7 @@ class ReadTransaction:
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
         self.references = ReferenceRepository(connection)
+        self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, Fit, fit_costs, fit_of
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
 from reallot.solver.assignment import Policy, Problem, Scope
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
-from reallot.solver.segmentation import Matches, evaluate, match_sellers
+from reallot.solver.segmentation import Matches, evaluate
 from reallot.v1 import config_pb2, segment_pb2
 
 NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
@@ -37,15 +38,20 @@ class RuleTargets:
 
     Attributes:
         rule: The rule.
-        matches: The sellers that its target fits, by combination.
+        fit: The sellers that its target fits, by combination, and how well.
         widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
         pool: The sellers.
     """
 
     rule: RuleConfig
-    matches: Matches
+    fit: Fit
     widest: int
     pool: Pool
+
+    @property
+    def matches(self) -> Matches:
+        """The sellers that its target fits, by combination."""
+        return self.fit.matches
 
     def trace(self, combination: int) -> RuleTrace:
         """Return what the rule makes of one combination: its status, and how many sellers were left out by what."""
@@ -61,7 +67,9 @@ class RuleTargets:
         return RuleTrace(self.rule.key, rule_status(fitting, able, there, free), {k: v for k, v in counts.items() if v})
 
     def options(self, combination: int, rank: int, scope: Callable[[Ints], Ints], leaves: Ints) -> Ints:
-        """Return one combination's options as the columns seller, rank, bucket, fit, scope, capacity node; they are not to be changed.
+        """Return one combination's options as the columns seller, rank, bucket, score, scope, capacity node, misses.
+
+        They are not to be changed.
 
         `scope` gives the policy's scope by availability bucket, `leaves` the capacity node by seller.
         """
@@ -70,8 +78,9 @@ class RuleTargets:
             looks = self.widest < UNAVAILABLE
             bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
             cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
-            fit = np.zeros(len(seller), dtype=np.int64)
-            self._tables[rank] = np.column_stack([seller, np.full(len(seller), rank), bucket, fit, scope(bucket), cap]).astype(np.int64)
+            score, misses = (column[self._filters[-1]] for column in (self.fit.score, self.fit.misses))
+            columns = [seller, np.full(len(seller), rank), bucket, score, scope(bucket), cap, misses]
+            self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
 
     @cached_property
@@ -147,21 +156,19 @@ class Planner:
             TooManyPairs: a target would be evaluated on more pairs than allowed.
         """
         rules = candidates.segment.rules
-        skills = [n.removeprefix("skills.") for r in rules if r.target for n in r.target.fields("seller") if n.startswith("skills.")]
-        sellers = self.pool.frame(skills)
-        return [RuleTargets(rule, self._matches(rule, candidates.frame, sellers), _widest(rule.message), self.pool) for rule in rules]
+        read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
+        sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
+        fits = [fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us) for rule in rules]
+        return [RuleTargets(rule, fit, _widest(rule.message), self.pool) for rule, fit in zip(rules, fits, strict=True)]
 
-    def _matches(self, rule: RuleConfig, frame: pl.DataFrame, sellers: pl.DataFrame) -> Matches:
-        if rule.target is not None:
-            return match_sellers(rule.target, frame, sellers, now_us=self.now_us)
+    def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
+        """Return the sellers of a target that is no condition, ascending."""
         target = rule.message.target
         if target.WhichOneof("kind") == "sellers":
             listed = [self.pool.place[s] for s in target.sellers.seller_ids if s in self.pool.place]
             teams = [self.pool.members.get(team, np.zeros(0, dtype=np.int32)) for team in target.sellers.team_ids]
-            chosen = np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams]))
-        else:
-            chosen = np.arange(len(self.pool.sellers), dtype=np.int32)
-        return Matches(np.zeros(frame.height, dtype=np.int32), np.array([0, len(chosen)]), chosen.astype(np.int32))
+            return np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams])).astype(np.int32)
+        return np.arange(len(self.pool.sellers), dtype=np.int32)
 
     def chains_of(self, candidates: Candidates, targets: Sequence[RuleTargets]) -> npt.NDArray[np.int64]:
         """Return each record's chain: for every rule a combination of sellers, or why there is none: int64, (records, rules)."""
@@ -221,7 +228,7 @@ class Planner:
             traces.append(target.trace(combination))
         if len(parts) == 1:
             return parts[0], tuple(rules), tuple(traces)
-        options = np.concatenate(parts) if parts else np.zeros((0, 6), dtype=np.int64)
+        options = np.concatenate(parts) if parts else np.zeros((0, 7), dtype=np.int64)
         return options, tuple(rules), tuple(traces)
 
     def _class(self, options: npt.NDArray[np.int64], effort: int) -> int:
@@ -236,6 +243,8 @@ class Planner:
     def _scope(self, rule: RuleConfig, bucket: Ints) -> Ints:
         per_rule = self.config.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE
         turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
+        if rule.message.policy == segment_pb2.POLICY_BEST_FIT:
+            return np.full(len(bucket), -1)
         if rule.message.policy != segment_pb2.POLICY_LOAD_BALANCING:
             return np.full(len(bucket), self._scope_number(turns, Policy.ROUND_ROBIN))
         balance = self._scope_number("load_balancing", Policy.LOAD_BALANCING)
@@ -270,7 +279,7 @@ class Planner:
     def problem(self, priority: Ints, age_us: Ints) -> Problem:
         """Return the problem; `priority` and `age_us` are those of the batch's rows."""
         rows = self.rows()
-        options = np.concatenate(self.draft.options) if self.draft.options else np.zeros((0, 6), dtype=np.int64)
+        options = np.concatenate(self.draft.options) if self.draft.options else np.zeros((0, 7), dtype=np.int64)
         lengths = [len(o) for o in self.draft.options]
         return Problem(
             class_of=np.concatenate(self.draft.class_of) if self.draft.class_of else np.zeros(0, dtype=np.int32),
@@ -283,12 +292,14 @@ class Planner:
             option_seller=options[:, 0].astype(np.int32),
             option_rank=options[:, 1].copy(),
             option_bucket=options[:, 2].copy(),
-            option_fit=options[:, 3].copy(),
+            option_fit=fit_costs(options[:, 3]),
             option_scope=options[:, 4].astype(np.int32),
             option_cap=options[:, 5].astype(np.int32),
             cap_free=np.array(self.cap_free, dtype=np.int64),
             cap_parent=np.array(self.cap_parent, dtype=np.int32),
             scopes=tuple(self._made_scope(name, policy) for name, policy in self.scopes),
+            option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
+            option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
         )
 
     def rows(self) -> npt.NDArray[np.int64]:
@@ -302,6 +313,12 @@ class Planner:
     def _made_scope(self, name: str, policy: Policy) -> Scope:
         pool = self.pool
         return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+
+
+def _missed(misses: Ints, what: int) -> Ints:
+    """Return where something is missed, 1 each; nothing where nothing ever is, so that the level does not arise."""
+    missed = (misses & what) // what
+    return missed if missed.any() else np.zeros(0, dtype=np.int64)
 
 
 def _widest(rule: segment_pb2.Rule) -> int:

@@ -18,6 +18,7 @@ from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
+from reallot.server.road.traits import note_steps, subjects_of, with_traits
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
@@ -61,6 +62,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
@@ -135,7 +137,8 @@ def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[
     schema = work.config.record_types[record_type].schema
     frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
     reads = work.config.related_reads.get(record_type, frozenset())
-    return with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
+    frame = with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
+    return with_traits(tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us), work.task.now_us)
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:

@@ -33,13 +33,11 @@ def expand_records(problem: Problem, network: Network, option_flow: Ints) -> tup
 
 def _preference(problem: Problem, used: Ints, class_of_used: npt.NDArray[np.int32]) -> Ints:
     """Return ranks of options by class, then by what they cost level by level up to the policies; equal ones share theirs."""
-    columns = (
-        problem.option_scope[used],
-        problem.option_fit[used],
-        problem.option_bucket[used],
-        problem.option_rank[used],
-        class_of_used,
-    )
+    columns: list[Ints] = [
+        problem.option_scope[used].astype(np.int64),
+        *(costs[used] for _, costs in reversed(problem.constant_levels())),
+        class_of_used.astype(np.int64),
+    ]
     order = np.lexsort(columns)
     differs = np.zeros(len(used) - 1, dtype=np.bool_)
     for column in columns:

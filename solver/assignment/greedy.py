@@ -58,5 +58,5 @@ def _best(problem: Problem, orders: Sequence[Order], places: Ints, given: Ints, 
     for index in np.unique(scope[scope >= 0]):
         members = scope == index
         position[members] = orders[index].costs(places[index, seller[members]], given[index, seller[members]])
-    keys = (options, position, scope, problem.option_fit[options], problem.option_bucket[options], problem.option_rank[options])
+    keys: list[Ints] = [options, position, scope.astype(np.int64), *(costs[options] for _, costs in reversed(problem.constant_levels()))]
     return int(np.lexsort(keys)[0])

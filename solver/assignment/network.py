@@ -60,14 +60,7 @@ def build_network(problem: Problem) -> Network:
     sink = k + t
     orders = tuple(order_of(scope, problem.records) for scope in problem.scopes)
     levels = [_coverage(problem, counts, j)]
-    levels += [
-        linear_level(name, costs, j + k + t)
-        for name, costs in (
-            ("rule_order", problem.option_rank),
-            ("availability", problem.option_bucket),
-            ("fit", problem.option_fit),
-        )
-    ]
+    levels += [linear_level(name, costs, j + k + t) for name, costs in problem.constant_levels()]
     levels += [_policy(problem, trees, scope, order) for scope, order in enumerate(orders)]
     own = np.arange(k, dtype=np.int32)
     return Network(

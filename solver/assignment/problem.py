@@ -1,7 +1,7 @@
 """The assignment problem as columns: classes of equal records, their options, capacity as a forest, policies as scopes."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,8 @@ class Problem:
         cap_free: What is free at each capacity node; below 0 counts as 0: int64, shape (c,). A node belongs to one seller.
         cap_parent: The node around it, -1 = none: int32, shape (c,).
         scopes: In the order of their levels.
+        option_continuity: Cost of not going on with whom it belongs to: int64, shape (j,), 0 … LARGEST_COST, or (0,) where nothing does.
+        option_preferred: Cost of not being preferred: int64, likewise.
 
     Raises:
         InvalidProblem: the columns contradict each other.
@@ -86,12 +88,15 @@ class Problem:
     cap_free: Ints
     cap_parent: npt.NDArray[np.int32]
     scopes: tuple[Scope, ...] = ()
+    option_continuity: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    option_preferred: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         records, classes, options = len(self.class_of), len(self.effort), len(self.option_seller)
         for name, length in (
             *((name, records) for name in ("priority", "age_us", "key")),
             *((f"option_{name}", options) for name in ("rank", "bucket", "fit", "scope", "cap")),
+            *((f"option_{name}", options) for name in ("continuity", "preferred") if len(getattr(self, f"option_{name}"))),
             ("option_start", classes + 1),
             ("cap_parent", len(self.cap_free)),
         ):
@@ -101,7 +106,7 @@ class Problem:
             ("class_of", 0, classes - 1),
             ("effort", 0, LARGEST_COST),
             ("option_seller", 0, np.iinfo(np.int32).max),
-            *((f"option_{name}", 0, LARGEST_COST) for name in ("rank", "bucket", "fit")),
+            *((f"option_{name}", 0, LARGEST_COST) for name in ("rank", "bucket", "fit", "continuity", "preferred")),
             ("option_scope", -1, len(self.scopes) - 1),
             ("option_cap", -1, len(self.cap_free) - 1),
             ("cap_parent", -1, len(self.cap_free) - 1),
@@ -140,6 +145,16 @@ class Problem:
     def options(self) -> int:
         """Number of options."""
         return len(self.option_seller)
+
+    def constant_levels(self) -> tuple[tuple[str, Ints], ...]:
+        """Return names and costs by option of the levels between coverage and the policies, in order; the costs do not grow by unit."""
+        return (
+            ("rule_order", self.option_rank),
+            ("availability", self.option_bucket),
+            *((("continuity", self.option_continuity),) if len(self.option_continuity) else ()),
+            *((("preferred", self.option_preferred),) if len(self.option_preferred) else ()),
+            ("fit", self.option_fit),
+        )
 
     def urgency(self) -> Ints:
         """Return the records from the most to the least urgent: by priority, then age, then key: int64, shape (n,)."""

@@ -15,14 +15,12 @@ def level_values(problem: Problem, network: Network, option_of: Ints, *, proven:
         missing = int((~covered & (problem.priority == priority)).sum())
         levels.append(Level(f"coverage:{priority}", missing, missing if 0 in proven else 0))
     chosen = option_of[covered]
-    for index, (name, costs) in enumerate(
-        (("rule_order", problem.option_rank), ("availability", problem.option_bucket), ("fit", problem.option_fit)), start=1
-    ):
+    for index, (name, costs) in enumerate(problem.constant_levels(), start=1):
         value = int(costs[chosen].sum())
         levels.append(Level(name, value, value if index in proven else None))
     for index, scope in enumerate(problem.scopes):
         value = _position_sum(problem, network, index, chosen)
-        levels.append(Level(f"policy:{scope.scope_id}", value, value if index + 4 in proven else None))
+        levels.append(Level(f"policy:{scope.scope_id}", value, value if index + network.first_policy in proven else None))
     return tuple(levels)
 
 

@@ -56,6 +56,19 @@ def check(text: str, roots: Mapping[str, Schema]) -> Any:
     Raises:
         ConditionError: the text is too long or too deep, does not parse, does not type-check, or is not a truth value.
     """
+    return _checked(text, roots, (_T.BOOL,), "the condition is {}, not true or false")
+
+
+def check_number(text: str, roots: Mapping[str, Schema]) -> Any:
+    """Return the CheckedExpr of a number over `roots`.
+
+    Raises:
+        ConditionError: the text is too long or too deep, does not parse, does not type-check, or is not a number.
+    """
+    return _checked(text, roots, (_T.INT, _T.DOUBLE), "this is {}, not a number")
+
+
+def _checked(text: str, roots: Mapping[str, Schema], wanted: tuple[Any, ...], otherwise: str) -> Any:
     _check_size(text)
     bare = _STRING.sub(lambda m: '"' + " " * (len(m.group()) - 2) + '"', text)
     if (macro := re.search(r"\bhas\s*\(", bare)) is not None:
@@ -63,8 +76,8 @@ def check(text: str, roots: Mapping[str, Schema]) -> Any:
     variables = _variables(bare, roots)
     environment = cel.NewEnv(variables=variables, functions=_functions())
     expression = _compile(environment, text, variables)
-    if expression.return_type() != _T.BOOL:
-        raise ConditionError(f"the condition is {_said(expression.return_type())}, not true or false")
+    if expression.return_type() not in wanted:
+        raise ConditionError(otherwise.format(_said(expression.return_type())))
     # The compiler wraps its answer in a google.protobuf.Any.
     return CheckedExpr.FromString(any_pb2.Any.FromString(expression.serialize()).value)
 

@@ -41,7 +41,13 @@ class Matches:
 
 
 def match_sellers(
-    condition: Condition, records: pl.DataFrame, sellers: pl.DataFrame, *, now_us: int, max_pairs: int = MAX_PAIRS
+    condition: Condition,
+    records: pl.DataFrame,
+    sellers: pl.DataFrame,
+    *,
+    now_us: int,
+    max_pairs: int = MAX_PAIRS,
+    beside: Sequence[str] = (),
 ) -> Matches:
     """Return the sellers that fit each record.
 
@@ -51,11 +57,12 @@ def match_sellers(
         sellers: Frame with a column for every seller field that it reads.
         now_us: The present instant.
         max_pairs: Most pairs that are evaluated.
+        beside: Further columns of the records' frame by which combinations differ.
 
     Raises:
         TooManyPairs: there would be more.
     """
-    names = [f"record.{field}" for field in condition.fields("record")]
+    names = sorted({*(f"record.{field}" for field in condition.fields("record")), *beside})
     combination_of, combinations = _combinations(records, names)
     candidates = sellers.with_row_index(_SELLER)
     moment = pl.lit(now_us, dtype=pl.Int64).alias(NOW)
@@ -72,7 +79,7 @@ def match_sellers(
             rest.append(conjunct.column)
     keys, left = _join_keys(either)
     rest += left
-    pairs = _pair(combinations, candidates, keys, max_pairs, tuple(condition.fields("record")))
+    pairs = _pair(combinations, candidates, keys, max_pairs, names)
     for column in rest:
         pairs = pairs.with_columns(moment).filter(column.fill_null(value=False))
     ordered = pairs.select(_COMBINATION, _SELLER).sort(_COMBINATION, _SELLER)
@@ -100,7 +107,7 @@ def _join_keys(either: Sequence[Conjunct]) -> tuple[list[list[Equality]], list[p
 
 
 def _pair(
-    combinations: pl.DataFrame, sellers: pl.DataFrame, keys: Sequence[Sequence[Equality]], max_pairs: int, fields: tuple[str, ...]
+    combinations: pl.DataFrame, sellers: pl.DataFrame, keys: Sequence[Sequence[Equality]], max_pairs: int, fields: Sequence[str]
 ) -> pl.DataFrame:
     combinations = combinations.drop(NOW, strict=False)
     sellers = sellers.drop(NOW, strict=False)
@@ -117,6 +124,40 @@ def _pair(
     return found[0] if len(found) == 1 else pl.concat(found).unique([_COMBINATION, _SELLER])
 
 
-def _guard(pairs: int, limit: int, fields: tuple[str, ...]) -> None:
+def _guard(pairs: int, limit: int, fields: Sequence[str]) -> None:
     if pairs > limit:
-        raise TooManyPairs(tuple(f"record.{field}" for field in fields), pairs, limit)
+        raise TooManyPairs(tuple(fields), pairs, limit)
+
+
+def match_listed(chosen: npt.NDArray[np.int32], records: pl.DataFrame, beside: Sequence[str], *, max_pairs: int = MAX_PAIRS) -> Matches:
+    """Return rows of sellers, ascending, as those that fit every record; combinations differ by the columns `beside`.
+
+    Raises:
+        TooManyPairs: there would be more than `max_pairs`.
+    """
+    combination_of, _ = _combinations(records, sorted(beside))
+    count = int(combination_of.max(initial=-1)) + 1 if beside else 1
+    _guard(count * len(chosen), max_pairs, sorted(beside))
+    return Matches(combination_of, np.arange(count + 1, dtype=np.int64) * len(chosen), np.tile(chosen, count))
+
+
+def only(matches: Matches, kept: npt.NDArray[np.bool_]) -> Matches:
+    """Return the pairs that are kept: bool, one for each pair."""
+    counted = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+    return Matches(matches.combination_of, counted[matches.start], matches.seller[kept])
+
+
+def over_pairs(
+    columns: Sequence[tuple[pl.Expr, Sequence[str]]], records: pl.DataFrame, sellers: pl.DataFrame, matches: Matches, *, now_us: int
+) -> list[pl.Series]:
+    """Return values of each pair of a combination and a seller; every column comes with the names of those that it reads."""
+    first = np.zeros(len(matches.start) - 1, dtype=np.int64)
+    first[matches.combination_of[::-1]] = np.arange(records.height)[::-1]
+    row = np.repeat(first, np.diff(matches.start))
+    needed = {name for _, names in columns for name in names}
+    sides = ((records, row), (sellers, matches.seller))
+    taken = [frame[name].gather(place) for frame, place in sides for name in frame.columns if name in needed]
+    pairs = pl.DataFrame([*taken, pl.Series(NOW, np.full(len(row), now_us, dtype=np.int64))])
+    # A column of constants has one row: broadcast it over the pairs.
+    answers = pairs.with_columns(column.alias(f"#{index}") for index, (column, _) in enumerate(columns))
+    return [answers[f"#{index}"] for index in range(len(columns))]

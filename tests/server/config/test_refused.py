@@ -202,16 +202,11 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
 
 STEP = {"step_id": "a", "call": {}}
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
-    "best fit": (with_rule(policy="POLICY_BEST_FIT"), "segment.rules[0].policy"),
+    "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
     "team target": (with_rule(target={"team": {"team_ids": ["field"]}}), "segment.rules[0].target.team"),
     "queue target": (with_rule(target={"queue": {"queue_ids": ["inbox"]}}), "segment.rules[0].target.queue"),
-    "preferred": (with_rule(preferred="seller.country == record.country"), "segment.rules[0].preferred"),
-    "relaxation": (with_rule(relax=[{"after": "60s", "drop": "x"}]), "segment.rules[0].relax"),
-    "score": (with_rule(score="1.0"), "segment.rules[0].score"),
     "handling time": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes"),
     "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
-    "exclusions": (with_rule(exclusions={"previous_owners": True}), "segment.rules[0].exclusions"),
-    "stickiness": (with_rule(sticky={"by": "country"}), "segment.rules[0].sticky"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
     "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
     "working time": (

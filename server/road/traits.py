@@ -1,0 +1,135 @@
+"""What rules ask of a record beside its fields, as columns beside these: whose it is and was, who has its like, what no longer counts.
+
+Columns are named `record.#…`, which no field can be called. Reads, decides nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reallot.server.road.work import Work
+from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
+from reallot.solver.segmentation import frame_from_json
+from reallot.storage import ReadTransaction, RecordColumns
+from reallot.storage.documents import load
+from reallot.storage.entities import OwnerKind, Record
+from reallot.storage.rechecks import Recheck
+from reallot.v1 import segment_pb2
+
+OWNER, FORMER, KEEPER = "record.#owner", "record.#former", "record.#keeper:"
+"""Seller id of the present owner; ids of former owners, each between line breaks; seller id of who has most of the same key."""
+GROUP_KEY = "group_key"
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Records of one type, in parallel lists; owners are seller ids, "" = none."""
+
+    record_id: Sequence[str]
+    owner: Sequence[str]
+    previous_owner: Sequence[str]
+    group_key: Sequence[str]
+    waiting_since_us: Sequence[int]
+
+
+def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int) -> Subjects:
+    """Return the records in some rows of a snapshot; one that has not waited yet waits from now on."""
+
+    def sellers(kinds: Sequence[str], ids: Sequence[str]) -> list[str]:
+        return [ids[row] if kinds[row] == OwnerKind.SELLER.value else "" for row in rows]
+
+    since = [records.waiting_since_us[row] for row in rows]
+    return Subjects(
+        [records.record_id[row] for row in rows],
+        sellers(records.owner_kind, records.owner_id),
+        sellers(records.previous_owner_kind, records.previous_owner_id),
+        [records.group_key[row] for row in rows],
+        [now_us if waits is None else waits for waits in since],
+    )
+
+
+def subject_of(record: Record, now_us: int) -> Subjects:
+    """Return one record."""
+    owner, previous = ("" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in (record.owner, record.previous_owner))
+    since = now_us if record.waiting_since_us is None else record.waiting_since_us
+    return Subjects([record.record_id], [owner], [previous], [record.group_key], [since])
+
+
+def with_traits(
+    tx: ReadTransaction, config: WorkspaceConfig, record_type: str, frame: pl.DataFrame, subjects: Subjects, now_us: int
+) -> pl.DataFrame:
+    """Return the columns of records with those that the rules of their type ask for beside fields."""
+    rules = [rule for segment in config.segments_by_type.get(record_type, ()) for rule in segment.rules]
+    columns: list[pl.Series] = []
+    if any(rule.message.policy == segment_pb2.POLICY_CHEAPEST_CHANGE for rule in rules):
+        columns.append(pl.Series(OWNER, [owner or None for owner in subjects.owner], dtype=pl.String))
+    if any(rule.message.exclusions.previous_owners for rule in rules):
+        columns.append(pl.Series(FORMER, _former(tx, config.workspace, subjects), dtype=pl.String))
+    for by in sorted({rule.message.sticky.by for rule in rules if rule.message.HasField("sticky")}):
+        columns.append(pl.Series(f"{KEEPER}{by}", _keepers(tx, config, record_type, by, frame, subjects), dtype=pl.String))
+    columns += [_steps(rule, subjects, now_us) for rule in rules if rule.message.relax]
+    return frame.with_columns(columns)
+
+
+def note_steps(work: Work, waiting: Iterable[int]) -> None:
+    """Have records that keep waiting, given by their rows, looked at again when the next requirement of their rules falls away."""
+    records, now_us = work.records, work.task.now_us
+    noted = {recheck.record_id: index for index, recheck in enumerate(work.rechecks)}
+    for row in waiting:
+        segment = work.config.segments.get(str(work.segment[row]))
+        waits = [part.after.ToMicroseconds() for rule in (segment.rules if segment else ()) for part in rule.message.relax]
+        since_us = now_us if records.waiting_since_us[row] is None else int(records.waiting_since_us[row] or 0)
+        due_us = min((since_us + wait for wait in waits if since_us + wait > now_us), default=None)
+        if due_us is None:
+            continue
+        index = noted.get(records.record_id[row], len(work.rechecks))
+        earlier = work.rechecks[index].due_us if index < len(work.rechecks) else None
+        found = Recheck(records.record_id[row], records.version[row], due_us if earlier is None else min(earlier, due_us))
+        work.rechecks[index : index + 1] = [found]
+
+
+def _former(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str]:
+    logged = tx.bonds.former_owners(workspace, subjects.record_id)
+    found = []
+    for record_id, previous in zip(subjects.record_id, subjects.previous_owner, strict=True):
+        names = logged.get(record_id, set()) | ({previous} if previous else set())
+        found.append("\n".join(["", *sorted(names), ""]))
+    return found
+
+
+def _steps(rule: RuleConfig, subjects: Subjects, now_us: int) -> pl.Series:
+    after = sorted(part.after.ToMicroseconds() for part in rule.message.relax)
+    passed = [sum(now_us - since >= wait for wait in after) for since in subjects.waiting_since_us]
+    return pl.Series(f"record.{rule.step_column}", passed, dtype=pl.Int64)
+
+
+def _keepers(
+    tx: ReadTransaction, config: WorkspaceConfig, record_type: str, by: str, frame: pl.DataFrame, subjects: Subjects
+) -> list[str | None]:
+    if by == GROUP_KEY:
+        counts: dict[tuple[object, str], int] = {
+            (key, seller): n for key, seller, n in tx.bonds.group_owners(config.workspace, {k for k in subjects.group_key if k})
+        }
+        return _most(counts, [key or None for key in subjects.group_key])
+    owned = tx.bonds.owned(config.workspace, record_type)
+    if by in config.record_types[record_type].roles:
+        targets = tx.related.targets(config.workspace, subjects.record_id)
+        held = [load(related).get(by) for _, _, related in owned]
+        keys: list[object | None] = [targets.get(record_id, {}).get(by) or None for record_id in subjects.record_id]
+    else:
+        schema = config.record_types[record_type].schema
+        held = frame_from_json("record", schema, [fields for _, fields, _ in owned], only=[by])[f"record.{by}"].to_list()
+        keys = frame[f"record.{by}"].to_list()
+    return _most(Counter((key, owner) for (owner, _, _), key in zip(owned, held, strict=True) if key not in (None, "")), keys)
+
+
+def _most(counts: Mapping[tuple[object, str], int], keys: Sequence[object | None]) -> list[str | None]:
+    """Return for each key the seller who has most of it, of several the first by id; None where nobody has any."""
+    best: dict[object, tuple[int, str]] = {}
+    for (key, seller), count in counts.items():
+        best[key] = min(best.get(key, (0, "")), (-count, seller))
+    return [best[key][1] if key in best else None for key in keys]
