@@ -53,8 +53,9 @@ def _joined(
         target = pl.Series(_TARGET, [targets.get(role) for targets in related], dtype=pl.String)
         found = tx.related.fields(config.workspace, kind.roles[role], target.drop_nulls().unique())
         only = sorted(field for root, field in reads if root == role and field != EXISTS)
-        columns = frame_from_json(role, schema, list(found.values()), only=only).select(pl.col(f"{role}.{field}") for field in only)
+        columns = frame_from_json(role, schema, list(found.values()), only=only)
         held = pl.Series(_TARGET, list(found), dtype=pl.String)
-        there = columns.with_columns(held, held.alias(f"{role}.{EXISTS}"))
+        # Of no fields a frame has no rows either, so it is put together from its columns.
+        there = pl.DataFrame([held, held.alias(f"{role}.{EXISTS}"), *(columns[f"{role}.{field}"] for field in only)])
         frame = frame.with_columns(target).join(there, on=_TARGET, how="left", maintain_order="left").drop(_TARGET)
     return frame
