@@ -135,12 +135,12 @@ def test_a_resegmentation_is_previewed_applied_and_undone(run: Run, tmp_path: Pa
     run_id = re.search(r"runs apply (\S+),", told)[1]  # type: ignore[index]
     assert "smb → enterprise" in run("runs", "preview", run_id, *here)
     assert "succeeded" in run("runs", "apply", run_id, *here)
-    assert "no preview" in run("runs", "drop", run_id, code=5, *here)
+    assert "no preview" in run("runs", "drop", run_id, *here, code=5)
     assert "1 records would be as before the run" in run("runs", "undo", run_id, "--dry-run", *here)
     assert json.loads(run("runs", "undo", run_id, "--json", *here)) == {"undone": "1"}
     assert "undone for 1 records" in run("runs", "show", run_id, *here)
     run("records", "release", "b1", *here)
-    assert "its owner has changed since" in run("runs", "undo", run_id, "--yes", code=1, *here)
+    assert "its owner has changed since" in run("runs", "undo", run_id, "--yes", *here, code=1)
 
 
 def test_a_manual_clock_is_refused_beyond_this_machine(tmp_path: Path) -> None:
