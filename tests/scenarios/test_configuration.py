@@ -276,7 +276,7 @@ def test_what_is_exported_makes_the_same_configuration_elsewhere(world: Make) ->
     assert stored == given
 
 
-KIND_NAMES = [name.removeprefix("CONFIG_KIND_").lower() for name in config_pb2.ConfigKind.keys() if name != "CONFIG_KIND_UNSPECIFIED"]
+KIND_NAMES = [name.removeprefix("CONFIG_KIND_").lower() for name, number in config_pb2.ConfigKind.items() if number]
 
 
 def _contents(bundle: dict[str, Any]) -> dict[tuple[str, Any], dict[str, Any]]:
