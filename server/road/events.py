@@ -64,7 +64,7 @@ def event_of(
     if kind == "CHANGED" and old == new and not changed_fields:
         return None
     owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
-    told = () if quiet or kind not in SELLER_KINDS else _told(owners, members or {})
+    told = () if quiet or kind not in SELLER_KINDS else concerned(owners, members or {})
     return EventDraft(
         kind=kind,
         record_id=subject.record_id,
@@ -80,13 +80,13 @@ def event_of(
     )
 
 
-def _told(owners: Sequence[Owner], members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def concerned(owners: Sequence[Owner | None], members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return the sellers among owners, and the members of teams among them; a queue has nobody to tell."""
     found: dict[str, None] = {}
     for owner in owners:
-        if owner.kind is OwnerKind.SELLER:
+        if owner is not None and owner.kind is OwnerKind.SELLER:
             found[owner.id] = None
-        elif owner.kind is OwnerKind.TEAM:
+        elif owner is not None and owner.kind is OwnerKind.TEAM:
             found.update(dict.fromkeys(members.get(owner.id, ())))
     return tuple(found)
 

@@ -14,7 +14,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
-from reallot.server.road.events import event_of
+from reallot.server.road.events import concerned, event_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
@@ -65,9 +65,6 @@ class Writing:
     def _concerned(self, kind: str, name: str) -> tuple[str, ...]:
         """Return the sellers who are told of what an owner gets and loses: that seller, or the members of that team."""
         return (name,) if kind == OwnerKind.SELLER else self._members.get(name, ()) if kind == OwnerKind.TEAM else ()
-
-    def _parties(self, owner: Owner | None) -> tuple[str, ...]:
-        return self._concerned(owner.kind, owner.id) if owner is not None else ()
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[str, ...]]:
@@ -152,7 +149,7 @@ class Writing:
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
-            parties=(self._parties(before.owner), self._parties(after.owner)),
+            parties=(concerned([before.owner], self._members), concerned([after.owner], self._members)),
         )
         return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
 
