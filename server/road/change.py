@@ -105,7 +105,8 @@ def change_of(
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
-    again_us = min((resting[name] for name in held), default=None) if mark is None and after.active else None
+    # A quiet write has nobody look again, and so has one that leads to a look in any case.
+    again_us = min((resting[name] for name in held), default=None) if mark is None and after.active and not quiet else None
     return Change(
         after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause, held, again_us
     )
