@@ -222,11 +222,6 @@ class RecordCalls(Calls):
         answer: record_pb2.Record = await self._client.call(self._client.stubs.records.GetRecord, request)
         return answer
 
-    async def list(self, **wanted: Any) -> list[record_pb2.Record]:
-        """Return all records of a filter; the names are those of ListRecordsRequest."""
-        request = record_service_pb2.ListRecordsRequest(**wanted)
-        return [r async for r in self._client.pages(self._client.stubs.records.ListRecords, request, "records")]
-
     async def assign(
         self, owner: str, record_ids: Iterable[str], *, force: bool = False, reason: str = ""
     ) -> list[assignment_service_pb2.AssignResult]:
@@ -252,6 +247,11 @@ class RecordCalls(Calls):
         """Return who could take a record by its rules, best first; with `others`, all sellers, with what stands in their way."""
         request = assignment_service_pb2.ListEligibleSellersRequest(record_id=record_id, include_others=others)
         return [c async for c in self._client.pages(self._client.stubs.assignment.ListEligibleSellers, request, "candidates")]
+
+    async def list(self, **wanted: Any) -> list[record_pb2.Record]:
+        """Return all records of a filter; the names are those of ListRecordsRequest."""
+        request = record_service_pb2.ListRecordsRequest(**wanted)
+        return [r async for r in self._client.pages(self._client.stubs.records.ListRecords, request, "records")]
 
     async def delete(self, record_ids: Iterable[str]) -> int:
         """Delete records and return how many existed."""

@@ -74,7 +74,7 @@ def by_hand(
             quiet=config.settings.paused,
             names=parties.names,
             members=parties.members,
-        ),  # fmt: skip
+        ),
         decision=Decision(before.record_id, now_us, cause, after.assignment, told, state_text(before), state_text(after)),
     )
 

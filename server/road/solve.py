@@ -19,7 +19,7 @@ from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
-from reallot.server.road.traits import note_steps, subjects_of, with_traits
+from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
@@ -219,9 +219,17 @@ def _by_segment(
         for segment in work.config.segments_by_type.get(record_type, ()):
             members = chosen[rows] & (work.segment[rows] == segment.id)
             if members.any():
-                chosen_ids = [work.records.record_id[row] for row in rows[members].tolist()]
-                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]], chosen_ids))
+                found.append(_candidates(work, segment, rows[members], frame.filter(pl.Series(members)), created))
     return found
+
+
+def _candidates(
+    work: Work, segment: SegmentConfig, rows: npt.NDArray[np.int64], frame: pl.DataFrame, created_us: npt.NDArray[np.int64]
+) -> Candidates:
+    records, places = work.records, rows.tolist()
+    keys = [records.group_key[row] for row in places]
+    names = together(segment, keys, frame)
+    return Candidates(segment, rows, frame, created_us[rows], [records.record_id[row] for row in places], names)
 
 
 def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
@@ -285,12 +293,12 @@ def _ages(work: Work) -> Ints:
 def _limited(solved: Solved, task: Task) -> Solved:
     """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
 
-    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run.
+    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run, and so does a bundle
+    for which what is left of the limit is too little.
     """
     problem, rows = solved.problem, solved.rows
-    urgency = problem.urgency()
-    covered = urgency[solved.solution.assigned[urgency]]
-    kept = np.sort(covered[: task.limit])
-    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
+    kept, beyond = assignment.most_urgent(problem, solved.solution, task.limit)
+    columns = ("class_of", "priority", "age_us", "key", *(("together",) if len(problem.together) else ()))
+    only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
     solution = assignment.solve(only, sequential=task.sequential)
-    return Solved(only, solution, rows[kept], frozenset(rows[covered[task.limit :]].tolist()))
+    return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))
