@@ -14,6 +14,7 @@ from reallot.v1 import (
     event_pb2,
     insight_service_pb2,
     record_service_pb2,
+    run_pb2,
     seller_service_pb2,
 )
 
