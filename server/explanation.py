@@ -70,8 +70,6 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
     names = together(segment, [record.group_key], frame)
     created_us = np.array([record.created_us])
     candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, created_us, [record.record_id], names)
-        segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id], [record.group_key]
-    )
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
     views = []
