@@ -15,11 +15,7 @@ class Bundles:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        together = problem.together if len(problem.together) else np.full(problem.records, -1, dtype=np.int64)
-        number, of, sizes = np.unique(together, return_inverse=True, return_counts=True)
-        kept = (number >= 0) & (sizes > 1)
-        place = np.where(kept, np.cumsum(kept) - 1, -1)
-        self.of: Ints = place[of.reshape(-1)] if problem.records else np.zeros(0, dtype=np.int64)
+        self.of: Ints = _numbered(problem.together) if len(problem.together) else np.full(problem.records, -1, dtype=np.int64)
         """Bundle of each record, -1 = it goes alone: int64, shape (n,)."""
 
     @cached_property
@@ -47,6 +43,14 @@ class Bundles:
         for bundle, members in enumerate(self.members):
             if len(np.unique(seller[members])) > 1:
                 yield bundle
+
+
+def _numbered(together: Ints) -> Ints:
+    """Return consecutive numbers for those numbers from 0 on that several records have, -1 for all others."""
+    number, of, sizes = np.unique(together, return_inverse=True, return_counts=True)
+    kept = (number >= 0) & (sizes > 1)
+    numbered: Ints = np.where(kept, np.cumsum(kept) - 1, -1)[of.reshape(-1)]
+    return numbered
 
 
 def most_urgent(problem: Problem, solution: Solution, limit: int) -> tuple[Ints, Ints]:
