@@ -4,7 +4,7 @@ Every level is minimised with those before it held at their best. The first plan
 at which the solver's own limit, which counts steps and not time, is reached leaves what was found until then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,8 @@ LARGEST = 5_000
 """Most pairs of a record and an option that are looked at so."""
 LARGEST_UNITS = 50_000
 """Most units of the policies."""
-STEPS = 2.0
-"""Deterministic time of a level, about its seconds."""
+STEPS = 1.0
+"""Deterministic time of a problem, about as many seconds."""
 
 
 def integer_plan(problem: Problem, first: Ints) -> Ints | None:
@@ -55,7 +55,7 @@ class _Model:
             self.model.add(terms <= 1)
         self._add_maxima()
         self._add_bundles()
-        self._units: dict[Any, Sequence[Any]] = {}
+        self.plan = np.full(problem.records, -1, dtype=np.int64)
 
     def _add_maxima(self) -> None:
         problem = self.problem
@@ -84,57 +84,76 @@ class _Model:
         return found
 
     def descend(self, first: Ints) -> Ints:
-        """Minimise the levels one after the other."""
-        plan = first
-        for costs in self._levels():
-            self.model.clear_hints()
-            for pair in self.pairs:
-                self.model.add_hint(self.takes[pair], int(plan[pair[0]] == pair[1]))
-            self.model.minimize(costs)
-            solver = self._cp.CpSolver()
-            solver.parameters.num_workers = 1
-            solver.parameters.random_seed = 0
-            solver.parameters.max_deterministic_time = STEPS
-            status = solver.solve(self.model)
-            if status not in (self._cp.OPTIMAL, self._cp.FEASIBLE):
-                return plan
-            plan = self._read(solver)
-            self.model.add(costs <= round(solver.objective_value))
-        return plan
+        """Minimise the levels one after the other, within STEPS."""
+        self.plan, left = first, STEPS
+        for costs, value, least in self._levels():
+            if value > least and left > 0:
+                value, spent = self._minimise(costs, value, left)
+                left -= spent
+            self.model.add(costs <= value)
+        return self.plan
 
-    def _levels(self) -> Iterator[Any]:
-        """Yield what each level costs: uncovered records by priority, then by age; the constant levels; the policies."""
+    def _minimise(self, costs: Any, value: int, steps: float) -> tuple[int, float]:
+        """Look for a plan that costs less than `value`; return what the plan found costs, and the steps taken."""
+        self.model.clear_hints()
+        for pair in self.pairs:
+            self.model.add_hint(self.takes[pair], int(self.plan[pair[0]] == pair[1]))
+        self.model.minimize(costs)
+        solver = self._cp.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = 0
+        solver.parameters.max_deterministic_time = steps
+        status = solver.solve(self.model)
+        if status in (self._cp.OPTIMAL, self._cp.FEASIBLE) and round(solver.objective_value) <= value:
+            self.plan, value = self._read(solver), round(solver.objective_value)
+        return value, solver.response_proto.deterministic_time
+
+    def _levels(self) -> Iterator[tuple[Any, int, int]]:
+        """Yield for each level its costs, what the present plan costs, and the least that any could.
+
+        The levels are uncovered records by priority, then by age; the constant levels; the policies.
+        """
         problem = self.problem
-        for priority in np.unique(problem.priority)[::-1].tolist():
-            chosen = np.flatnonzero(problem.priority == priority).tolist()
-            yield sum(1 - self.covered[record] for record in chosen)
-        weights = problem.weights().tolist()
-        yield sum(weight * (1 - terms) for weight, terms in zip(weights, self.covered, strict=True))
+        hopeless = np.diff(problem.option_start)[problem.class_of] == 0
+        weights = problem.weights()
+        parts = [(problem.priority == priority).astype(np.int64) for priority in np.unique(problem.priority)[::-1]]
+        for part in [*parts, weights]:
+            costs = sum(weight * (1 - terms) for weight, terms in zip(part.tolist(), self.covered, strict=True))
+            yield costs, int(part[self.plan < 0].sum()), int(part[hopeless].sum())
         for _, cost in problem.constant_levels():
             if cost.any():
-                yield sum(int(cost[option]) * self.takes[record, option] for record, option in self.pairs)
+                costs = sum(int(cost[option]) * self.takes[record, option] for record, option in self.pairs)
+                yield costs, int(cost[self.plan[self.plan >= 0]].sum()), 0
         for scope in range(len(problem.scopes)):
             yield self._policy(scope)
 
-    def _policy(self, scope: int) -> Any:
-        """Return the sum of the positions that a scope's units take; the k-th further unit of a seller has the k-th position."""
+    def _policy(self, scope: int) -> tuple[Any, int, int]:
+        """Return the sum of the positions that a scope's units take, and what it is at present and at least.
+
+        The k-th further unit of a seller has the k-th position.
+        """
         problem = self.problem
         balancing = problem.scopes[scope].policy is Policy.LOAD_BALANCING
         order, places = order_of(problem.scopes[scope], self._most_units(scope)), problem.places()
-        by_seller: dict[int, list[tuple[int, Any]]] = {}
+        by_seller: dict[int, list[tuple[int, Any, bool]]] = {}
         for record, option in self.pairs:
             if problem.option_scope[option] == scope:
                 weight = int(problem.effort[problem.class_of[record]]) if balancing else 1
-                by_seller.setdefault(int(problem.option_seller[option]), []).append((weight, self.takes[record, option]))
+                by_seller.setdefault(int(problem.option_seller[option]), []).append(
+                    (weight, self.takes[record, option], bool(self.plan[record] == option))
+                )
         costs: list[Any] = [0]
+        value = 0
         for seller, terms in sorted(by_seller.items()):
-            most = sum(weight for weight, _ in terms)
+            most = sum(weight for weight, _, _ in terms)
             units = np.arange(most, dtype=np.int64)
             position = order.costs(np.full(most, places[scope, seller], dtype=np.int64), units).tolist()
             taken = [self.model.new_bool_var("") for _ in range(most)]
-            self.model.add(sum(taken) == sum(weight * term for weight, term in terms))
+            self.model.add(sum(taken) == sum(weight * term for weight, term, _ in terms))
             costs += [cost * unit for cost, unit in zip(position, taken, strict=True)]
-        return sum(costs)
+            value += sum(position[: sum(weight for weight, _, chosen in terms if chosen)])
+        # What a policy costs at least is not known beforehand.
+        return sum(costs), value, min(0, value)
 
     def _most_units(self, scope: int) -> int:
         problem = self.problem
