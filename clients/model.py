@@ -97,6 +97,8 @@ class Seller:
     zone: str | None = None
     priority: int | None = None
     assignable: bool | None = None
+    roles_ok: bool | None = None
+    segment_capacity: Mapping[str, int] | None = None
     last_assigned: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def to_upsert(self) -> seller_service_pb2.SellerUpsert:
@@ -104,11 +106,13 @@ class Seller:
         message = seller_pb2.Seller(
             seller_id=self.seller_id, attributes=to_values(self.attributes), skills=dict(self.skills), team_ids=self.team_ids
         )
-        for name in ("display_name", "priority", "assignable"):
+        for name in ("display_name", "priority", "assignable", "roles_ok"):
             if (value := getattr(self, name)) is not None:
                 setattr(message, name, value)
         if self.capacity is not None:
             message.capacity.total = self.capacity
+        if self.segment_capacity is not None:
+            message.capacity.by_segment.update(self.segment_capacity)
         if self.hours is not None or self.zone is not None:
             message.calendar.time_zone = self.zone or "UTC"
             message.calendar.weekly.extend(parse_hours(self.hours) if self.hours else [])

@@ -10,9 +10,11 @@ from importlib.metadata import version
 import numpy as np
 
 from reallot.solver.assignment import levels as lv
+from reallot.solver.assignment.bundles import Bundles
 from reallot.solver.assignment.expansion import expand_records
 from reallot.solver.assignment.flow import CostsTooLarge, NoFlow, optimal_flow
-from reallot.solver.assignment.greedy import greedy_plan
+from reallot.solver.assignment.greedy import greedy_plan, turns_of
+from reallot.solver.assignment.integer import integer_plan
 from reallot.solver.assignment.network import Network, arc_units, build_network
 from reallot.solver.assignment.problem import Ints, Problem
 from reallot.solver.assignment.result import Limit, Reason, Solution, Stage, Termination
@@ -36,10 +38,10 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
     started = time.perf_counter()
     network = build_network(problem)
     seconds = {"build": time.perf_counter() - started}
-    if not (problem.effort == 1).all():
-        return _sequential(problem, network, seconds, Limit.METHOD)
     if sequential:
         return _sequential(problem, network, seconds, Limit.TIME)
+    if not (problem.effort == 1).all() or Bundles(problem).members:
+        return _indivisible(problem, network, seconds)
     if on_incumbent is not None:
         on_incumbent(_sequential(problem, network, {}, Limit.TIME))
     descent = _Descent(problem, network, seconds)
@@ -118,6 +120,19 @@ class _Descent:
         values = level_values(self.problem, network, option_of, proven=proven)
         seconds = {**self.seconds, "expand": time.perf_counter() - started}
         return Solution(option_of, turns, values, termination, kept, seconds | {"total": sum(seconds.values())})
+
+
+def _indivisible(problem: Problem, network: Network, seconds: dict[str, float]) -> Solution:
+    """Return a plan where records take other efforts than 1, or go together: the best found by an integer solver if there are few."""
+    first = _sequential(problem, network, seconds, Limit.METHOD)
+    started = time.perf_counter()
+    plan = integer_plan(problem, first.option_of)
+    if plan is None:
+        return first
+    found = level_values(problem, network, plan, proven=frozenset())
+    spent = {**first.seconds, "integer": time.perf_counter() - started}
+    spent["total"] += spent["integer"]
+    return Solution(plan, turns_of(problem, plan), found, first.termination, (), spent)
 
 
 def _sequential(problem: Problem, network: Network, seconds: dict[str, float], limit: Limit) -> Solution:

@@ -310,3 +310,29 @@ def test_attributes_are_held_to_their_declaration(world: Make) -> None:
         )
     )
     assert (checked.valid, list(checked.reads)) == (True, ["record.kind", "team.region", "team.size"])
+
+
+def test_by_hand_the_checks_of_the_rules_hold_record_by_record(world: Make) -> None:
+    here = house(world(), a_rule("all"), on_arrival="ON_ARRIVAL_WAIT")
+    here.sellers(Seller("off", assignable=False), Seller("guest", roles_ok=False), Seller("full", capacity=1))
+    here.write(*(a_lead(name) for name in "abcd"), Record("closed", "lead", active=False))
+
+    def given(owner: str, *names: str, **parts: Any) -> list[tuple[str, str]]:
+        rows = here.client.records.assign(owner, names, **parts)
+        here.settle()
+        outcome, verdict = assignment_service_pb2.ManualOutcome.Name, event_pb2.Verdict.Name
+        return [(outcome(r.outcome).removeprefix("MANUAL_OUTCOME_"), verdict(r.verdict).removeprefix("VERDICT_")) for r in rows]
+
+    assert given("off", "a", "nothing", "closed") == [
+        ("NOT_ELIGIBLE", "SWITCHED_OFF"),
+        ("NOT_FOUND", "UNSPECIFIED"),
+        ("NOT_ACTIVE", "UNSPECIFIED"),
+    ]
+    assert given("guest", "a") == [("NOT_ELIGIBLE", "ROLE_NOT_ELIGIBLE")]
+    assert given("full", "a", "b") == [("UNSPECIFIED", "UNSPECIFIED"), ("NO_CAPACITY", "NO_CAPACITY")]
+    assert (here.owners("a", "b"), here.events(owner_changed=True)[-1].record_id) == (["full", ""], "a")
+    for name, owner in (("b", "off"), ("c", "guest"), ("d", "full")):
+        assert given(owner, name, force=True) == [("UNSPECIFIED", "UNSPECIFIED")]
+    assert here.owners(*"abcd") == ["full", "off", "guest", "full"]
+    assert given("off", "b") == [("UNCHANGED", "UNSPECIFIED")]
+    assert here.client.records.release(["a", "closed", "nothing"]) == (1, ["nothing"])
