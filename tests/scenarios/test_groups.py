@@ -14,6 +14,7 @@ from reallot.v1 import (
     event_pb2,
     insight_service_pb2,
     record_service_pb2,
+    run_pb2,
     seller_service_pb2,
 )
 
@@ -148,9 +149,16 @@ def test_members_get_a_digest_instead_of_many_notices_of_a_run(world: Make) -> N
     here = house(world(), to_team(team_ids=["south"]), on_arrival="ON_ARRIVAL_WAIT")
     here.write(*(a_lead(f"l{n:02d}") for n in range(30)))
     here.run()
+    run = here.runs(run_pb2.RUN_KIND_MANUAL)[-1]
     for seller in ("ann", "ben"):
         (notice,) = here.notices(seller)
         assert (notice.digest.gained, notice.digest.lost, len(notice.digest.record_ids)) == (30, 0, 30)
+    # Undone, they are told once more, and once only.
+    assert here.client.runs.undo(run.run_id).undone == 30
+    here.settle()
+    assert here.owner("l00") == ""
+    for seller in ("ann", "ben"):
+        assert [(n.digest.gained, n.digest.lost) for n in here.notices(seller)] == [(30, 0), (0, 30)]
     assert here.notices("cid") == []
 
 
