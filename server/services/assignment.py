@@ -249,8 +249,8 @@ def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> p
         return pb.AssignResult(record_id=record_id, assigned=True)
     if outcome is Outcome.CAPACITY_LOST:
         text = "the owner has no free capacity (force assigns all the same)"
-        outcome, verdict = pb.MANUAL_OUTCOME_NO_CAPACITY, event_pb2.VERDICT_NO_CAPACITY
-        return pb.AssignResult(record_id=record_id, outcome=outcome, text=text, verdict=verdict)
+        verdict = event_pb2.VERDICT_NO_CAPACITY
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text, verdict=verdict)
     if record is None:
         return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text="the record does not exist")
     if not record.active:

@@ -95,7 +95,7 @@ class _Model:
 
     def _minimise(self, costs: Any, value: int, steps: float) -> tuple[int, float]:
         """Look for a plan that costs less than `value`; return what the plan found costs, and the steps taken."""
-        self.model.clear_hints()
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
         for pair in self.pairs:
             self.model.add_hint(self.takes[pair], int(self.plan[pair[0]] == pair[1]))
         self.model.minimize(costs)
