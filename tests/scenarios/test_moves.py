@@ -94,7 +94,7 @@ def test_what_was_released_stays_out_however_often_it_is_looked_at(world: Make) 
     here.client.records.upsert([Record("l", "lead", {"revenue": 5.0}), Record("l", "lead", {"revenue": None})])
     here.settle()
     here.run(selection={"record_type": "lead", "resegment": True})
-    assert (state(here), here.events()[-1].number) == (("", "NO_SEGMENT", "", "NO_RULE_IN_SEGMENT"), last)
+    assert (state(here), told(here, last)) == (("", "NO_SEGMENT", "", "NO_RULE_IN_SEGMENT"), (["CHANGED"], [], []))
     for active in (False, True):
         here.write(Record("l", "lead", active=active))
     assert state(here)[:2] == ("", "NO_SEGMENT")
