@@ -181,7 +181,8 @@ class Decisions:
             status = "NO_CAPACITY" if sellers else "NO_SELLER_MATCHED"
             said = "nobody has room for all of them" if sellers else "there is nobody whom all of them may go to"
         rule = next((t.rule_id for t in traces if t.status == status), "")
-        return Decided(status, "", rule, f"it goes together with {len(members) - 1} other records: {said}")
+        others = "another record" if len(members) == 2 else f"{len(members) - 1} other records"
+        return Decided(status, "", rule, f"it goes together with {others}: {said}")
 
 
 def _listed(values: npt.NDArray[np.int64]) -> list[int]:

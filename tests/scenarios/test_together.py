@@ -40,7 +40,7 @@ def test_a_group_that_nobody_has_room_for_waits_whole_and_says_so(world: Make) -
     lead = here.record("a0")
     assert (here.status("a0"), lead.assignment.reason) == (
         "NO_CAPACITY",
-        "it goes together with 1 other records: nobody has room for all of them",
+        "it goes together with another record: nobody has room for all of them",
     )
     here.sellers(Seller("ana", capacity=10))
     here.run()
