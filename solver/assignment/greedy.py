@@ -25,6 +25,23 @@ def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
     return hand.option_of, np.array(hand.turns, dtype=np.int64)
 
 
+def mended_plan(problem: Problem, option_of: Ints) -> Ints:
+    """Return a plan with its torn bundles placed anew, whole or not at all, in the room that the others leave; then who is left over."""
+    hand, bundles, urgency = _Hand(problem), Bundles(problem), problem.urgency()
+    torn = set(bundles.broken(option_of))
+    kept = option_of.copy()
+    kept[np.isin(bundles.of, list(torn))] = -1
+    for record in urgency[kept[urgency] >= 0].tolist():
+        hand.give(record, int(kept[record]))
+    for record in urgency[kept[urgency] < 0].tolist():
+        bundle = int(bundles.of[record])
+        if bundle < 0:
+            hand.place(record, hand.options_of(record))
+        elif record == bundles.members[bundle][0]:
+            hand.place_together(bundles.members[bundle], sorted(bundles.sellers[bundle]))
+    return hand.option_of
+
+
 def turns_of(problem: Problem, option_of: Ints) -> Ints:
     """Return the assigned records of a plan in the order of their turns, in which the policies' scopes hand them out."""
     urgency = problem.urgency()
@@ -62,6 +79,10 @@ class _Hand:
         """Return the options of a record."""
         kind = int(self.problem.class_of[record])
         return np.arange(self.problem.option_start[kind], self.problem.option_start[kind + 1])
+
+    def give(self, record: int, option: int) -> None:
+        """Give a record by an option, whether it has room or not."""
+        self._give(record, option, 1)
 
     def place(self, record: int, options: Ints) -> bool:
         """Give a record by the best of some of its options that has room; return whether one has."""

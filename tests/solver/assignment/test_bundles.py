@@ -73,6 +73,28 @@ def test_the_sequential_rule_places_bundles_whole_within_the_maxima(problem: Pro
     assert tuple(solution.option_of.tolist()) in allowed(problem)
 
 
+@settings(max_examples=150, deadline=None)
+@given(problem=bundled(), unit=st.booleans())
+def test_a_plan_of_many_is_allowed_and_no_worse_than_the_sequential_rule(problem: Problem, unit: bool) -> None:
+    problem = replace(problem, effort=np.ones_like(problem.effort)) if unit else problem
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integer_module, "LARGEST", 0)
+        solution = solve(problem)
+    check(problem, solution)
+    assert tuple(solution.option_of.tolist()) in allowed(problem)
+    assert [v.value for v in solution.levels] <= [v.value for v in solve(problem, sequential=True).levels]
+
+
+def test_a_bundle_among_many_spoils_nobody_s_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integer_module, "LARGEST", 0)
+    # One by one, the oldest would take seller 0, whom the second cannot do without.
+    either, only = [Option(0), Option(1, fit=1)], [Option(0)]
+    problem = a_problem([either, only, [Option(2)]], [0, 1, 2, 2], [1, 1, 2], [a_scope(range(3))])
+    problem = replace(problem, together=np.array([-1, -1, 3, 3], dtype=np.int64))
+    assert sellers_of(problem, solve(problem, sequential=True)) == [0, -1, 2, 2]
+    assert sellers_of(problem, solve(problem)) == [1, 0, 2, 2]
+
+
 def a_bundle(*, sellers: int = 3, free: int = 2) -> Problem:
     """Two records that go together, and one that is more urgent and goes alone."""
     scope = a_scope(range(sellers))
