@@ -22,6 +22,7 @@ SUMMARIES = {
     "export": "Print the configuration as YAML.",
     "import": "Load records or sellers from a CSV file.",
     "migrate": "Bring the database to the schema of this version.",
+    "offers": "Look at offers to sellers, and answer them.",
     "records": "Look at records, give them to sellers, release them.",
     "rerun": "Try unassigned records again.",
     "restore": "Put a backup in the place of a SQLite database.",

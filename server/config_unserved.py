@@ -22,7 +22,6 @@ UNSERVED = (
     Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
-    Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
     Unserved("sequence", "steps[].advance", "going on with another sequence"),

@@ -1,18 +1,19 @@
 """Owners that people change: one record by hand, or everything that a seller who leaves has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from reallot.server.convert.records import state_text
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.lanes import new_run_id, selection_text
+from reallot.server.offers import take_back
 from reallot.server.road.change import frees_capacity, give_by_hand
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition
+from reallot.storage.entities import Claim, Decision, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition, open_offer
 from reallot.v1 import run_pb2, seller_service_pb2
 
 
@@ -30,6 +31,14 @@ def owning_seller(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner, fi
     if config.find(owner.kind.lower(), owner.id) is None:
         raise invalid_field(field, f"{owner.kind.lower()} {owner.id!r} does not exist", "UNKNOWN_REFERENCE")
     return None
+
+
+def involved(records: Iterable[Record]) -> Iterator[Owner | None]:
+    """Yield the owners of records, and the sellers who have offers of them."""
+    for record in records:
+        yield record.owner
+        if offered := open_offer(record):
+            yield Owner(OwnerKind.SELLER, offered)
 
 
 def names_of_owners(tx: ReadTransaction, workspace: str, *owners: Owner | None) -> dict[str, str]:
@@ -75,6 +84,7 @@ def retire(
     if seller.assignable:
         tx.sellers.upsert(workspace, [replace(seller, assignable=False, version=seller.version + 1, update_us=tx.now_us)])
         tx.signal(workspace, "sellers")
+    take_back(tx, config, [seller_id], "leaves")
     owned = RecordFilter(owner=leaving, active=True)
     records = tx.records.page(workspace, owned, limit=max(1, tx.records.count(workspace, owned)))
     _hand_over(tx, config, records, seller, heir, successor)

@@ -1,8 +1,8 @@
 """The keeper: removes what has been kept for long enough, little by little, so that other writes pass in between.
 
-Of a workspace that this server works: events and notices, decisions, and answers to requests that nobody may repeat any more. What is
-younger is never touched. From where on the log of events is kept stands with the workspace, not in what is left of it, so a cursor
-from before is refused also when nothing is left.
+Of a workspace that this server works: events and notices, decisions, offers that have ended, and answers to requests that nobody may
+repeat any more. What is younger is never touched. From where on the log of events is kept stands with the workspace, not in what is
+left of it, so a cursor from before is refused also when nothing is left.
 """
 
 from dataclasses import dataclass
@@ -47,6 +47,8 @@ def anything_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
     """Tell whether there is something to remove."""
     if tx.events.outdated(workspace, limits.events_us, 1) or workspace in tx.requests.workspaces(limits.answers_us):
         return True
+    if tx.offers.outdated(workspace, limits.decisions_us):
+        return True
     oldest_us = tx.decisions.oldest_us(workspace)
     return oldest_us is not None and oldest_us < limits.decisions_us
 
@@ -57,6 +59,7 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     if up_to:
         tx.events.forget(workspace, up_to)
     tx.decisions.forget(workspace, limits.decisions_us, BATCH)
+    tx.offers.forget(workspace, limits.decisions_us)
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reallot.server.road.batch import CHUNK
+from reallot.server.road.offers import OFFERED
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
@@ -39,7 +40,7 @@ class Decided(NamedTuple):
 
     Attributes:
         assignment: Status, "" = stays as it is.
-        seller_id: Who gets it, "" = nobody.
+        seller_id: Who gets it or is offered it, "" = nobody.
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
@@ -108,7 +109,7 @@ class Decisions:
         if not self.work.assign[row]:
             return _not_tried(self.work, row)
         chain, taker = self.chains[row], self._takers[row]
-        return self._assigned(chain, taker, self._ranks[row]) if taker >= 0 else self._unassigned(chain, row)
+        return self._assigned(chain, taker, self._ranks[row], row) if taker >= 0 else self._unassigned(chain, row)
 
     @cached_property
     def _takers(self) -> list[int]:
@@ -120,20 +121,23 @@ class Decisions:
         return _listed(self._of_option(self.solved.problem.option_rank))
 
     @cached_property
-    def _given(self) -> dict[tuple[int, str], Decided]:
+    def _given(self) -> dict[tuple[int, str, bool], Decided]:
         return {}
 
     @cached_property
     def _refused(self) -> dict[tuple[int, str], Decided]:
         return {}
 
-    def _assigned(self, chain: int, taker: int, rank: int) -> Decided:
-        rule = self.planner.draft.chains[chain][rank]
-        if (taker, rule.key) not in self._given:
-            seller = self.planner.pool.sellers[taker]
-            reason = f"rule {rule.message.display_name or rule.key} chose {seller.display_name or seller.seller_id}"
-            self._given[taker, rule.key] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity)
-        return self._given[taker, rule.key]
+    def _assigned(self, chain: int, taker: int, rank: int, row: int) -> Decided:
+        rule, seller = self.planner.draft.chains[chain][rank], self.planner.pool.sellers[taker]
+        # Who has the record already need not be asked.
+        asks = rule.message.HasField("offer") and not (seller.seller_id == self.work.holder(row) and not self.work.offered(row))
+        key = (taker, rule.key, asks)
+        if key not in self._given:
+            name, whom = rule.message.display_name or rule.key, seller.display_name or seller.seller_id
+            status, reason = (OFFERED, f"rule {name} offers it to {whom}") if asks else ("ASSIGNED", f"rule {name} chose {whom}")
+            self._given[key] = Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity)
+        return self._given[key]
 
     def _unassigned(self, chain: int, row: int) -> Decided:
         key = (chain, str(self.work.segment[row]))
