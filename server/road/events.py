@@ -178,6 +178,7 @@ def because(cause: Json) -> str:
         "MANUAL": " by hand",
         "OFFER": f" because {(cause or {}).get('detail', 'an offer ended')}",
         "TIME": " because time went by",
+        "UNDO": f" because {(cause or {}).get('detail', 'a run was undone')}",
     }.get(kind, "")
 
 

@@ -181,6 +181,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The record is not offered to the seller, or not any more.
     Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
     """
+    ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
+    """The run has not ended, so it cannot be undone.
+    Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -343,5 +347,9 @@ Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run":
 ERROR_REASON_OFFER_NOT_OPEN: ErrorReason.ValueType  # 61
 """The record is not offered to the seller, or not any more.
 Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
+"""
+ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
+"""The run has not ended, so it cannot be undone.
+Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -138,6 +138,8 @@ class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.V
     """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
     CAUSE_KIND_OFFER: _CauseKind.ValueType  # 21
     """An offer was answered, ran out or was taken back; `detail` says which."""
+    CAUSE_KIND_UNDO: _CauseKind.ValueType  # 19
+    """What a run did was taken back; `run_id` is that run."""
 
 class CauseKind(_CauseKind, metaclass=_CauseKindEnumTypeWrapper):
     """Why something happened."""
@@ -172,6 +174,8 @@ CAUSE_KIND_RELATED: CauseKind.ValueType  # 13
 """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
 CAUSE_KIND_OFFER: CauseKind.ValueType  # 21
 """An offer was answered, ran out or was taken back; `detail` says which."""
+CAUSE_KIND_UNDO: CauseKind.ValueType  # 19
+"""What a run did was taken back; `run_id` is that run."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
 
 class _Match:
