@@ -220,11 +220,9 @@ class RunLane(Lane):
             self._looking = None
 
     def _workspaces(self, tx: ReadTransaction) -> list[str]:
-        return tx.config.workspaces()
+        return sorted({*tx.runs.workspaces(), *tx.reruns.workspaces()})
 
     async def _step(self, config: WorkspaceConfig, lease: Lease) -> bool:
-        if not await self._runtime.read(lambda tx: tx.runs.unfinished(config.workspace) or tx.reruns.waiting(config.workspace)):
-            return False
         run = await self._runtime.write(config.workspace, lambda tx: self._begin(tx, config), lease)
         if run is None:
             return True
