@@ -19,7 +19,7 @@ from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.offers import LAPSED, OFFERED
-from reallot.server.road.plan import Candidates, Planner
+from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.selection import UNASSIGNED
 from reallot.server.road.traits import subjects_of_records, with_traits
@@ -170,14 +170,15 @@ def _rules_of(
     frame = frame_of_records(tx, config, records, [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record_type, frame, subjects_of_records(records, now_us), now_us)
     created = np.array([record.created_us for record in records], dtype=np.int64)
-    candidates = Candidates(segment, np.arange(len(records)), frame, created)
+    candidates = Candidates(segment, np.arange(len(records)), frame, created, [record.record_id for record in records])
     targets = planner.targets_of(candidates)
     found = {}
     for record, chain in zip(records, planner.chains_of(candidates, targets).tolist(), strict=True):
         for target, combination in zip(targets, chain, strict=True):
             # Who asks is there, and wants it: neither working time nor earlier offers matter.
             has_room = not target.rule.use_capacity or int(pool.free[0]) > 0
-            if combination >= 0 and has_room and len(target.matches.sellers_of(combination)):
+            sellers = isinstance(target, RuleTargets) and combination >= 0
+            if sellers and has_room and len(target.matches.sellers_of(combination)):
                 found[record.record_id] = target.rule.key
                 break
     return found

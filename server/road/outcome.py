@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from reallot.server.road.batch import CHUNK
+from reallot.server.road.events import owner_name
 from reallot.server.road.offers import OFFERED
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
 from reallot.server.road.work import Work
+from reallot.server.workspace_config import RuleConfig
 from reallot.solver import assignment
 
 OVERDUE = ("NO_AVAILABILITY", "RECORD_TOO_OLD")
@@ -40,10 +42,11 @@ class Decided(NamedTuple):
 
     Attributes:
         assignment: Status, "" = stays as it is.
-        seller_id: Who gets it or is offered it, "" = nobody.
+        seller_id: Seller who gets it or is offered it, "" = none.
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
+        group: Kind and id of the team or queue that gets it; empty = none does.
     """
 
     assignment: str
@@ -51,6 +54,12 @@ class Decided(NamedTuple):
     rule_id: str = ""
     reason: str = ""
     binding: bool = False
+    group: tuple[str, str] | tuple[()] = ()
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Kind and id of who gets it, both "" = nobody."""
+        return self.group or (("SELLER", self.seller_id) if self.seller_id else ("", ""))
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Decisions:
 
     @cached_property
     def takers(self) -> npt.NDArray[np.int64]:
-        """Place in the pool of the seller who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
+        """Place in the pool of who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
         return self._of_option(self.solved.problem.option_seller)
 
     @cached_property
@@ -129,15 +138,24 @@ class Decisions:
         return {}
 
     def _assigned(self, chain: int, taker: int, rank: int, row: int) -> Decided:
-        rule, seller = self.planner.draft.chains[chain][rank], self.planner.pool.sellers[taker]
+        rule, pool = self.planner.draft.chains[chain][rank], self.planner.pool
         # Who has the record already need not be asked.
-        asks = rule.message.HasField("offer") and not (seller.seller_id == self.work.holder(row) and not self.work.offered(row))
-        key = (taker, rule.key, asks)
+        has_it = self.work.records.owner_kind[row] == "SELLER" and pool.owner_at(taker).id == self.work.records.owner_id[row]
+        key = (taker, rule.key, rule.message.HasField("offer") and not has_it)
         if key not in self._given:
-            name, whom = rule.message.display_name or rule.key, seller.display_name or seller.seller_id
-            status, reason = (OFFERED, f"rule {name} offers it to {whom}") if asks else ("ASSIGNED", f"rule {name} chose {whom}")
-            self._given[key] = Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity)
+            self._given[key] = self._decided(rule, taker, asks=key[2])
         return self._given[key]
+
+    def _decided(self, rule: RuleConfig, taker: int, *, asks: bool) -> Decided:
+        pool, named = self.planner.pool, rule.message.display_name or rule.key
+        if taker >= len(pool.sellers):
+            group = pool.owner_at(taker)
+            reason = f"rule {named} chose {owner_name(group, self.work.config)}"
+            return Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
+        seller = pool.sellers[taker]
+        whom = seller.display_name or seller.seller_id
+        status, reason = (OFFERED, f"rule {named} offers it to {whom}") if asks else ("ASSIGNED", f"rule {named} chose {whom}")
+        return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity)
 
     def _unassigned(self, chain: int, row: int) -> Decided:
         key = (chain, str(self.work.segment[row]))

@@ -132,4 +132,4 @@ def test_what_is_due_is_done_once_also_over_a_restart_and_an_answer_that_comes_t
             office.write(lambda tx: OfferLoop.carry_out(tx, config))
         assert len(office.events("l1", kind)) == known + 1
     assert office.loads() == []
-    assert office.read(lambda tx: tx.offers.next_due()) == []
+    assert office.workspace not in dict(office.read(lambda tx: tx.offers.next_due()))
