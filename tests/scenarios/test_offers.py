@@ -1,13 +1,16 @@
 """Offers: a seller accepts, declines or lets it run out; what else happens to a record meanwhile ends its offer and frees the room."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from reallot.clients import Record, Seller
+from reallot.clients.commands.offering import offers
 from reallot.clients.errors import FailedPrecondition, InvalidArgument, NotFound
 from reallot.clients.values import moment, owner_text, timestamp
 from reallot.v1 import event_pb2, insight_service_pb2, seller_pb2, seller_service_pb2
@@ -391,3 +394,25 @@ def test_two_sellers_never_claim_the_same_record(world: Make) -> None:
     assert sorted(got) == [f"l{n:02}" for n in range(40)], "each once"
     assert sum(here.loads().values()) == 40
     assert max(here.loads().values()) <= 3
+
+
+def test_the_command_line_lists_offers_and_answers_them(world: Make, address: str) -> None:
+    here = office(world())
+    here.write(a_lead("l1", company="Acme"), a_lead("l2"))
+    where = ["--address", address, "--workspace", here.client.inner.workspace]
+
+    def call(*arguments: str, code: int = 0) -> str:
+        ended = CliRunner().invoke(offers, [*arguments, *where, "--json"])
+        assert ended.exit_code == code, ended.output
+        here.settle()
+        return ended.output
+
+    assert [json.loads(line)["seller_id"] for line in call("list").splitlines()] == ["ana", "ben"]
+    call("accept", "l1", "--seller", "ana")
+    call("decline", "l2", "--seller", "ben", "--reason", "no time")
+    assert (here.owner("l1"), offered(here, "l2")) == ("ana", ["ana"])
+    here.apply(segments=[a_segment("leads", a_rule(), on_arrival="ON_ARRIVAL_WAIT")])
+    here.write(a_lead("l3"))
+    assert json.loads(call("claim", "ben", "--segment", "leads"))["record_id"] == "l3"
+    assert json.loads(call("extend", "l3", "--seller", "ben", "--minutes", "30"))["claimed"]
+    call("claim", "ben", code=1)
