@@ -34,6 +34,7 @@ runs = typer.Typer(add_completion=False, help="Look at runs.", no_args_is_help=T
 def rerun(
     segment: Annotated[list[str] | None, typer.Option(help="Only this segment; may come often.")] = None,
     reason: Annotated[list[str] | None, typer.Option(help="Only this status, e.g. no_capacity; may come often.")] = None,
+    seller: Annotated[list[str] | None, typer.Option(help="Only records that this seller fits; may come often.")] = None,
     record_type: Annotated[str, typer.Option("--type", help="Only this record type.")] = "",
     where: Annotated[str, typer.Option("--filter", help="Only records for which this CEL condition holds; needs --type.")] = "",
     owned_but_ineligible: Annotated[bool, typer.Option(help="Also records whose owner is no longer eligible.")] = False,
@@ -55,6 +56,7 @@ def rerun(
         record_type=record_type,
         filter=where,
         owned_but_ineligible=owned_but_ineligible,
+        seller_ids=seller or [],
     )
     with connected(address, workspace) as client:
         run = client.runs.start(selection, limit=limit, request_id=request_id)
