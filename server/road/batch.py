@@ -86,12 +86,12 @@ class Tally(NamedTuple):
 
     Attributes:
         counts: How many raise each counter by one.
-        frees: Somebody may have more room than before.
+        freed: Sellers who may have more room than before.
         told: Old owner, new owner and record of each move that a flooded seller would be told of, "" = nobody.
     """
 
     counts: Mapping[str, int]
-    frees: bool
+    freed: frozenset[str]
     told: tuple[tuple[str, str, str], ...]
 
 
@@ -107,7 +107,8 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
         if old != new and not flooded.isdisjoint((old, new)):
             told[key] = (old, new)
     lines = tuple((*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
-    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines)
+    freed = frozenset(p.weight.place[0] for p in patterns.values() if p.frees and p.weight is not None)
+    return Tally(counts, freed, lines)
 
 
 def _told_owners(pattern: Pattern) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What a write changes, and which trigger fires: decided in the write's own transaction. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -160,6 +160,11 @@ def frees_capacity(before: Record | Standing | None, after: Record | Standing | 
     if after is None or not after.active or after.effort < before.effort:
         return True
     return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
+
+
+def freed_sellers(changes: Iterable[tuple[Record | Standing | None, Record | Standing | None]]) -> frozenset[str]:
+    """Return the sellers who may have more room after changes, each given as before and after."""
+    return frozenset(b.owner.id for b, a in changes if b is not None and b.owner is not None and frees_capacity(b, a))
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
