@@ -109,8 +109,8 @@ KEEPS = {
     "the owner takes nothing more": ({}, {"assignable": False}, "ana"),
     "the owner's role may not own": ({}, {"roles_ok": False}, "ana"),
     "the owner is full": ({}, {"capacity": 1}, "carl"),
-    "the owner is full over there": ({}, {"segment_capacity": {"big": 0}}, "ana"),
-    "over there nobody counts": ({"use_capacity": False}, {"segment_capacity": {"big": 0}}, "carl"),
+    "the owner is full over there": ({}, {"capacity_by_segment": {"big": 0}}, "ana"),
+    "over there nobody counts": ({"use_capacity": False}, {"capacity_by_segment": {"big": 0}}, "carl"),
 }
 
 
@@ -150,7 +150,7 @@ def test_of_several_that_move_an_owner_keeps_what_there_is_room_for(world: Make)
     moving = {"accepts_moves": True, "assign_on_move": True, "owner_policy": "OWNER_POLICY_KEEP_IF_ELIGIBLE"}
     big = a_segment("big", a_rule(), condition="record.revenue >= 10.0", priority=1, **moving)
     here.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[big, a_segment("small")])
-    here.sellers(Seller("ana"), Seller("carl", segment_capacity={"big": 2}))
+    here.sellers(Seller("ana"), Seller("carl", capacity_by_segment={"big": 2}))
     here.write(*(Record(f"l{n}", "lead", {"revenue": 1.0}, owner="carl") for n in range(3)))
     here.write(*(a_lead(f"l{n}", revenue=50.0) for n in range(3)))
     assert sorted(here.owners("l0", "l1", "l2")) == ["ana", "carl", "carl"]
