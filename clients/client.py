@@ -21,6 +21,7 @@ from reallot.clients.errors import Exhausted, ReallotError, Unavailable, from_rp
 from reallot.clients.following import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Gap, Item, SnapshotEnd, follow, pause_after
 from reallot.clients.model import Record, Seller
 from reallot.clients.solving import SolverCalls
+from reallot.clients.values import to_owner
 from reallot.v1 import (
     assignment_service_pb2,
     assignment_service_pb2_grpc,
@@ -92,6 +93,7 @@ class AsyncClient:
         self.records = RecordCalls(self)
         self.sellers = SellerCalls(self)
         self.runs = RunCalls(self)
+        self.offers = OfferCalls(self)
         self.events = EventCalls(self)
         self.solver = SolverCalls(self)
 
@@ -227,6 +229,32 @@ class RecordCalls(Calls):
         answer: record_pb2.Record = await self._client.call(self._client.stubs.records.GetRecord, request)
         return answer
 
+    async def assign(
+        self, owner: str, record_ids: Iterable[str], *, force: bool = False, reason: str = ""
+    ) -> list[assignment_service_pb2.AssignResult]:
+        """Give records to a seller, `team:ID` or `queue:ID` by hand, in batches, and return one row for each."""
+        wanted, results = list(record_ids), []
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.AssignRecordsRequest(
+                record_ids=wanted[start : start + BATCH], owner=to_owner(owner), force=force, reason=reason
+            )
+            results.extend((await self._client.call(self._client.stubs.assignment.AssignRecords, request)).results)
+        return results
+
+    async def release(self, record_ids: Iterable[str], *, reason: str = "") -> tuple[int, list[str]]:
+        """Take records from their owners, in batches; return how many had one, and the ids of records that do not exist."""
+        wanted, released, unknown = list(record_ids), 0, list[str]()
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.ReleaseRecordsRequest(record_ids=wanted[start : start + BATCH], reason=reason)
+            answer = await self._client.call(self._client.stubs.assignment.ReleaseRecords, request)
+            released, unknown = released + answer.released, [*unknown, *answer.unknown_record_ids]
+        return released, unknown
+
+    async def eligible(self, record_id: str, *, others: bool = False) -> list[assignment_service_pb2.Candidate]:
+        """Return who could take a record by its rules, best first; with `others`, all sellers, with what stands in their way."""
+        request = assignment_service_pb2.ListEligibleSellersRequest(record_id=record_id, include_others=others)
+        return [c async for c in self._client.pages(self._client.stubs.assignment.ListEligibleSellers, request, "candidates")]
+
     async def list(self, **wanted: Any) -> list[record_pb2.Record]:
         """Return all records of a filter; the names are those of ListRecordsRequest."""
         request = record_service_pb2.ListRecordsRequest(**wanted)
@@ -259,6 +287,11 @@ class SellerCalls(Calls):
         """Return all sellers."""
         request = seller_service_pb2.ListSellersRequest()
         return [s async for s in self._client.pages(self._client.stubs.sellers.ListSellers, request, "sellers")]
+
+    async def come_back(self, seller_ids: Iterable[str]) -> int:
+        """Take sellers who let offers run out into the pool again, and return how many were out of it."""
+        request = seller_service_pb2.ReturnSellersRequest(seller_ids=seller_ids)
+        return int((await self._client.call(self._client.stubs.sellers.ReturnSellers, request)).returned)
 
 
 class RunCalls(Calls):
@@ -345,6 +378,42 @@ class RunCalls(Calls):
         return answer
 
 
+class OfferCalls(Calls):
+    """Offers to sellers."""
+
+    async def list(self, **wanted: Any) -> list[assignment_service_pb2.OpenOffer]:
+        """Return open offers; the names are those of ListOffersRequest, e.g. `seller_id`."""
+        request = assignment_service_pb2.ListOffersRequest(**wanted)
+        return [o async for o in self._client.pages(self._client.stubs.assignment.ListOffers, request, "offers")]
+
+    async def accept(self, record_id: str, seller_id: str, *, reason: str = "") -> None:
+        """Have a seller take a record that is offered."""
+        await self._respond(record_id, seller_id, reason, accept=True)
+
+    async def decline(self, record_id: str, seller_id: str, *, reason: str = "") -> None:
+        """Have a seller decline a record that is offered: the next one is asked."""
+        await self._respond(record_id, seller_id, reason, accept=False)
+
+    async def claim_next(self, seller_id: str, **wanted: Any) -> assignment_service_pb2.OpenOffer | None:
+        """Hold the next record of a pool for a seller, who then accepts or declines it; None if there is none.
+
+        Further names are those of ClaimNextRequest, e.g. `segment_ids` or `lease`.
+        """
+        request = assignment_service_pb2.ClaimNextRequest(seller_id=seller_id, **wanted)
+        answer = await self._client.call(self._client.stubs.assignment.ClaimNext, request)
+        return answer.claim if answer.HasField("claim") else None
+
+    async def extend(self, record_id: str, seller_id: str, **wanted: Any) -> assignment_service_pb2.OpenOffer:
+        """Hold a claimed record for longer; `lease` as in ExtendClaimRequest."""
+        request = assignment_service_pb2.ExtendClaimRequest(record_id=record_id, seller_id=seller_id, **wanted)
+        answer: assignment_service_pb2.OpenOffer = await self._client.call(self._client.stubs.assignment.ExtendClaim, request)
+        return answer
+
+    async def _respond(self, record_id: str, seller_id: str, reason: str, *, accept: bool) -> None:
+        request = assignment_service_pb2.RespondToOfferRequest(record_id=record_id, seller_id=seller_id, accept=accept, reason=reason)
+        await self._client.call(self._client.stubs.assignment.RespondToOffer, request)
+
+
 class EventCalls(Calls):
     """Streams."""
 
@@ -397,6 +466,7 @@ class Client:
         self.records: Any = _Face(self, self._inner.records)
         self.sellers: Any = _Face(self, self._inner.sellers)
         self.runs: Any = _Face(self, self._inner.runs)
+        self.offers: Any = _Face(self, self._inner.offers)
         self.events: Any = _Face(self, self._inner.events)
         self.solver: Any = _Face(self, self._inner.solver)
 

@@ -16,6 +16,7 @@ from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
+from reallot.storage.offers import OfferRepository
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
@@ -44,6 +45,7 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)
@@ -81,12 +83,15 @@ class WriteTransaction(ReadTransaction):
     def commit_records(self, workspace: str, transitions: Sequence[Transition]) -> list[Outcome]:
         """Carry out transitions (see `RecordRepository.commit`) and announce what they change."""
         outcomes = self.records.commit(workspace, transitions, self.now_us)
+        self._announce_timers(workspace)
         made = [t for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self.references.keep(workspace, [_related(t) for t in made])
         if any(t.event is not None for t in transitions):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
+        if any(t.offer_start is not None for t in transitions):
+            self.signal(workspace, "offers")
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -94,6 +99,7 @@ class WriteTransaction(ReadTransaction):
         writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
         self.records.forget_read(deleted=False)
         versions = writer.store(workspace, arrivals, self.now_us)
+        self._announce_timers(workspace)
         referring = arrivals.frame.filter(col("related") != "{}").select("record_id", "related").rows()
         self.references.keep(workspace, [Related(record_id, {}, load(related)) for record_id, related in referring])
         self.signal(workspace, "events")
@@ -108,7 +114,8 @@ class WriteTransaction(ReadTransaction):
     def commit_prepared(self, workspace: str, moves: PreparedMoves, limits: Mapping[str, Limits], first_turn: int) -> bool:
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
         self.records.forget_read()
-        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
+        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer, self.sellers)
+        self._announce_timers(workspace)
         if made and moves.events:
             self.signal(workspace, "events")
         return made
@@ -119,7 +126,15 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        if any(move.pattern.offer is not None for move in moves):
+            self.signal(workspace, "offers")
+        outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        self._announce_timers(workspace)
+        return outcomes
+
+    def _announce_timers(self, workspace: str) -> None:
+        if self.sellers.windows.timers_set:
+            self.signal(workspace, "timers")
 
 
 def _related(transition: Transition) -> Related:

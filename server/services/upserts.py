@@ -10,7 +10,7 @@ from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.handover import Parties
 from reallot.server.road.arrivals import arrivals_of, frames_of
-from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, frees_capacity
+from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, freed_sellers
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import enrolled, event_of
 from reallot.server.road.resting import resting_triggers, why_not_again
@@ -18,7 +18,7 @@ from reallot.server.runtime import request_rerun
 from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition
+from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition, open_offer
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_service_pb2
 
@@ -154,6 +154,7 @@ def _commit(
             by_record.setdefault(row.record_id, []).append(change)
     involved = [r for i, cs in by_record.items() for r in (stored.get(i), cs[-1].after) if r is not None]
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
+    owners |= {offered for r in involved if (offered := open_offer(r))}
     sellers = tx.sellers.get(config.workspace, owners)
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
     moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
@@ -165,8 +166,7 @@ def _commit(
     done = [t for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     note_changes(tx, config, done, quiet=quiet)
     _note_rests(tx, config.workspace, by_record, done)
-    if any(frees_capacity(t.before, t.after) for t in made):
-        request_rerun(tx, config, "CAPACITY_FREED")
+    request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
 
 
@@ -207,7 +207,7 @@ class _Write:
             return None
         given = any(p.owner_given for p in parts)
         by_hand = given and before is not None
-        touched = given or any(p.released for p in parts)
+        touched = given or any(p.released for p in parts) or open_offer(before) != open_offer(after)
         unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
         enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)
