@@ -1,0 +1,142 @@
+"""Worth of a slot against re-solving with one more, and certificates against leaving out each member."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reallot.solver.assignment import Problem, Solution, solve
+from reallot.solver.assignment.answers import Blocking, NotProven, blocking, holds, worth
+from support.problems import Option, a_problem, problems
+
+
+def with_more_levels(problem: Problem, data: st.DataObject) -> Problem:
+    """Also with continuity and preference, and fits of any size."""
+
+    def column(most: int) -> np.ndarray:  # type: ignore[type-arg]
+        drawn = data.draw(st.lists(st.integers(0, most), min_size=problem.options, max_size=problem.options))
+        return np.array(drawn, dtype=np.int64)
+
+    fits = data.draw(st.sampled_from([1, 9, 2**40]))
+    return replace(problem, option_continuity=column(1), option_preferred=column(1), option_fit=column(fits))
+
+
+def values(solution: Solution, names: tuple[str, ...]) -> list[int]:
+    by_name = {level.level_id: level.value for level in solution.levels}
+    return [by_name[name] for name in names]
+
+
+def assert_worth_is_the_difference(problem: Problem) -> None:
+    solution = solve(problem)
+    found = worth(problem, solution)
+    before = np.array(values(solution, found.level_ids))
+    for node in range(len(problem.cap_free)):
+        roomier = problem.cap_free.copy()
+        roomier[node] += 1
+        after = np.array(values(solve(replace(problem, cap_free=roomier)), found.level_ids))
+        assert (after - before).tolist() == found.changes[node].tolist(), node
+
+
+@settings(max_examples=350, deadline=None)
+@given(problem=problems(scopes=2), data=st.data())
+def test_worth_is_what_solving_with_one_more_slot_gives(problem: Problem, data: st.DataObject) -> None:
+    assert_worth_is_the_difference(with_more_levels(problem, data))
+
+
+def test_worth_on_crowded_problems_with_nested_maxima() -> None:
+    chance = np.random.default_rng(11)
+    for _ in range(40):
+        sellers, kinds = 6, 8
+        free = [*chance.integers(0, 4, sellers).tolist(), *chance.integers(0, 3, 2 * sellers).tolist()]
+        parent = [-1] * sellers + [s for s in range(sellers) for _ in range(2)]
+        classes = [
+            [
+                Option(int(s), int(chance.integers(3)), int(chance.integers(3)), int(chance.integers(5)), -1, int(sellers + 2 * s + kind % 2))
+                for s in chance.choice(sellers, 3, replace=False)
+            ]
+            for kind in range(kinds)
+        ]
+        records = 20
+        problem = a_problem(
+            classes,
+            chance.integers(0, kinds, records).tolist(),
+            free,
+            parent=parent,
+            priority=chance.choice([20, 50, 80], records).tolist(),
+            age=chance.integers(0, 9, records).tolist(),
+        )
+        assert_worth_is_the_difference(problem)
+
+
+def test_a_slot_in_a_full_seller_changes_who_is_covered() -> None:
+    """One more slot of the inner maximum lets the urgent record displace the other one; the seller's total stays full."""
+    problem = a_problem(
+        [[Option(0, scope=-1, cap=1)], [Option(0, scope=-1, cap=0)]], [0, 1], [1, 0], parent=[-1, 0], priority=[80, 20]
+    )
+    found = worth(problem, solve(problem))
+    assert found.level_ids[:2] == ("coverage:80", "coverage:20")
+    assert found.changes[:, :2].tolist() == [[0, 0], [-1, 1]]
+
+
+def test_other_efforts_have_no_exact_worth() -> None:
+    problem = a_problem([[Option(0, scope=-1)]], [0, 0], [1], effort=[2])
+    with pytest.raises(NotProven, match="effort"):
+        worth(problem, solve(problem))
+
+
+def all_can_be_served(problem: Problem, records: list[int], nodes: set[int] | None) -> bool:
+    """Whether these records can all be served, by augmenting paths; `nodes` are the maxima that count, None = all."""
+    free = [max(0, int(f)) for f in problem.cap_free]
+    given_: dict[int, int] = {}
+
+    def path(option: int) -> list[int]:
+        node, found = int(problem.option_cap[option]), []
+        while node >= 0:
+            found.append(node)
+            node = int(problem.cap_parent[node])
+        return [n for n in found if nodes is None or n in nodes]
+
+    def serve(rest: list[int]) -> bool:
+        if not rest:
+            return True
+        kind = int(problem.class_of[rest[0]])
+        for option in range(int(problem.option_start[kind]), int(problem.option_start[kind + 1])):
+            way = path(option)
+            if all(free[n] > 0 for n in way):
+                for n in way:
+                    free[n] -= 1
+                given_[rest[0]] = option
+                if serve(rest[1:]):
+                    return True
+                for n in way:
+                    free[n] += 1
+        return False
+
+    return serve(records)
+
+
+@settings(max_examples=300, deadline=None)
+@given(problem=problems(scopes=2))
+def test_a_certificate_proves_that_a_record_cannot_be_served_and_has_no_member_too_many(problem: Problem) -> None:
+    solution = solve(problem)
+    for record in np.flatnonzero(~solution.assigned).tolist():
+        found = blocking(problem, solution, record)
+        assert record in found.records
+        assert holds(problem, found)
+        records, nodes = found.records.tolist(), set(found.nodes.tolist())
+        assert not all_can_be_served(problem, records, nodes)
+        for other in records:
+            assert all_can_be_served(problem, [r for r in records if r != other], None)
+            assert not holds(problem, Blocking(np.array([r for r in records if r != other], dtype=np.int64), found.nodes))
+        for node in nodes:
+            assert all_can_be_served(problem, records, nodes - {node})
+        # Nobody in the way is less urgent.
+        assert (problem.weights()[found.records] >= problem.weights()[record]).all()
+
+
+def test_who_is_served_has_nothing_in_the_way() -> None:
+    problem = a_problem([[Option(0, scope=-1)]], [0], [1])
+    with pytest.raises(ValueError, match="not left out"):
+        blocking(problem, solve(problem), 0)
