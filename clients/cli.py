@@ -30,6 +30,7 @@ SUMMARIES = {
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
     "subscribe": "Follow one seller's notifications.",
+    "worth": "Say what one more slot of each seller would be worth.",
     "watch": "Follow the workspace's events.",
 }
 """What the overview says of commands that are not loaded for it."""

@@ -13,6 +13,7 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from reallot.server.answers.desk import QuestionDesk
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.fanouts import FanoutLoop
@@ -92,6 +93,7 @@ class Application:
         self.port = 0
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
+        self._questions = QuestionDesk(settings.database_url, settings.most_questions, settings.solve_time_limit_s)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
@@ -133,6 +135,7 @@ class Application:
         for worker in workers:
             self._stack.callback(worker.close)
         self._stack.callback(self._desk.close)
+        self._stack.callback(self._questions.close)
         await asyncio.gather(*(worker.warm_up() for worker in workers))
         self.hub = Hub(self.runtime)
         board = ProgressBoard()
@@ -201,7 +204,7 @@ class Application:
         seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
         assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
-        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime), server)
+        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime, self._questions), server)
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)

@@ -35,6 +35,7 @@ class Task:
         most: Most records in this batch of a run, 0 = all at once: those that come first, by priority and age.
         after: The last record of the batch before.
         sequential: Time has run out: give the plan of the sequential rule.
+        reopens: Records that sellers own are taken, too, and decided as if nobody had them.
     """
 
     workspace: str
@@ -48,6 +49,7 @@ class Task:
     most: int = 0
     after: Place | None = None
     sequential: bool = False
+    reopens: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +42,14 @@ class RuleTargets:
         fit: The sellers that its target fits, by combination, and how well.
         widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
         pool: The sellers.
+        keep_full: Sellers without free capacity stay among the options, for questions about them; the plan is the same.
     """
 
     rule: RuleConfig
     fit: Fit
     widest: int
     pool: Pool
+    keep_full: bool = False
 
     @property
     def matches(self) -> Matches:
@@ -78,7 +81,7 @@ class RuleTargets:
             looks = self.widest < UNAVAILABLE
             bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
             cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
-            score, misses = (column[self._filters[-1]] for column in (self.fit.score, self.fit.misses))
+            score, misses = (column[self._chosen] for column in (self.fit.score, self.fit.misses))
             columns = [seller, np.full(len(seller), rank), bucket, score, scope(bucket), cap, misses]
             self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
@@ -93,9 +96,14 @@ class RuleTargets:
         free = there & (pool.free[seller] > 0) if self.rule.use_capacity else there
         return [role, able, there, free]
 
+    @property
+    def _chosen(self) -> npt.NDArray[np.bool_]:
+        """Which pairs are options."""
+        return self._filters[-2 if self.keep_full else -1]
+
     @cached_property
     def _choices(self) -> Matches:
-        chosen = self._filters[-1]
+        chosen = self._chosen
         return Matches(self.matches.combination_of, _counted_upto(chosen)[self.matches.start], self.matches.seller[chosen])
 
     @cached_property
@@ -113,6 +121,14 @@ class RuleTargets:
 def _counted_upto(flags: npt.NDArray[np.bool_]) -> Ints:
     """Return how many of the flags before each position are set: int64, one longer than `flags`."""
     return np.concatenate([[0], np.cumsum(flags)]).astype(np.int64)
+
+
+class CapName(NamedTuple):
+    """What a capacity node stands for: a seller's maximum in all, or that of a record type or segment."""
+
+    seller: int
+    record_type: str = ""
+    segment: str = ""
 
 
 @dataclass
@@ -139,14 +155,17 @@ class Draft:
 class Planner:
     """Builds the problem of one batch. Used once, by one thread."""
 
-    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int) -> None:
+    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int, *, keep_full: bool = False) -> None:
+        """Begin a problem; with `keep_full`, sellers without free capacity stay among the options."""
         self.config = config
         self.pool = pool
         self.now_us = now_us
+        self.keep_full = keep_full
         self.draft = Draft()
         self.scopes: list[tuple[str, Policy]] = []
         self.cap_free: list[int] = pool.free.tolist()
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
+        self.cap_names: list[CapName] = [CapName(index) for index in range(len(pool.sellers))]
         self._leaves: dict[str, Ints] = {}
 
     def targets_of(self, candidates: Candidates) -> list[RuleTargets]:
@@ -159,7 +178,7 @@ class Planner:
         read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
         sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
         fits = [fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us) for rule in rules]
-        return [RuleTargets(rule, fit, _widest(rule.message), self.pool) for rule, fit in zip(rules, fits, strict=True)]
+        return [RuleTargets(rule, fit, _widest(rule.message), self.pool, self.keep_full) for rule, fit in zip(rules, fits, strict=True)]
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
         """Return the sellers of a target that is no condition, ascending."""
@@ -272,6 +291,7 @@ class Planner:
             for index, free in sorted(self.pool.free_in(kind, key).items()):
                 self.cap_parent.append(int(around[index]))
                 self.cap_free.append(free)
+                self.cap_names.append(CapName(index, **{kind: key}))
                 nodes[index] = len(self.cap_free) - 1
             self._leaves[name] = nodes
         return self._leaves[name]

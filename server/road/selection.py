@@ -71,6 +71,8 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         filters.append(moved)
     if selection.owned_but_ineligible:
         filters.append(replace(base, owned_by_seller=True))
+    if task.reopens:
+        filters.append(replace(base, owned_by_seller=True))
     if selection.resegment:
         # Those with an owner are looked at, too; nothing but a move touches them.
         filters.append(replace(base, owned=True, statuses=statuses or None))

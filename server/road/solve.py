@@ -6,6 +6,7 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,49 @@ Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
 
 
+class Drafted(NamedTuple):
+    """A task up to the problem that is to be solved."""
+
+    work: Work
+    planner: Planner
+    problem: assignment.Problem
+
+
+def drafted(
+    tx: ReadTransaction,
+    config: WorkspaceConfig,
+    task: Task,
+    stage: Progress,
+    *,
+    changed: Callable[[Pool], Pool] = lambda pool: pool,
+    keep_full: bool = False,
+) -> Drafted:
+    """Return the problem of a task on a snapshot.
+
+    Args:
+        tx: The snapshot.
+        config: The configuration that decides.
+        task: What is to be planned.
+        stage: Told of each stage as it begins.
+        changed: What is to be supposed of the sellers.
+        keep_full: Sellers without free capacity stay among the options, for questions about them; the plan is the same.
+
+    Raises:
+        TooManyPairs: a target would be evaluated on more pairs than allowed.
+    """
+    stage("read")
+    work = select(tx, config, task)
+    stage("segment")
+    frames = _segment(tx, work)
+    _route(work)
+    stage("plan")
+    pool = changed(_pool(tx, work))
+    _drop_eligible_owners(work, Planner(config, pool, task.now_us), frames)
+    planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, keep_full=keep_full)
+    _add_candidates(work, planner, frames)
+    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)))
+
+
 def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
     """Return the plan of a task on a snapshot, and its moves in pieces, each written up when it is asked for.
 
@@ -42,19 +86,8 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
         TooManyPairs: a target would be evaluated on more pairs than allowed.
     """
     clock = _Stopwatch(progress)
-    clock.stage("read")
-    work = select(tx, config, task)
-    clock.stage("segment")
-    frames = _segment(tx, work)
-    _route(work)
-    clock.stage("plan")
-    pool = _pool(tx, work)
-    planner = Planner(config, pool, task.now_us)
-    _drop_eligible_owners(work, planner, frames)
-    pool = replace(pool, loads=_given_back(work, pool))
-    planner = Planner(config, pool, task.now_us)
-    _add_candidates(work, planner, frames)
-    problem = planner.problem(_column(work.records.priority), _ages(work))
+    draft = drafted(tx, config, task, clock.stage)
+    work, planner, problem = draft.work, draft.planner, draft.problem
     clock.stage("solve")
     solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
     if task.limit and int(solved.solution.assigned.sum()) > task.limit:
@@ -172,6 +205,8 @@ def _route(work: Work) -> None:
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
             work.status[row] = "" if owned else "WAITING"
+        elif owned and work.task.reopens:
+            work.assign[row] = True
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
         elif not owned:

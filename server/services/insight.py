@@ -1,12 +1,15 @@
 """InsightService: why, why not, and what if."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
+from reallot.server.answers.desk import Question, QuestionDesk
+from reallot.server.configuration import selection_faults
 from reallot.server.convert.decisions import decision_message
 from reallot.server.convert.records import record_message
-from reallot.server.errors import invalid_field, not_implemented
+from reallot.server.errors import Violation, invalid_field, not_implemented
 from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
 from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
@@ -15,17 +18,28 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Record
 from reallot.v1 import insight_service_pb2 as pb
-from reallot.v1 import insight_service_pb2_grpc
+from reallot.v1 import insight_service_pb2_grpc, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Answer = TypeVar("Answer", bound=Message)
 DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
 
 
 class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
     """Explains decisions."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, desk: QuestionDesk) -> None:
         self._runtime = runtime
+        self._desk = desk
+
+    async def _ask(self, name: str, workspace: str, request: Any, kind: type[Answer]) -> Answer:
+        """Return the answer that a process of its own gives on a snapshot."""
+        question = Question(name, workspace, self._runtime.clock.now_us(), request.SerializeToString())
+        return kind.FromString(await self._desk.ask(question))
+
+    async def _check_selection(self, workspace: str, selection: run_pb2.RunSelection) -> None:
+        faults = selection_faults(await self._runtime.config(workspace), selection)
+        refuse([Violation(f"selection.{path}", text, reason) for path, text, reason in faults])
 
     async def ExplainRecord(self, request: pb.ExplainRecordRequest, context: Context) -> pb.ExplainRecordResponse:  # noqa: N802
         """Explain where a record stands."""
@@ -58,7 +72,9 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
 
     async def GetWorth(self, request: pb.GetWorthRequest, context: Context) -> pb.GetWorthResponse:  # noqa: N802
         """Say what one more slot would be worth."""
-        raise not_implemented("worth of a slot")
+        workspace = workspace_of(request)
+        await self._check_selection(workspace, request.selection)
+        return await self._ask("worth", workspace, request, pb.GetWorthResponse)
 
     async def Compare(self, request: pb.CompareRequest, context: Context) -> pb.CompareResponse:  # noqa: N802
         """Compare two policies."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from reallot.server.answers.desk import QuestionDesk
 from reallot.server.clock import ManualClock
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
@@ -198,7 +199,7 @@ class Office:
         return self.read(lambda tx: tx.enrollments.page(self.workspace, record_id=record_id))
 
     def insight(self) -> InsightService:
-        return InsightService(self.runtime)
+        return InsightService(self.runtime, QuestionDesk(self.runtime.settings.database_url, 1, 60.0))
 
 
 def leads(*segments: dict[str, Any], settings: dict[str, Any] | None = None) -> list[config_pb2.ConfigResource]:

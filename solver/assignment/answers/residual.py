@@ -6,11 +6,15 @@ around it, so that one more slot opens exactly one arc. Policies have no part in
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from reallot.solver.assignment.problem import Ints, Problem
 from reallot.solver.assignment.result import Solution
+
+Flags = npt.NDArray[np.bool_]
 
 
 class NotProven(ValueError):
@@ -38,7 +42,7 @@ class Residual:
     costs: Ints
     covered: Ints
     left: Ints
-    full: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    full: Flags
     load: Ints
 
     @property
@@ -87,17 +91,17 @@ def residual_of(problem: Problem, solution: Solution, levels: int) -> Residual:
     entry, leads = np.where(cap >= 0, cap + k, sink), np.where(around >= 0, around + k, sink)
     own = problem.class_of_option().astype(np.int64)
     used, roomy, loaded = np.flatnonzero(flow), np.flatnonzero(~full), np.flatnonzero(load)
-    out, into, weights, priorities = _urgent(problem, solution)
+    leave, cover = _next(problem, solution.assigned, -1), _next(problem, ~solution.assigned, 1)
     options = len(own) + len(used)
-    tails = (own, entry[used], roomy + k, leads[loaded], np.flatnonzero(out), np.full(int(into.sum()), sink))
-    heads = (entry, own[used], leads[roomy], loaded + k, np.full(int(out.sum()), sink), np.flatnonzero(into))
-    tail, head = np.concatenate(tails).astype(np.int64), np.concatenate(heads).astype(np.int64)
+    to_sink, from_sink = np.full(len(leave.kind), sink), np.full(len(cover.kind), sink)
+    tail = np.concatenate([own, entry[used], roomy + k, leads[loaded], leave.kind, from_sink]).astype(np.int64)
+    head = np.concatenate([entry, own[used], leads[roomy], loaded + k, to_sink, cover.kind]).astype(np.int64)
     costs = np.zeros((levels, len(tail)), dtype=np.int64)
     covered, left = np.full(len(tail), -1, dtype=np.int64), np.full(len(tail), -1, dtype=np.int64)
-    leaving = slice(len(tail) - int(out.sum()) - int(into.sum()), len(tail) - int(into.sum()))
-    covering = slice(len(tail) - int(into.sum()), len(tail))
-    costs[0, leaving], costs[0, covering] = weights[0][out], -weights[1][into]
-    left[leaving], covered[covering] = priorities[0][out], priorities[1][into]
+    first = len(tail) - len(leave.kind) - len(cover.kind)
+    leaving, covering = slice(first, first + len(leave.kind)), slice(first + len(leave.kind), len(tail))
+    costs[0, leaving], costs[0, covering] = leave.weight, -cover.weight
+    left[leaving], covered[covering] = leave.priority, cover.priority
     for level, (_, cost) in enumerate(problem.constant_levels()[: levels - 1], start=1):
         costs[level, :options] = np.concatenate([cost, -cost[used]])
     order = np.argsort(tail, kind="stable")
@@ -105,17 +109,17 @@ def residual_of(problem: Problem, solution: Solution, levels: int) -> Residual:
     return Residual(problem, start, tail[order], head[order], costs[:, order], covered[order], left[order], full, load)
 
 
-def _urgent(problem: Problem, solution: Solution) -> tuple[Ints, Ints, tuple[Ints, Ints], tuple[Ints, Ints]]:
-    """Return by class whether it has covered records and left-out ones, and weight and priority of the next to leave out and to cover."""
-    weights, k = problem.weights(), problem.classes
-    ends, found = [], []
-    for members, descending in ((np.flatnonzero(solution.assigned), False), (np.flatnonzero(~solution.assigned), True)):
-        order = members[np.lexsort((-weights[members] if descending else weights[members], problem.class_of[members]))]
-        kinds, first = np.unique(problem.class_of[order], return_index=True)
-        has = np.zeros(k, dtype=np.bool_)
-        has[kinds] = True
-        weight, priority = np.zeros(k, dtype=np.int64), np.full(k, -1, dtype=np.int64)
-        weight[kinds], priority[kinds] = weights[order[first]], problem.priority[order[first]]
-        ends.append(has)
-        found.append((weight, priority))
-    return ends[0], ends[1], (found[0][0], found[1][0]), (found[0][1], found[1][1])
+class _Next(NamedTuple):
+    """Classes, and weight and priority of the record of each that is next: int64, all of one shape."""
+
+    kind: Ints
+    weight: Ints
+    priority: Ints
+
+
+def _next(problem: Problem, among: Flags, sign: int) -> _Next:
+    """Return by class the record among some that is least urgent (sign -1), or most (sign 1)."""
+    weights, members = problem.weights(), np.flatnonzero(among)
+    order = members[np.lexsort((-sign * weights[members], problem.class_of[members]))]
+    kinds, first = np.unique(problem.class_of[order], return_index=True)
+    return _Next(kinds.astype(np.int64), weights[order[first]], problem.priority[order[first]])

@@ -187,4 +187,4 @@ def _from_full(network: Residual, potential: Ints, source: int, nodes: Ints) -> 
             if head not in done and reached < farthest and (head not in best or reached < best[head]):
                 best[head] = reached
                 passed = (int(network.covered[arc]), int(network.left[arc]))
-                heapq.heappush(queue, (reached, head, *(own if own >= 0 else old for own, old in zip(passed, (covered, left), strict=True))))
+                heapq.heappush(queue, (reached, head, passed[0] if passed[0] >= 0 else covered, passed[1] if passed[1] >= 0 else left))

@@ -47,23 +47,20 @@ def test_worth_is_what_solving_with_one_more_slot_gives(problem: Problem, data: 
 
 def test_worth_on_crowded_problems_with_nested_maxima() -> None:
     chance = np.random.default_rng(11)
-    for _ in range(40):
-        sellers, kinds = 6, 8
+    sellers, kinds, records = 6, 8, 20
+    for _ in range(12):
         free = [*chance.integers(0, 4, sellers).tolist(), *chance.integers(0, 3, 2 * sellers).tolist()]
-        parent = [-1] * sellers + [s for s in range(sellers) for _ in range(2)]
-        classes = [
-            [
-                Option(int(s), int(chance.integers(3)), int(chance.integers(3)), int(chance.integers(5)), -1, int(sellers + 2 * s + kind % 2))
-                for s in chance.choice(sellers, 3, replace=False)
-            ]
-            for kind in range(kinds)
-        ]
-        records = 20
+
+        def option(seller: int, kind: int) -> Option:
+            rank, bucket, fit = chance.integers(3, size=3).tolist()
+            return Option(seller, rank, bucket, fit, -1, sellers + 2 * seller + kind % 2)
+
+        classes = [[option(s, kind) for s in chance.choice(sellers, 3, replace=False).tolist()] for kind in range(kinds)]
         problem = a_problem(
             classes,
             chance.integers(0, kinds, records).tolist(),
             free,
-            parent=parent,
+            parent=[-1] * sellers + [s for s in range(sellers) for _ in range(2)],
             priority=chance.choice([20, 50, 80], records).tolist(),
             age=chance.integers(0, 9, records).tolist(),
         )
@@ -72,9 +69,7 @@ def test_worth_on_crowded_problems_with_nested_maxima() -> None:
 
 def test_a_slot_in_a_full_seller_changes_who_is_covered() -> None:
     """One more slot of the inner maximum lets the urgent record displace the other one; the seller's total stays full."""
-    problem = a_problem(
-        [[Option(0, scope=-1, cap=1)], [Option(0, scope=-1, cap=0)]], [0, 1], [1, 0], parent=[-1, 0], priority=[80, 20]
-    )
+    problem = a_problem([[Option(0, scope=-1, cap=1)], [Option(0, scope=-1, cap=0)]], [0, 1], [1, 0], parent=[-1, 0], priority=[80, 20])
     found = worth(problem, solve(problem))
     assert found.level_ids[:2] == ("coverage:80", "coverage:20")
     assert found.changes[:, :2].tolist() == [[0, 0], [-1, 1]]

@@ -315,13 +315,16 @@ class SlotWorth(_message.Message):
     SELLER_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     LEVEL_CHANGES_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller."""
     segment_id: _builtins.str
-    """The segment; empty = anywhere."""
+    """The segment, for its maximum; empty = anywhere."""
+    record_type: _builtins.str
+    """The record type, for its maximum; empty = of all types."""
     @_builtins.property
     def level_changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Change of each level's value, in order."""
+        """Change of each level's value, in order; below 0 is better. Exact: the values of a plan with the slot less those without."""
 
     def __init__(
         self,
@@ -329,10 +332,11 @@ class SlotWorth(_message.Message):
         seller_id: _builtins.str = ...,
         segment_id: _builtins.str = ...,
         level_changes: _abc.Iterable[_builtins.int] | None = ...,
+        record_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_changes", b"level_changes", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_changes", b"level_changes", "record_type", b"record_type", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,23 +350,31 @@ class GetWorthResponse(_message.Message):
 
     LEVEL_IDS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records that were planned."""
+    waiting: _builtins.int
+    """Of these, records without an owner."""
     @_builtins.property
     def level_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The levels' ids, in order."""
+        """The levels' ids, in order: coverage by priority first, then up to the fit. Policies have no worth."""
 
     @_builtins.property
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlotWorth]:
-        """By seller and segment."""
+        """The maxima of which one more slot would change the plan, the most valuable first; one more of any other is worth nothing."""
 
     def __init__(
         self,
         *,
         level_ids: _abc.Iterable[_builtins.str] | None = ...,
         slots: _abc.Iterable[Global___SlotWorth] | None = ...,
+        records: _builtins.int = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_ids", b"level_ids", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_ids", b"level_ids", "records", b"records", "slots", b"slots", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
