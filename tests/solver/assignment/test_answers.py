@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reallot.solver.assignment import Problem, Solution, solve
-from reallot.solver.assignment.answers import Blocking, NotProven, blocking, holds, worth
-from support.problems import Option, a_problem, problems
+from reallot.solver.assignment import Policy, Problem, Solution, solve
+from reallot.solver.assignment.answers import Blocking, NotProven, alone, blocking, holds, instead, worth
+from support.problems import Option, a_problem, a_scope, problems
 
 
 def with_more_levels(problem: Problem, data: st.DataObject) -> Problem:
@@ -135,3 +135,54 @@ def test_who_is_served_has_nothing_in_the_way() -> None:
     problem = a_problem([[Option(0, scope=-1)]], [0], [1])
     with pytest.raises(ValueError, match="not left out"):
         blocking(problem, solve(problem), 0)
+
+
+@settings(max_examples=120, deadline=None)
+@given(problem=problems(nested=False), data=st.data())
+def test_what_it_takes_to_go_elsewhere_is_enough_and_nothing_of_it_too_much(problem: Problem, data: st.DataObject) -> None:
+    able = [r for r in range(problem.records) if problem.option_start[problem.class_of[r]] < problem.option_start[problem.class_of[r] + 1]]
+    if not able:
+        return
+    record = data.draw(st.sampled_from(able))
+    problem, first = alone(problem, record)
+    option = data.draw(st.integers(first, problem.options - 1))
+    found, plan = instead(problem, record, option), solve(problem)
+    taken = int(plan.option_of[record])
+    goes_there = taken >= 0 and problem.option_seller[taken] == problem.option_seller[option]
+    assert goes_there == (not found.changes)
+    slots = [c for c in found.changes if c.kind == "slot"]
+    if taken < 0:
+        # Whoever has nobody lacks slots first of all.
+        assert found.changes[0].kind == "slot"
+    if found.verified and slots == list(found.changes):
+        free = problem.cap_free.copy()
+        for change in slots:
+            free[change.node] += change.amount
+        roomier = replace(problem, cap_free=free)
+        assert roomier.option_seller[solve(roomier).option_of[record]] == problem.option_seller[option]
+    if len(slots) == len(found.changes) == 1 and problem.cap_free[slots[0].node] >= 0:
+        free[slots[0].node] -= 1
+        taken = int(solve(replace(problem, cap_free=free)).option_of[record])
+        assert taken < 0 or problem.option_seller[taken] != problem.option_seller[option]
+
+
+def test_what_it_takes_is_told_level_by_level() -> None:
+    """The other seller is the younger of a worse rule, worth less, and was served last."""
+    kinds = [[Option(0, 0, 0, 2), Option(1, 1, 0, 7)]]
+    problem, first = alone(a_problem(kinds, [0], [1, 0], [a_scope([1, 9])]), 0)
+    found = instead(problem, 0, first + 1)
+    told = [(c.kind, c.level_id, c.amount, c.rival) for c in found.changes]
+    assert told == [
+        ("slot", "", 1, 0),
+        ("level", "rule_order", 1, 0),
+        ("level", "fit", 5, 0),
+        ("turn", "policy:rr", 0, 0),
+    ]
+    assert found.verified
+
+
+def test_under_load_balancing_it_takes_more_room() -> None:
+    problem, first = alone(a_problem([[Option(0), Option(1)]], [0], [5, 2], [a_scope([1, 9], Policy.LOAD_BALANCING, free=[5, 2])]), 0)
+    found = instead(problem, 0, first + 1)
+    assert [(c.kind, c.amount) for c in found.changes] == [("free", 3), ("turn", 0)]
+    assert found.verified
