@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from reallot.server.answers.desk import Question
+from reallot.server.answers.explaining import explain_record, explain_seller
 from reallot.server.answers.worth import worth_of_slots
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction
 from reallot.v1 import insight_service_pb2
 
 _ANSWERS: dict[str, tuple[Any, Callable[[ReadTransaction, WorkspaceConfig, Any, int], Any]]] = {
+    "record": (insight_service_pb2.ExplainRecordRequest, explain_record),
+    "seller": (insight_service_pb2.ExplainSellerRequest, explain_seller),
     "worth": (insight_service_pb2.GetWorthRequest, worth_of_slots),
 }
 """Kind of request and what answers it, given the instant."""

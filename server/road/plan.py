@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, Fit, fit_costs, fit_of
+from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, NO_SCORE, Fit, fit_costs, fit_of
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
@@ -329,6 +329,42 @@ class Planner:
     def chain_numbers(self) -> npt.NDArray[np.int64]:
         """Return for each record of the problem its position in the draft's chains and traces: int64."""
         return np.concatenate(self.draft.chain_of) if self.draft.chain_of else np.zeros(0, dtype=np.int64)
+
+    def cap_ways(self, segment: SegmentConfig) -> list[list[int]]:
+        """Return the capacity nodes that a unit of a segment passes, from the inside out, by seller."""
+        ways = [[node] for node in self._leaf(segment).tolist()]
+        for way in ways:
+            while (around := self.cap_parent[way[-1]]) >= 0:
+                way.append(around)
+        return ways
+
+    def scores(self) -> Ints:
+        """Return the score of each option of the problem in steps: int64, shape (options,)."""
+        return np.concatenate([options[:, 3] for options in self.draft.options]) if self.draft.options else np.zeros(0, dtype=np.int64)
+
+    def score_of(self, option: int) -> int:
+        """Return the score of one option of the problem in steps."""
+        return int(self.scores()[option])
+
+    def one_option(
+        self, segment: SegmentConfig, rule: RuleConfig, seller: int, rank: int, score: int | None, misses: int
+    ) -> dict[str, int]:
+        """Return an option that a rule does not have, as if it allowed the seller and the seller were available now.
+
+        Without a score it costs at the fit what the worst option does.
+        """
+        now = np.zeros(1, dtype=np.int64)
+        costs = fit_costs(np.append(self.scores(), NO_SCORE if score is None else score))
+        return {
+            "seller": seller,
+            "rank": rank,
+            "bucket": 0,
+            "fit": int(costs[-1] if score is not None else costs.max(initial=0)),
+            "scope": int(self._scope(rule, now)[0]),
+            "cap": int(self._leaf(segment)[seller]) if rule.use_capacity else -1,
+            "continuity": int(bool(misses & MISSES_CONTINUITY)),
+            "preferred": int(bool(misses & MISSES_PREFERRED)),
+        }
 
     def _made_scope(self, name: str, policy: Policy) -> Scope:
         pool = self.pool

@@ -7,22 +7,16 @@ from google.protobuf.message import Message
 
 from reallot.server.answers.desk import Question, QuestionDesk
 from reallot.server.configuration import selection_faults
-from reallot.server.convert.decisions import decision_message
-from reallot.server.convert.records import record_message
 from reallot.server.errors import Violation, invalid_field, not_implemented
-from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
+from reallot.server.explanation import MOST_NAMED, named_per_verdict, standing
 from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
-from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import ReadTransaction
-from reallot.storage.entities import Record
 from reallot.v1 import insight_service_pb2 as pb
 from reallot.v1 import insight_service_pb2_grpc, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Answer = TypeVar("Answer", bound=Message)
-DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
 
 
 class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
@@ -44,27 +38,18 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
     async def ExplainRecord(self, request: pb.ExplainRecordRequest, context: Context) -> pb.ExplainRecordResponse:  # noqa: N802
         """Explain where a record stands."""
         workspace, now_us = workspace_of(request), self._runtime.clock.now_us()
-        named = request.sellers_per_verdict if request.HasField("sellers_per_verdict") else DEFAULT_NAMED
-        if not 0 <= named <= MOST_NAMED:
-            raise invalid_field("sellers_per_verdict", f"{named} is not between 0 and {MOST_NAMED}")
+        if not 0 <= named_per_verdict(request) <= MOST_NAMED:
+            raise invalid_field("sellers_per_verdict", f"{request.sellers_per_verdict} is not between 0 and {MOST_NAMED}")
 
-        def read(tx: ReadTransaction) -> pb.ExplainRecordResponse:
-            config = self._runtime.configs.of(tx, workspace)
-            record = record_of(tx, workspace, request.record_id)
-            pool = pool_of(tx, config, now_us)
-            return pb.ExplainRecordResponse(
-                record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
-                segments=segment_traces(tx, config, record, now_us),
-                rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named),
-                decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
-                summary=_summary(record, config),
-            )
-
-        return await self._runtime.read(read)
+        if request.prove or request.other_seller_id:
+            return await self._ask("record", workspace, request, pb.ExplainRecordResponse)
+        return await self._runtime.read(lambda tx: standing(tx, self._runtime.configs.of(tx, workspace), request, now_us))
 
     async def ExplainSeller(self, request: pb.ExplainSellerRequest, context: Context) -> pb.ExplainSellerResponse:  # noqa: N802
         """List the records that would suit a seller best."""
-        raise not_implemented("best records for a seller")
+        if not 0 <= request.count <= MOST_NAMED:
+            raise invalid_field("count", f"{request.count} is not between 1 and {MOST_NAMED}")
+        return await self._ask("seller", workspace_of(request), request, pb.ExplainSellerResponse)
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:  # noqa: N802
         """Plan on a changed snapshot."""
@@ -85,13 +70,3 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         workspace = workspace_of(request)
         refuse(period_faults(request))
         return await self._runtime.read(lambda tx: report(tx, self._runtime.configs.of(tx, workspace), request))
-
-
-def _summary(record: Record, config: WorkspaceConfig) -> str:
-    name = config.title(record.record_type, record.record_id, record.fields)
-    segment = config.segments.get(record.segment_id)
-    place = f"in the segment {segment.name}" if segment else "in no segment"
-    if record.owner is not None:
-        how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {record.owner.id}, chosen {how}."
-    return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."

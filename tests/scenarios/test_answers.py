@@ -74,3 +74,87 @@ def test_a_full_seller_counts_too_and_other_efforts_are_refused_by_name(world: M
         worth(w)
     with pytest.raises(ReallotError, match=r"selection\.record_type"):
         worth(w, record_type="deal")
+
+
+def explained(w: World, record_id: str, **more: str) -> insight_service_pb2.ExplainRecordResponse:
+    request = insight_service_pb2.ExplainRecordRequest(record_id=record_id, prove=True, **more)  # type: ignore[arg-type]
+    answer: insight_service_pb2.ExplainRecordResponse = w.client.stubs.insight.ExplainRecord(request)
+    return answer
+
+
+def kinds(found: insight_service_pb2.Alternative) -> list[str]:
+    return [insight_service_pb2.ChangeKind.Name(c.kind).removeprefix("CHANGE_KIND_") for c in found.changes]
+
+
+def test_a_record_without_an_owner_has_a_proof_that_nobody_can_take_it(world: Make) -> None:
+    w = crowded(world)
+    w.write(a_hot("h1", 80), a_hot("h2", 80), a_hot("h3", 20), Record("r1", "lead", {}, priority=20))
+    found = explained(w, "h3")
+    assert found.planned.planned_together == 4
+    assert not found.planned.seller_id
+    assert (sorted(found.blocking.record_ids), found.blocking.records) == (["h1", "h3"], 2)
+    assert {(m.seller_id, m.segment_id, m.free) for m in found.blocking.maxima} == {("ana", "hot", 0), ("ben", "hot", 1)}
+    assert found.blocking.verified
+    assert {(s.seller_id, s.full[0].segment_id if s.full else "") for s in found.sellers} == {("ana", "hot"), ("ben", "")}
+    # Two slots: the first would go to the more urgent one.
+    instead = explained(w, "h3", other_seller_id="ben").alternative
+    assert (kinds(instead), instead.changes[0].amount, instead.changes[0].maximum.segment_id) == (["SLOT"], 2, "hot")
+    assert instead.verified
+    assert instead.changes[0].text == "ben would need 2 more slots in segment hot"
+    w.run()
+    assert w.owner("h3") == ""
+    a_seller(w, "ben", 5, hot=3)
+    w.run()
+    assert w.owner("h3") == "ben"
+    assert not explained(w, "h3").HasField("blocking")
+
+
+def test_what_it_takes_for_somebody_else_is_said_and_true(world: Make) -> None:
+    w = world()
+    rules = [
+        a_rule("near", target={"matching": "seller.region == record.kind"}, score="seller.quality"),
+        a_rule("any", target={"matching": 'seller.region != "far"'}),
+    ]
+    fields = [{"field_id": "region", "type": "FIELD_TYPE_TEXT"}, {"field_id": "quality", "type": "FIELD_TYPE_DECIMAL"}]
+    w.apply(settings=quiet_settings(seller_fields=fields), record_types=[lead_type()], segments=[a_segment("leads", *rules)])
+    regions = {"ana": ("north", 9.0), "ben": ("north", 7.5), "cid": ("south", 1.0), "eve": ("far", 1.0)}
+    w.sellers(*(Seller(name, attributes={"region": place, "quality": quality}) for name, (place, quality) in regions.items()))
+    w.write(a_lead("a", kind="north"))
+    assert w.owner("a") == "ana"
+    found = explained(w, "a", other_seller_id="ben")
+    assert found.planned.seller_id == "ana"
+    assert [(s.seller_id, s.rule_id, s.score) for s in found.sellers] == [
+        ("ana", "leads/near", 9.0),
+        ("ben", "leads/near", 7.5),
+        ("cid", "leads/any", 0.0),
+    ]
+    assert kinds(found.alternative)[0] == "LEVEL"
+    assert found.alternative.changes[0].text == "the score of ben would have to be 1.5 higher"
+    assert found.alternative.verified
+    assert kinds(explained(w, "a", other_seller_id="ana").alternative) == []
+    by_order = explained(w, "a", other_seller_id="cid").alternative
+    assert (by_order.changes[0].level_id, by_order.verified) == ("rule_order", True)
+    let_in = explained(w, "a", other_seller_id="eve").alternative
+    assert (kinds(let_in)[0], let_in.verified) == ("MATCH", True)
+    w.sellers(Seller("ben", assignable=False))
+    assert kinds(explained(w, "a", other_seller_id="ben").alternative)[0] == "SWITCH"
+    assert "switched on" in w.call("explain", "a", "--to", "ben")
+    with pytest.raises(ReallotError, match="nobody"):
+        explained(w, "a", other_seller_id="nobody")
+    assert [row["seller_id"] for row in w.told("records", "candidates", "a")] == ["ana", "cid"]
+
+
+def test_the_best_waiting_records_for_a_seller(world: Make) -> None:
+    w = world()
+    fields = [{"field_id": "region", "type": "FIELD_TYPE_TEXT"}]
+    score = "seller.region == record.kind ? record.revenue : 0.0"
+    w.apply(
+        settings=quiet_settings(seller_fields=fields),
+        record_types=[lead_type()],
+        segments=[a_segment("leads", a_rule("fit", "BEST_FIT", score=score), on_arrival="ON_ARRIVAL_WAIT")],
+    )
+    w.sellers(Seller("ana", capacity=1, attributes={"region": "north"}), Seller("ben", capacity=1, attributes={"region": "south"}))
+    w.write(a_lead("n1", kind="north", revenue=5.0), a_lead("n2", kind="north", revenue=9.0), a_lead("s1", kind="south", revenue=7.0))
+    told = w.told("sellers", "suited", "ana", "--count", "2")[0]["suited"]
+    assert [(row["record_id"], row["score"], row.get("planned_seller_id", "")) for row in told] == [("n2", 9.0, ""), ("n1", 5.0, "ana")]
+    assert "n2" in w.call("sellers", "suited", "ana")

@@ -5,12 +5,12 @@ worse, the least change that makes up for the difference is supposed, and all is
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reallot.solver.assignment.answers.residual import loads
-from reallot.solver.assignment.problem import Policy, Problem
+from reallot.solver.assignment.problem import Ints, Policy, Problem
 from reallot.solver.assignment.result import Solution
 from reallot.solver.assignment.solve import solve
 
@@ -52,7 +52,7 @@ def alone(problem: Problem, record: int, added: dict[str, int] | None = None) ->
     """
     kind = int(problem.class_of[record])
     own = np.arange(problem.option_start[kind], problem.option_start[kind + 1])
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in _option_columns(problem):
         column = getattr(problem, name)
         more = [] if added is None else [added.get(name.removeprefix("option_"), 0)]
@@ -100,7 +100,7 @@ def _pinned(problem: Problem, option: int) -> Problem:
     kept = np.ones(problem.options, dtype=np.bool_)
     kept[problem.option_start[-2] :] = False
     kept[option] = True
-    columns = {name: getattr(problem, name)[kept] for name in _option_columns(problem)}
+    columns: dict[str, Any] = {name: getattr(problem, name)[kept] for name in _option_columns(problem)}
     start = np.append(problem.option_start[:-1], problem.option_start[-2] + 1)
     return replace(problem, option_start=start, **columns)
 
@@ -181,7 +181,7 @@ def _sooner(problem: Problem, option: int, taker: int, level_id: str) -> tuple[C
     return change, replace(problem, scopes=scopes, cap_free=cap_free)
 
 
-def _roomier(problem: Problem, option: int, more: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _roomier(problem: Problem, option: int, more: int) -> Ints:
     node, free = int(problem.option_cap[option]), problem.cap_free.copy()
     while node >= 0 and problem.cap_parent[node] >= 0:
         node = int(problem.cap_parent[node])

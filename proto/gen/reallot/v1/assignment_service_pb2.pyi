@@ -831,6 +831,7 @@ class Candidate(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
     AVAILABLE_NOW_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller."""
     rule_id: _builtins.str
@@ -841,6 +842,8 @@ class Candidate(_message.Message):
     """Free capacity."""
     available_now: _builtins.bool
     """Available now."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
     def __init__(
         self,
         *,
@@ -849,12 +852,15 @@ class Candidate(_message.Message):
         verdict: _event_pb2.Verdict.ValueType = ...,
         free: _builtins.int = ...,
         available_now: _builtins.bool = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_now", b"available_now", "free", b"free", "rule_id", b"rule_id", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "available_now", b"available_now", "free", b"free", "rule_id", b"rule_id", "score", b"score", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from reallot.v1 import config_pb2 as _config_pb2
 from reallot.v1 import event_pb2 as _event_pb2
 from reallot.v1 import record_pb2 as _record_pb2
@@ -24,6 +25,62 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Not said."""
+    CHANGE_KIND_MATCH: _ChangeKind.ValueType  # 1
+    """The rule would have to allow the seller."""
+    CHANGE_KIND_SWITCH: _ChangeKind.ValueType  # 2
+    """The seller would have to be switched on."""
+    CHANGE_KIND_ROLE: _ChangeKind.ValueType  # 3
+    """The seller would need the role."""
+    CHANGE_KIND_AVAILABLE: _ChangeKind.ValueType  # 4
+    """The seller would have to be available."""
+    CHANGE_KIND_SLOT: _ChangeKind.ValueType  # 5
+    """A maximum would have to be higher."""
+    CHANGE_KIND_LEVEL: _ChangeKind.ValueType  # 6
+    """The seller would have to be better at a level of the optimisation than now."""
+    CHANGE_KIND_PRIORITY: _ChangeKind.ValueType  # 7
+    """The seller's priority would have to be higher."""
+    CHANGE_KIND_TURN: _ChangeKind.ValueType  # 8
+    """The seller's last assignment would have to be older than the other's."""
+    CHANGE_KIND_FREE: _ChangeKind.ValueType  # 9
+    """The seller would need more free capacity than now."""
+    CHANGE_KIND_TIE: _ChangeKind.ValueType  # 10
+    """Nothing: both are equally good, and the choice between them is free."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """What a change that would send a record elsewhere is about."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Not said."""
+CHANGE_KIND_MATCH: ChangeKind.ValueType  # 1
+"""The rule would have to allow the seller."""
+CHANGE_KIND_SWITCH: ChangeKind.ValueType  # 2
+"""The seller would have to be switched on."""
+CHANGE_KIND_ROLE: ChangeKind.ValueType  # 3
+"""The seller would need the role."""
+CHANGE_KIND_AVAILABLE: ChangeKind.ValueType  # 4
+"""The seller would have to be available."""
+CHANGE_KIND_SLOT: ChangeKind.ValueType  # 5
+"""A maximum would have to be higher."""
+CHANGE_KIND_LEVEL: ChangeKind.ValueType  # 6
+"""The seller would have to be better at a level of the optimisation than now."""
+CHANGE_KIND_PRIORITY: ChangeKind.ValueType  # 7
+"""The seller's priority would have to be higher."""
+CHANGE_KIND_TURN: ChangeKind.ValueType  # 8
+"""The seller's last assignment would have to be older than the other's."""
+CHANGE_KIND_FREE: ChangeKind.ValueType  # 9
+"""The seller would need more free capacity than now."""
+CHANGE_KIND_TIE: ChangeKind.ValueType  # 10
+"""Nothing: both are equally good, and the choice between them is free."""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
 @_typing.final
 class ExplainRecordRequest(_message.Message):
     """Request of ExplainRecord."""
@@ -33,28 +90,278 @@ class ExplainRecordRequest(_message.Message):
     WORKSPACE_FIELD_NUMBER: _builtins.int
     RECORD_ID_FIELD_NUMBER: _builtins.int
     SELLERS_PER_VERDICT_FIELD_NUMBER: _builtins.int
+    PROVE_FIELD_NUMBER: _builtins.int
+    OTHER_SELLER_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     record_id: _builtins.str
     """The record."""
     sellers_per_verdict: _builtins.int
     """Sellers to name for each verdict, 0 to 1,000. Default 5."""
+    prove: _builtins.bool
+    """Also plan again on a snapshot: who would get the record as things stand and, where nobody would, what proves it."""
+    other_seller_id: _builtins.str
+    """Also say what would have to change for this seller to get it, verified by planning again."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         record_id: _builtins.str = ...,
         sellers_per_verdict: _builtins.int | None = ...,
+        prove: _builtins.bool = ...,
+        other_seller_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "sellers_per_verdict", b"sellers_per_verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "record_id", b"record_id", "sellers_per_verdict", b"sellers_per_verdict", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "other_seller_id", b"other_seller_id", "prove", b"prove", "record_id", b"record_id", "sellers_per_verdict", b"sellers_per_verdict", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sellers_per_verdict: _TypeAlias = _typing.Literal["sellers_per_verdict"]  # noqa: Y015
     _WhichOneofArgType__sellers_per_verdict: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sellers_per_verdict) -> _WhichOneofReturnType__sellers_per_verdict | None: ...
 
 Global___ExplainRecordRequest: _TypeAlias = ExplainRecordRequest  # noqa: Y015
+
+@_typing.final
+class Maximum(_message.Message):
+    """A maximum of a seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    record_type: _builtins.str
+    """The record type that it is for; empty = of all types."""
+    segment_id: _builtins.str
+    """The segment that it is for; empty = anywhere."""
+    free: _builtins.int
+    """What is free of it before the plan; below 0 = the seller is above it."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        record_type: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        free: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "record_type", b"record_type", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Maximum: _TypeAlias = Maximum  # noqa: Y015
+
+@_typing.final
+class SellerStanding(_message.Message):
+    """How a seller stands to a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    CONTINUES_FIELD_NUMBER: _builtins.int
+    AVAILABLE_IN_DAYS_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    rule_id: _builtins.str
+    """First rule that allows the seller, or to which the seller comes closest, as `segment/rule`."""
+    verdict: _event_pb2.Verdict.ValueType
+    """How the seller stands to that rule."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
+    preferred: _builtins.bool
+    """Preferred by that rule; also where it prefers nobody."""
+    continues: _builtins.bool
+    """Whether the record would go on with whom it belongs to; also where it belongs to nobody."""
+    available_in_days: _builtins.int
+    """Days until the seller is available, 0 = now."""
+    @_builtins.property
+    def full(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maximum]:
+        """Maxima that leave nothing free."""
+
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        verdict: _event_pb2.Verdict.ValueType = ...,
+        score: _builtins.float | None = ...,
+        preferred: _builtins.bool = ...,
+        continues: _builtins.bool = ...,
+        available_in_days: _builtins.int = ...,
+        full: _abc.Iterable[Global___Maximum] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "available_in_days", b"available_in_days", "continues", b"continues", "full", b"full", "preferred", b"preferred", "rule_id", b"rule_id", "score", b"score", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___SellerStanding: _TypeAlias = SellerStanding  # noqa: Y015
+
+@_typing.final
+class PlannedOutcome(_message.Message):
+    """What came out of planning again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    PLANNED_TOGETHER_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """Who would get the record; empty = nobody."""
+    rule_id: _builtins.str
+    """By which rule, as `segment/rule`."""
+    planned_together: _builtins.int
+    """Records that were planned together: an owned one on its own, as if it had just come, an unassigned one with all that wait."""
+    proven: _builtins.bool
+    """The plan is proven optimal at every level."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        planned_together: _builtins.int = ...,
+        proven: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_together", b"planned_together", "proven", b"proven", "rule_id", b"rule_id", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedOutcome: _TypeAlias = PlannedOutcome  # noqa: Y015
+
+@_typing.final
+class BlockingSet(_message.Message):
+    """Records that cannot all be served because all their sellers are behind full maxima. Minimal: without any one of the records the
+    others could be served, and without any one of the maxima these records could. A smaller proof may exist.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    MAXIMA_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many there are."""
+    verified: _builtins.bool
+    """Checked from the problem alone, without the solver."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The records, this one among them, the most urgent first; the first 1,000."""
+
+    @_builtins.property
+    def maxima(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maximum]:
+        """The full maxima. Together they leave one slot less than there are records."""
+
+    def __init__(
+        self,
+        *,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        records: _builtins.int = ...,
+        maxima: _abc.Iterable[Global___Maximum] | None = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maxima", b"maxima", "record_ids", b"record_ids", "records", b"records", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockingSet: _TypeAlias = BlockingSet  # noqa: Y015
+
+@_typing.final
+class NeededChange(_message.Message):
+    """One thing that would have to be otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    LEVEL_ID_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    RIVAL_SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    kind: Global___ChangeKind.ValueType
+    """What it is about."""
+    amount: _builtins.int
+    """By how much: slots, units of capacity, steps of a level; 0 where it makes no sense."""
+    level_id: _builtins.str
+    """The level at which it counts."""
+    rival_seller_id: _builtins.str
+    """Who gets the record otherwise."""
+    rule_id: _builtins.str
+    """The rule by which the seller would get it."""
+    text: _builtins.str
+    """For people."""
+    @_builtins.property
+    def maximum(self) -> Global___Maximum:
+        """The maximum, for a slot."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ChangeKind.ValueType = ...,
+        amount: _builtins.int = ...,
+        level_id: _builtins.str = ...,
+        maximum: Global___Maximum | None = ...,
+        rival_seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["maximum", b"maximum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "level_id", b"level_id", "maximum", b"maximum", "rival_seller_id", b"rival_seller_id", "rule_id", b"rule_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NeededChange: _TypeAlias = NeededChange  # noqa: Y015
+
+@_typing.final
+class Alternative(_message.Message):
+    """What it would take for another seller to get a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    verified: _builtins.bool
+    """Planning again with these changes gave the seller the record."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NeededChange]:
+        """All of it together; none = the seller gets it as things stand."""
+
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        changes: _abc.Iterable[Global___NeededChange] | None = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "seller_id", b"seller_id", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class SegmentTrace(_message.Message):
@@ -101,6 +408,10 @@ class ExplainRecordResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    BLOCKING_FIELD_NUMBER: _builtins.int
+    ALTERNATIVE_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
     """In one sentence."""
     @_builtins.property
@@ -119,6 +430,22 @@ class ExplainRecordResponse(_message.Message):
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Decision]:
         """The latest lines of its log, newest first."""
 
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerStanding]:
+        """Those of its sellers who fit one of its rules, the best first; with `prove`. The first 1,000."""
+
+    @_builtins.property
+    def planned(self) -> Global___PlannedOutcome:
+        """Who would get it as things stand; absent without `prove`, or if no run would take the record."""
+
+    @_builtins.property
+    def blocking(self) -> Global___BlockingSet:
+        """What proves that nobody can get it; absent if somebody can, or if records take other efforts than 1."""
+
+    @_builtins.property
+    def alternative(self) -> Global___Alternative:
+        """What it would take for the other seller."""
+
     def __init__(
         self,
         *,
@@ -127,10 +454,14 @@ class ExplainRecordResponse(_message.Message):
         rules: _abc.Iterable[_event_pb2.RuleTrace] | None = ...,
         decisions: _abc.Iterable[_event_pb2.Decision] | None = ...,
         summary: _builtins.str = ...,
+        sellers: _abc.Iterable[Global___SellerStanding] | None = ...,
+        planned: Global___PlannedOutcome | None = ...,
+        blocking: Global___BlockingSet | None = ...,
+        alternative: Global___Alternative | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "record", b"record", "rules", b"rules", "segments", b"segments", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,22 +504,68 @@ class ExplainSellerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
+    SUITED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
         """Best first."""
+
+    @_builtins.property
+    def suited(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuitedRecord]:
+        """The same records, as the rules see them for this seller."""
 
     def __init__(
         self,
         *,
         records: _abc.Iterable[_record_pb2.Record] | None = ...,
+        suited: _abc.Iterable[Global___SuitedRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "suited", b"suited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainSellerResponse: _TypeAlias = ExplainSellerResponse  # noqa: Y015
+
+@_typing.final
+class SuitedRecord(_message.Message):
+    """How a waiting record suits a seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    RULE_RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PLANNED_SELLER_ID_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    rule_id: _builtins.str
+    """Rule by which the seller could get it, as `segment/rule`."""
+    rule_rank: _builtins.int
+    """Rank of that rule among the record's own, from 1."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
+    planned_seller_id: _builtins.str
+    """Who would get the record if all that wait were planned now; empty = nobody."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        rule_rank: _builtins.int = ...,
+        score: _builtins.float | None = ...,
+        planned_seller_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "planned_seller_id", b"planned_seller_id", "record_id", b"record_id", "rule_id", b"rule_id", "rule_rank", b"rule_rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___SuitedRecord: _TypeAlias = SuitedRecord  # noqa: Y015
 
 @_typing.final
 class WhatIfRequest(_message.Message):
