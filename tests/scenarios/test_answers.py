@@ -2,10 +2,10 @@
 
 import pytest
 
-from reallot.clients import ReallotError, Record
+from reallot.clients import ReallotError, Record, Seller
 from reallot.v1 import insight_service_pb2, run_pb2, seller_pb2, seller_service_pb2
 
-from world import Make, World, a_rule, a_segment, lead_type, quiet_settings
+from world import Make, World, a_lead, a_rule, a_segment, lead_type, quiet_settings
 
 
 def crowded(world: Make) -> World:
@@ -156,5 +156,5 @@ def test_the_best_waiting_records_for_a_seller(world: Make) -> None:
     w.sellers(Seller("ana", capacity=1, attributes={"region": "north"}), Seller("ben", capacity=1, attributes={"region": "south"}))
     w.write(a_lead("n1", kind="north", revenue=5.0), a_lead("n2", kind="north", revenue=9.0), a_lead("s1", kind="south", revenue=7.0))
     told = w.told("sellers", "suited", "ana", "--count", "2")[0]["suited"]
-    assert [(row["record_id"], row["score"], row.get("planned_seller_id", "")) for row in told] == [("n2", 9.0, ""), ("n1", 5.0, "ana")]
+    assert [(row["record_id"], row["score"], row.get("planned_seller_id", "")) for row in told] == [("n2", 9.0, "ana"), ("n1", 5.0, "")]
     assert "n2" in w.call("sellers", "suited", "ana")

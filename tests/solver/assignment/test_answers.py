@@ -1,5 +1,6 @@
 """Worth of a slot against re-solving with one more, and certificates against leaving out each member."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -28,21 +29,22 @@ def values(solution: Solution, names: tuple[str, ...]) -> list[int]:
     return [by_name[name] for name in names]
 
 
-def assert_worth_is_the_difference(problem: Problem) -> None:
+def assert_worth_is_the_difference(problem: Problem, nodes: Iterable[int]) -> None:
     solution = solve(problem)
     found = worth(problem, solution)
     before = np.array(values(solution, found.level_ids))
-    for node in range(len(problem.cap_free)):
+    for node in nodes:
         roomier = problem.cap_free.copy()
         roomier[node] += 1
         after = np.array(values(solve(replace(problem, cap_free=roomier)), found.level_ids))
         assert (after - before).tolist() == found.changes[node].tolist(), node
 
 
-@settings(max_examples=350, deadline=None)
+@settings(max_examples=320, deadline=None)
 @given(problem=problems(scopes=2), data=st.data())
 def test_worth_is_what_solving_with_one_more_slot_gives(problem: Problem, data: st.DataObject) -> None:
-    assert_worth_is_the_difference(with_more_levels(problem, data))
+    nodes = data.draw(st.permutations(range(len(problem.cap_free))))[:3]
+    assert_worth_is_the_difference(with_more_levels(problem, data), nodes)
 
 
 def test_worth_on_crowded_problems_with_nested_maxima() -> None:
@@ -64,7 +66,7 @@ def test_worth_on_crowded_problems_with_nested_maxima() -> None:
             priority=chance.choice([20, 50, 80], records).tolist(),
             age=chance.integers(0, 9, records).tolist(),
         )
-        assert_worth_is_the_difference(problem)
+        assert_worth_is_the_difference(problem, range(len(problem.cap_free)))
 
 
 def test_a_slot_in_a_full_seller_changes_who_is_covered() -> None:
@@ -112,7 +114,7 @@ def all_can_be_served(problem: Problem, records: list[int], nodes: set[int] | No
     return serve(records)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problem=problems(scopes=2))
 def test_a_certificate_proves_that_a_record_cannot_be_served_and_has_no_member_too_many(problem: Problem) -> None:
     solution = solve(problem)
