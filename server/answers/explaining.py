@@ -26,7 +26,7 @@ DEFAULT_COUNT = 10
 
 
 class Planned(NamedTuple):
-    """A record in the plan of everything that is planned with it; `place` is where it stands in the problem, None = no run would take it."""
+    """A record in the plan of everything that is planned with it; `place` is its record of the problem, None = no run takes it."""
 
     draft: Drafted
     place: int | None
