@@ -31,6 +31,8 @@ SUMMARIES = {
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
     "subscribe": "Follow one seller's notifications.",
+    "compare": "Compare what two policies make of the same records.",
+    "whatif": "Show what a run would do under changes.",
     "worth": "Say what one more slot of each seller would be worth.",
     "watch": "Follow the workspace's events.",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from reallot.server.answers.comparing import compare, what_if
 from reallot.server.answers.desk import Question
 from reallot.server.answers.explaining import explain_record, explain_seller
 from reallot.server.answers.worth import worth_of_slots
@@ -13,6 +14,8 @@ from reallot.v1 import insight_service_pb2
 _ANSWERS: dict[str, tuple[Any, Callable[[ReadTransaction, WorkspaceConfig, Any, int], Any]]] = {
     "record": (insight_service_pb2.ExplainRecordRequest, explain_record),
     "seller": (insight_service_pb2.ExplainSellerRequest, explain_seller),
+    "what_if": (insight_service_pb2.WhatIfRequest, what_if),
+    "compare": (insight_service_pb2.CompareRequest, compare),
     "worth": (insight_service_pb2.GetWorthRequest, worth_of_slots),
 }
 """Kind of request and what answers it, given the instant."""

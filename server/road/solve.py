@@ -86,20 +86,32 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
         TooManyPairs: a target would be evaluated on more pairs than allowed.
     """
     clock = _Stopwatch(progress)
-    draft = drafted(tx, config, task, clock.stage)
-    work, planner, problem = draft.work, draft.planner, draft.problem
-    clock.stage("solve")
-    solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
-    if task.limit and int(solved.solution.assigned.sum()) > task.limit:
-        solved = _limited(solved, task)
-    clock.stage("check")
-    assignment.check(solved.problem, solved.solution)
-    decisions = Decisions(work, planner, solved)
+    decisions = decided(tx, config, task, clock.stage)
+    work = decisions.work
     note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
     return replace(plan, seconds=clock.seconds), writing.pieces()
+
+
+def decided(
+    tx: ReadTransaction, config: WorkspaceConfig, task: Task, stage: Progress, changed: Callable[[Pool], Pool] = lambda pool: pool
+) -> Decisions:
+    """Return what is decided about the records of a task on a snapshot; `changed` is what is to be supposed of the sellers.
+
+    Raises:
+        CheckFailed: the solver's plan did not pass the independent check.
+        TooManyPairs: a target would be evaluated on more pairs than allowed.
+    """
+    work, planner, problem = drafted(tx, config, task, stage, changed=changed)
+    stage("solve")
+    solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
+    if task.limit and int(solved.solution.assigned.sum()) > task.limit:
+        solved = _limited(solved, task)
+    stage("check")
+    assignment.check(solved.problem, solved.solution)
+    return Decisions(work, planner, solved)
 
 
 def _plan(decisions: Decisions, writing: Writing) -> Plan:

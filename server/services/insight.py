@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from reallot.server.answers.desk import Question, QuestionDesk
 from reallot.server.configuration import selection_faults
-from reallot.server.errors import Violation, invalid_field, not_implemented
+from reallot.server.errors import Violation, invalid_field
 from reallot.server.explanation import MOST_NAMED, named_per_verdict, standing
 from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
@@ -53,7 +53,7 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:  # noqa: N802
         """Plan on a changed snapshot."""
-        raise not_implemented("what-if")
+        return await self._ask("what_if", workspace_of(request), request, pb.WhatIfResponse)
 
     async def GetWorth(self, request: pb.GetWorthRequest, context: Context) -> pb.GetWorthResponse:  # noqa: N802
         """Say what one more slot would be worth."""
@@ -63,7 +63,7 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
 
     async def Compare(self, request: pb.CompareRequest, context: Context) -> pb.CompareResponse:  # noqa: N802
         """Compare two policies."""
-        raise not_implemented("comparing policies")
+        return await self._ask("compare", workspace_of(request), request, pb.CompareResponse)
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
         """Report waiting times and loads."""

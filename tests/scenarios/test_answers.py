@@ -1,6 +1,10 @@
 """Questions about plans: what one more slot is worth, why a record has nobody, and what would be if."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from google.protobuf import json_format
 
 from reallot.clients import ReallotError, Record, Seller
 from reallot.v1 import insight_service_pb2, run_pb2, seller_pb2, seller_service_pb2
@@ -158,3 +162,87 @@ def test_the_best_waiting_records_for_a_seller(world: Make) -> None:
     told = w.told("sellers", "suited", "ana", "--count", "2")[0]["suited"]
     assert [(row["record_id"], row["score"], row.get("planned_seller_id", "")) for row in told] == [("n2", 9.0, "ana"), ("n1", 5.0, "")]
     assert "n2" in w.call("sellers", "suited", "ana")
+
+
+CHANGES = """
+sellers: [{seller_id: ana, capacity: {total: 2}}]
+absent: [ben]
+hire: [{like: cid, count: 1}]
+segments:
+- {segment_id: leads, record_type: lead, is_default: true, on_arrival: ON_ARRIVAL_WAIT, rules: [{rule_id: balanced, policy: POLICY_LOAD_BALANCING}]}
+"""
+
+
+def a_team(world: Make) -> World:
+    w = world()
+    w.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", a_rule(), on_arrival="ON_ARRIVAL_WAIT")])
+    w.sellers(Seller("ana", capacity=1), Seller("ben", capacity=1), Seller("cid", capacity=1))
+    w.write(*(a_lead(f"r{i}", f"2026-03-0{i}T08:00") for i in range(1, 5)))
+    return w
+
+
+def test_what_if_shows_what_would_come_out_otherwise_and_writes_nothing(world: Make, tmp_path: Path) -> None:
+    w = a_team(world)
+    before = w.events()
+    file = tmp_path / "changes.yaml"
+    file.write_text(CHANGES)
+    told = w.told("whatif", "-f", str(file))[0]
+    assert (told["before"]["assigned"], told["after"]["assigned"]) == ("3", "4")
+    assert told["different"] == "3"
+    by_record = {d["record_id"]: (d["before"].get("owner"), d["after"].get("owner")) for d in told["differences"]}
+    assert by_record["r4"][0] is None
+    assert sorted(new["seller_id"] for _, new in by_record.values()) == ["ana", "cid", "cid+1"] or len(by_record) == 3
+    loads = {s["seller_id"]: (s.get("load_before", "0"), s.get("load_after", "0")) for s in told["sellers"]}
+    assert loads == {"ana": ("1", "2"), "ben": ("1", "0"), "cid+1": ("0", "1")}
+    assert (told["figures_before"]["sellers"], told["figures_after"]["sellers"]) == ("3", "3")
+    assert "cid+1" in w.call("whatif", "-f", str(file))
+    assert w.events() == before
+    assert w.owners("r1", "r2", "r3", "r4") == [""] * 4
+    assert [s.seller_id for s in w.client.sellers.list()] == ["ana", "ben", "cid"]
+    # The first plan is the one that a run makes.
+    assert w.run().counts.assigned == 3
+
+
+def test_what_if_an_owner_is_away_and_everything_is_given_out_anew(world: Make) -> None:
+    w = a_team(world)
+    w.run()
+    request = insight_service_pb2.WhatIfRequest(absent_seller_ids=["ana"], reopen=True)
+    answer = w.client.stubs.insight.WhatIf(request)
+    assert (answer.figures_before.covered, answer.figures_after.covered) == (3, 2)
+    assert [(s.seller_id, s.load_before, s.load_after) for s in answer.sellers] == [("ana", 1, 0)]
+    assert w.loads() == {"ana": 1, "ben": 1, "cid": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"absent_seller_ids": ["zoe"]}, r"absent_seller_ids\[0\].*zoe"),
+        ({"hires": [{"like_seller_id": "ana"}]}, r"hires\[0\].count"),
+        ({"sellers": [{"seller_id": "ana", "capacity": {"total": -1}}]}, r"sellers\[0\].capacity.total"),
+        ({"resources": [{"segment": {"segment_id": "x", "record_type": "lead", "condition": "record.nope", "priority": 1}}]}, "nope"),
+        ({"selection": {"segment_ids": ["nowhere"]}}, r"selection.segment_ids\[0\]"),
+    ],
+)
+def test_what_cannot_be_supposed_is_refused_with_its_place(world: Make, changes: dict[str, Any], said: str) -> None:
+    w = a_team(world)
+    with pytest.raises(ReallotError, match=said):
+        w.client.stubs.insight.WhatIf(json_format.ParseDict(changes, insight_service_pb2.WhatIfRequest()))
+
+
+def test_two_policies_are_compared_on_the_same_records(world: Make, tmp_path: Path) -> None:
+    w = world()
+    w.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", a_rule())])
+    w.sellers(Seller("ana", capacity=9), Seller("ben", capacity=3))
+    w.write(*(Record(f"r{i}", "lead", {}, value_units=10) for i in range(4)))
+    assert w.loads() == {"ana": 2, "ben": 2}
+    file = tmp_path / "balanced.yaml"
+    file.write_text(
+        "segments: [{segment_id: leads, record_type: lead, is_default: true, rules: [{rule_id: all, policy: POLICY_LOAD_BALANCING}]}]"
+    )
+    told = w.told("compare", str(file))[0]
+    first, second = told["first_figures"], told["second_figures"]
+    assert (first["covered"], second["covered"], first["value_covered"], second["value_covered"]) == ("4", "4", "40", "40")
+    assert (first["most_load"], second["most_load"]) == ("2", "4")
+    assert told["different"] == "2"
+    assert "balanced.yaml" in w.call("compare", str(file))
+    assert w.loads() == {"ana": 2, "ben": 2}

@@ -181,6 +181,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run has not ended, so it cannot be undone.
     Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
     """
+    ERROR_REASON_NOT_PROVEN: _ErrorReason.ValueType  # 60
+    """An exact answer needs a plan that is proven optimal.
+    Sample: {"reason": "NOT_PROVEN", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_EFFORT_NOT_ONE: _ErrorReason.ValueType  # 61
+    """An exact answer needs records of effort 1.
+    Sample: {"reason": "EFFORT_NOT_ONE", "domain": "reallot", "metadata": {"record": "lead-7"}}
+    """
+    ERROR_REASON_TIME_LIMIT: _ErrorReason.ValueType  # 62
+    """A question was not answered in time.
+    Sample: {"reason": "TIME_LIMIT", "domain": "reallot", "metadata": {"limit": "solve_time_limit_s"}}
+    """
+    ERROR_REASON_INPUT_NOT_KEPT: _ErrorReason.ValueType  # 63
+    """What a run was planned from is not kept.
+    Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -343,5 +359,21 @@ Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run":
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.
 Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+"""
+ERROR_REASON_NOT_PROVEN: ErrorReason.ValueType  # 60
+"""An exact answer needs a plan that is proven optimal.
+Sample: {"reason": "NOT_PROVEN", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_EFFORT_NOT_ONE: ErrorReason.ValueType  # 61
+"""An exact answer needs records of effort 1.
+Sample: {"reason": "EFFORT_NOT_ONE", "domain": "reallot", "metadata": {"record": "lead-7"}}
+"""
+ERROR_REASON_TIME_LIMIT: ErrorReason.ValueType  # 62
+"""A question was not answered in time.
+Sample: {"reason": "TIME_LIMIT", "domain": "reallot", "metadata": {"limit": "solve_time_limit_s"}}
+"""
+ERROR_REASON_INPUT_NOT_KEPT: ErrorReason.ValueType  # 63
+"""What a run was planned from is not kept.
+Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

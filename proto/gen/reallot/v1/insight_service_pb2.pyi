@@ -14,6 +14,7 @@ from reallot.v1 import event_pb2 as _event_pb2
 from reallot.v1 import record_pb2 as _record_pb2
 from reallot.v1 import run_pb2 as _run_pb2
 from reallot.v1 import seller_pb2 as _seller_pb2
+from reallot.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -578,8 +579,15 @@ class WhatIfRequest(_message.Message):
     SELLERS_FIELD_NUMBER: _builtins.int
     ABSENT_SELLER_IDS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    HIRES_FIELD_NUMBER: _builtins.int
+    REOPEN_FIELD_NUMBER: _builtins.int
+    MOST_DIFFERENCES_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
+    reopen: _builtins.bool
+    """Records that sellers own are planned, too, both times as if nobody had them."""
+    most_differences: _builtins.int
+    """Differing records to list, 0 to 10,000. Default 1,000."""
     @_builtins.property
     def selection(self) -> _run_pb2.RunSelection:
         """What the plan takes."""
@@ -596,6 +604,10 @@ class WhatIfRequest(_message.Message):
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_config_pb2.ConfigResource]:
         """Configuration in place of the stored one, or beside it."""
 
+    @_builtins.property
+    def hires(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hire]:
+        """Further sellers, like some who are there, with nothing to do yet."""
+
     def __init__(
         self,
         *,
@@ -604,14 +616,207 @@ class WhatIfRequest(_message.Message):
         sellers: _abc.Iterable[_seller_pb2.Seller] | None = ...,
         absent_seller_ids: _abc.Iterable[_builtins.str] | None = ...,
         resources: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
+        hires: _abc.Iterable[Global___Hire] | None = ...,
+        reopen: _builtins.bool = ...,
+        most_differences: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "most_differences", b"most_differences", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_seller_ids", b"absent_seller_ids", "resources", b"resources", "selection", b"selection", "sellers", b"sellers", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "absent_seller_ids", b"absent_seller_ids", "hires", b"hires", "most_differences", b"most_differences", "reopen", b"reopen", "resources", b"resources", "selection", b"selection", "sellers", b"sellers", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__most_differences: _TypeAlias = _typing.Literal["most_differences"]  # noqa: Y015
+    _WhichOneofArgType__most_differences: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_differences) -> _WhichOneofReturnType__most_differences | None: ...
+
+Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+
+@_typing.final
+class Hire(_message.Message):
+    """Sellers who might join."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIKE_SELLER_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    like_seller_id: _builtins.str
+    """The seller whom they are like, but for what that one carries."""
+    count: _builtins.int
+    """How many, 1 to 1,000."""
+    def __init__(
+        self,
+        *,
+        like_seller_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "like_seller_id", b"like_seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+Global___Hire: _TypeAlias = Hire  # noqa: Y015
+
+@_typing.final
+class PlannedState(_message.Message):
+    """How a plan leaves one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    status: _record_pb2.AssignmentStatus.ValueType
+    """How the attempt to find one ended."""
+    segment_id: _builtins.str
+    """Its segment."""
+    @_builtins.property
+    def owner(self) -> _value_pb2.Owner:
+        """Its owner."""
+
+    def __init__(
+        self,
+        *,
+        owner: _value_pb2.Owner | None = ...,
+        status: _record_pb2.AssignmentStatus.ValueType = ...,
+        segment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "segment_id", b"segment_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedState: _TypeAlias = PlannedState  # noqa: Y015
+
+@_typing.final
+class RecordDifference(_message.Message):
+    """A record that two plans leave differently."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    @_builtins.property
+    def before(self) -> Global___PlannedState:
+        """By the first plan."""
+
+    @_builtins.property
+    def after(self) -> Global___PlannedState:
+        """By the second plan."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        before: Global___PlannedState | None = ...,
+        after: Global___PlannedState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDifference: _TypeAlias = RecordDifference  # noqa: Y015
+
+@_typing.final
+class SellerDifference(_message.Message):
+    """What two plans come to for one seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_BEFORE_FIELD_NUMBER: _builtins.int
+    RECORDS_AFTER_FIELD_NUMBER: _builtins.int
+    LOAD_BEFORE_FIELD_NUMBER: _builtins.int
+    LOAD_AFTER_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller; those who might join are called like the seller whom they are like, with a number."""
+    records_before: _builtins.int
+    """Records that the first plan gives, less those that it takes."""
+    records_after: _builtins.int
+    """Records that the second plan gives, less those that it takes."""
+    load_before: _builtins.int
+    """Load after the first plan."""
+    load_after: _builtins.int
+    """Load after the second plan."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        records_before: _builtins.int = ...,
+        records_after: _builtins.int = ...,
+        load_before: _builtins.int = ...,
+        load_after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_after", b"load_after", "load_before", b"load_before", "records_after", b"records_after", "records_before", b"records_before", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SellerDifference: _TypeAlias = SellerDifference  # noqa: Y015
+
+@_typing.final
+class PlanFigures(_message.Message):
+    """A plan in figures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANNED_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    OWNER_CHANGES_FIELD_NUMBER: _builtins.int
+    VALUE_COVERED_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    LEAST_LOAD_FIELD_NUMBER: _builtins.int
+    MOST_LOAD_FIELD_NUMBER: _builtins.int
+    MEAN_LOAD_FIELD_NUMBER: _builtins.int
+    LOAD_DEVIATION_FIELD_NUMBER: _builtins.int
+    planned: _builtins.int
+    """Records that were planned."""
+    covered: _builtins.int
+    """Of these, records that have an owner by the plan."""
+    owner_changes: _builtins.int
+    """Records that get another owner than they have."""
+    value_covered: _builtins.int
+    """Worth of the covered records, in the administrator's unit."""
+    score: _builtins.float
+    """Sum of the scores of the chosen sellers, over rules that have a score."""
+    sellers: _builtins.int
+    """Sellers who may get records."""
+    least_load: _builtins.int
+    """Least load among them after the plan."""
+    most_load: _builtins.int
+    """Most load among them."""
+    mean_load: _builtins.float
+    """Their mean load."""
+    load_deviation: _builtins.float
+    """Standard deviation of their loads."""
+    def __init__(
+        self,
+        *,
+        planned: _builtins.int = ...,
+        covered: _builtins.int = ...,
+        owner_changes: _builtins.int = ...,
+        value_covered: _builtins.int = ...,
+        score: _builtins.float = ...,
+        sellers: _builtins.int = ...,
+        least_load: _builtins.int = ...,
+        most_load: _builtins.int = ...,
+        mean_load: _builtins.float = ...,
+        load_deviation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered", b"covered", "least_load", b"least_load", "load_deviation", b"load_deviation", "mean_load", b"mean_load", "most_load", b"most_load", "owner_changes", b"owner_changes", "planned", b"planned", "score", b"score", "sellers", b"sellers", "value_covered", b"value_covered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanFigures: _TypeAlias = PlanFigures  # noqa: Y015
 
 @_typing.final
 class WhatIfResponse(_message.Message):
@@ -623,6 +828,13 @@ class WhatIfResponse(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     LEVELS_BEFORE_FIELD_NUMBER: _builtins.int
     LEVELS_AFTER_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    FIGURES_BEFORE_FIELD_NUMBER: _builtins.int
+    FIGURES_AFTER_FIELD_NUMBER: _builtins.int
+    different: _builtins.int
+    """How many there are."""
     @_builtins.property
     def before(self) -> _run_pb2.RunCounts:
         """With things as they are."""
@@ -639,6 +851,22 @@ class WhatIfResponse(_message.Message):
     def levels_after(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
         """Levels with the changes."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDifference]:
+        """Records that come out otherwise, by id; the first of them."""
+
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerDifference]:
+        """Sellers for whom it makes a difference."""
+
+    @_builtins.property
+    def figures_before(self) -> Global___PlanFigures:
+        """Figures with things as they are."""
+
+    @_builtins.property
+    def figures_after(self) -> Global___PlanFigures:
+        """Figures with the changes."""
+
     def __init__(
         self,
         *,
@@ -646,10 +874,15 @@ class WhatIfResponse(_message.Message):
         after: _run_pb2.RunCounts | None = ...,
         levels_before: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
         levels_after: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        differences: _abc.Iterable[Global___RecordDifference] | None = ...,
+        different: _builtins.int = ...,
+        sellers: _abc.Iterable[Global___SellerDifference] | None = ...,
+        figures_before: Global___PlanFigures | None = ...,
+        figures_after: Global___PlanFigures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "figures_after", b"figures_after", "figures_before", b"figures_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "levels_after", b"levels_after", "levels_before", b"levels_before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "differences", b"differences", "different", b"different", "figures_after", b"figures_after", "figures_before", b"figures_before", "levels_after", b"levels_after", "levels_before", b"levels_before", "sellers", b"sellers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -767,8 +1000,14 @@ class CompareRequest(_message.Message):
     SELECTION_FIELD_NUMBER: _builtins.int
     FIRST_FIELD_NUMBER: _builtins.int
     SECOND_FIELD_NUMBER: _builtins.int
+    WAITING_ONLY_FIELD_NUMBER: _builtins.int
+    MOST_DIFFERENCES_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
+    waiting_only: _builtins.bool
+    """Only records that wait; else also those that sellers own, both times as if nobody had them."""
+    most_differences: _builtins.int
+    """Differing records to list, 0 to 10,000. Default 1,000."""
     @_builtins.property
     def selection(self) -> _run_pb2.RunSelection:
         """What is planned."""
@@ -788,12 +1027,16 @@ class CompareRequest(_message.Message):
         selection: _run_pb2.RunSelection | None = ...,
         first: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
         second: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
+        waiting_only: _builtins.bool = ...,
+        most_differences: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "most_differences", b"most_differences", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second", "selection", b"selection", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "first", b"first", "most_differences", b"most_differences", "second", b"second", "selection", b"selection", "waiting_only", b"waiting_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__most_differences: _TypeAlias = _typing.Literal["most_differences"]  # noqa: Y015
+    _WhichOneofArgType__most_differences: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_differences) -> _WhichOneofReturnType__most_differences | None: ...
 
 Global___CompareRequest: _TypeAlias = CompareRequest  # noqa: Y015
 
@@ -807,6 +1050,13 @@ class CompareResponse(_message.Message):
     SECOND_FIELD_NUMBER: _builtins.int
     FIRST_LEVELS_FIELD_NUMBER: _builtins.int
     SECOND_LEVELS_FIELD_NUMBER: _builtins.int
+    FIRST_FIGURES_FIELD_NUMBER: _builtins.int
+    SECOND_FIGURES_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    different: _builtins.int
+    """How many there are."""
     @_builtins.property
     def first(self) -> _run_pb2.RunCounts:
         """First plan."""
@@ -823,6 +1073,22 @@ class CompareResponse(_message.Message):
     def second_levels(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
         """Levels of the second plan."""
 
+    @_builtins.property
+    def first_figures(self) -> Global___PlanFigures:
+        """The first plan in figures."""
+
+    @_builtins.property
+    def second_figures(self) -> Global___PlanFigures:
+        """The second plan in figures."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDifference]:
+        """Records that come out otherwise, by id; the first of them."""
+
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerDifference]:
+        """Sellers for whom it makes a difference."""
+
     def __init__(
         self,
         *,
@@ -830,10 +1096,15 @@ class CompareResponse(_message.Message):
         second: _run_pb2.RunCounts | None = ...,
         first_levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
         second_levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        first_figures: Global___PlanFigures | None = ...,
+        second_figures: Global___PlanFigures | None = ...,
+        differences: _abc.Iterable[Global___RecordDifference] | None = ...,
+        different: _builtins.int = ...,
+        sellers: _abc.Iterable[Global___SellerDifference] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_figures", b"first_figures", "second", b"second", "second_figures", b"second_figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_levels", b"first_levels", "second", b"second", "second_levels", b"second_levels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "different", b"different", "first", b"first", "first_figures", b"first_figures", "first_levels", b"first_levels", "second", b"second", "second_figures", b"second_figures", "second_levels", b"second_levels", "sellers", b"sellers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
