@@ -1,8 +1,8 @@
-"""What would be if: two plans over the same records on one snapshot, the second under changes, and their differences. Nothing is written."""
+"""What would be if: two plans over the same records on one snapshot, the second under changes, and how they differ. Nothing is written."""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,7 +118,7 @@ def compare(tx: ReadTransaction, config: WorkspaceConfig, request: pb.CompareReq
     )
 
 
-def _request_faults(request: Any) -> Iterable[Violation]:
+def _request_faults(request: Any) -> Iterator[Violation]:
     if request.HasField("most_differences") and not 0 <= request.most_differences <= MOST_DIFFERENCES:
         yield Violation("most_differences", f"{request.most_differences} is not between 0 and {MOST_DIFFERENCES}")
 
