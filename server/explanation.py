@@ -7,8 +7,11 @@ import numpy as np
 
 from reallot.server.convert.decisions import decision_message, rule_message
 from reallot.server.convert.records import record_message
+from reallot.server.convert.values import from_owner
 from reallot.server.errors import not_found
+from reallot.server.road.events import owner_name
 from reallot.server.road.fitting import NO_SCORE, shown_score
+from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
@@ -18,7 +21,7 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.solver.segmentation import evaluate
 from reallot.storage import ReadTransaction
-from reallot.storage.entities import Record
+from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
 VERDICTS = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
@@ -28,17 +31,14 @@ DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
 
 @dataclass(frozen=True)
 class RuleView:
-    """One rule over one record: its trace, and the verdict on every seller in the order of the pool."""
+    """One rule over one record: its trace, the verdict on every seller in the order of the pool, and the team or queue that it gives to."""
 
     rule_id: str
     trace: RuleTrace
     verdicts: list[str]
     fits: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Score in steps and what is missed, of the sellers who fit the target, by place in the pool."""
-
-    def score(self, seller: int) -> float | None:
-        """Return a seller's score; None without one."""
-        return shown_score(self.fits[seller][0]) if seller in self.fits else None
+    group: Owner | None = None
 
 
 def record_of(tx: ReadTransaction, workspace: str, record_id: str) -> Record:
@@ -75,7 +75,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
     planner = Planner(config, pool, now_us)
     frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record.record_type, frame, subject_of(record, now_us), now_us)
-    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]))
+    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id])
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
     views = []
@@ -84,17 +84,22 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
             status = "RECORD_TOO_OLD" if combination == -2 else "NO_RULE_MATCHED"
             views.append(RuleView(target.rule.key, RuleTrace(target.rule.key, status, {}), ["NOT_MATCHED"] * len(pool.sellers)))
             continue
-        views.append(RuleView(target.rule.key, target.trace(combination), _verdicts(pool, target, combination), _fits(target, combination)))
+        taker = target.taker[combination] if isinstance(target, GroupTargets) else -1
+        group = pool.owner_at(taker) if taker >= 0 else None
+        verdicts, fits = _verdicts(pool, target, combination), _fits(target, combination)
+        views.append(RuleView(target.rule.key, target.trace(combination), verdicts, fits, group))
     return views
 
 
-def _fits(target: RuleTargets, combination: int) -> dict[int, tuple[int, int]]:
+def _fits(target: RuleTargets | GroupTargets, combination: int) -> dict[int, tuple[int, int]]:
+    if isinstance(target, GroupTargets):
+        return {}
     pairs = slice(target.matches.start[combination], target.matches.start[combination + 1])
     columns = (target.fit.score[pairs].tolist(), target.fit.misses[pairs].tolist())
     return dict(zip(target.matches.seller[pairs].tolist(), zip(*columns, strict=True), strict=True))
 
 
-def _verdicts(pool: Pool, target: RuleTargets, combination: int) -> list[str]:
+def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
     fitting = set(target.matches.sellers_of(combination).tolist())
     found = []
     for index in range(len(pool.sellers)):
@@ -116,11 +121,11 @@ def _verdicts(pool: Pool, target: RuleTargets, combination: int) -> list[str]:
 def candidates_of(
     tx: ReadTransaction, config: WorkspaceConfig, record_id: str, now_us: int, *, others: bool
 ) -> list[assignment_service_pb2.Candidate]:
-    """Return the sellers who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
+    """Return who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
     record = record_of(tx, config.workspace, record_id)
     pool = pool_of(tx, config, now_us)
     views = rule_views(tx, pool, config, record, now_us)
-    rows = []
+    rows = [_group_row(view, rank) for rank, view in enumerate(views) if view.group is not None]
     for index, seller in enumerate(pool.sellers):
         verdicts = [view.verdicts[index] for view in views]
         rank = next((i for i, verdict in enumerate(verdicts) if verdict == "ELIGIBLE"), -1)
@@ -143,10 +148,16 @@ def candidates_of(
             verdict=event_pb2.Verdict.Value(f"VERDICT_{verdict}"),
             free=int(pool.free[index]),
             available_now=int(pool.bucket[index]) == 0,
+            owner=from_owner(Owner(OwnerKind.SELLER, seller.seller_id)),
             score=shown_score(score),
         )
         rows.append((key, message))
     return [message for _, message in sorted(rows, key=lambda row: row[0])]
+
+
+def _group_row(view: RuleView, rank: int) -> tuple[tuple[int, ...], assignment_service_pb2.Candidate]:
+    verdict = event_pb2.VERDICT_ELIGIBLE
+    return (rank, 0, 0, 0, 0), assignment_service_pb2.Candidate(rule_id=view.rule_id, verdict=verdict, owner=from_owner(view.group))
 
 
 def segment_traces(tx: ReadTransaction, config: WorkspaceConfig, record: Record, now_us: int) -> list[insight_service_pb2.SegmentTrace]:
@@ -212,5 +223,5 @@ def _summary(record: Record, config: WorkspaceConfig) -> str:
     place = f"in the segment {segment.name}" if segment else "in no segment"
     if record.owner is not None:
         how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {record.owner.id}, chosen {how}."
+        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
     return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."

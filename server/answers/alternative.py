@@ -64,7 +64,7 @@ def _let_in(planner: Planner, view: RuleView, seller: int) -> pb.NeededChange:
 
 
 def _message(planner: Planner, change: Change, seller: str, rule_id: str) -> pb.NeededChange:
-    rival = planner.pool.sellers[change.rival].seller_id if change.rival >= 0 else ""
+    rival = planner.pool.owner_at(change.rival).id if change.rival >= 0 else ""
     maximum = maximum_message(planner, change.node) if change.node >= 0 else None
     return pb.NeededChange(
         kind=_KINDS[change.kind],

@@ -225,8 +225,8 @@ def _carried(plan: Planned) -> dict[str, int]:
             carried[held.seller_id] += held.effort
     takers = plan.decisions.takers.tolist()
     for row, taker in enumerate(takers):
-        if taker >= 0 and work.records.record_type[row] in work.config.counted_types:
-            carried[pool.sellers[taker].seller_id] += work.records.effort[row]
+        if 0 <= taker < len(pool.sellers) and work.records.record_type[row] in work.config.counted_types:
+            carried[pool.owner_at(taker).id] += work.records.effort[row]
     return carried
 
 
@@ -254,7 +254,7 @@ def _figures(tx: ReadTransaction, plan: Planned) -> pb.PlanFigures:
     mean = sum(loads) / len(loads) if loads else 0.0
     covered = [work.records.record_id[row] for row, taker in enumerate(decisions.takers.tolist()) if taker >= 0]
     changes = sum(
-        (work.records.owner_id[row] if work.records.owner_kind[row] else "") != pool.sellers[taker].seller_id
+        (work.records.owner_id[row] if work.records.owner_kind[row] else "") != pool.owner_at(taker).id
         for row, taker in enumerate(decisions.takers.tolist())
         if taker >= 0
     )

@@ -10,7 +10,7 @@ from reallot.server.answers.supposing import a_task, maximum_message, silent
 from reallot.server.convert.records import record_message
 from reallot.server.errors import not_found
 from reallot.server.explanation import MOST_NAMED, VERDICTS, RuleView, record_of, rule_views, standing
-from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, shown_score
+from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, NO_SCORE, shown_score
 from reallot.server.road.plan import Planner
 from reallot.server.road.solve import Drafted, drafted
 from reallot.server.workspace_config import WorkspaceConfig
@@ -74,7 +74,7 @@ def _outcome(draft: Drafted, solution: assignment.Solution, index: int) -> pb.Pl
     proven = solution.termination.reason is assignment.Reason.OPTIMAL
     if option < 0:
         return pb.PlannedOutcome(planned_together=draft.problem.records, proven=proven)
-    seller = draft.planner.pool.sellers[int(draft.problem.option_seller[option])].seller_id
+    seller = draft.planner.pool.owner_at(int(draft.problem.option_seller[option])).id
     rules = draft.planner.draft.chains[int(draft.planner.chain_numbers()[index])]
     rule = rules[int(draft.problem.option_rank[option])].key
     return pb.PlannedOutcome(seller_id=seller, rule_id=rule, planned_together=draft.problem.records, proven=proven)
@@ -104,7 +104,7 @@ def seller_standings(planner: Planner, views: Sequence[RuleView], segment_id: st
         if all(verdict == "NOT_MATCHED" for verdict in verdicts):
             continue
         rank = min(range(len(views)), key=lambda i: (VERDICTS.index(verdicts[i]), i))
-        score, misses = views[rank].fits[index]
+        score, misses = views[rank].fits.get(index, (NO_SCORE, 0))
         full = [node for node in (ways[index] if ways else []) if planner.cap_free[node] <= 0]
         key = (VERDICTS.index(verdicts[rank]), rank, misses, -score, -int(pool.priority[index]), int(pool.turn[index]), index)
         message = pb.SellerStanding(
@@ -163,7 +163,7 @@ def _best_options(problem: assignment.Problem, seller: int) -> Ints:
 def _suited(draft: Drafted, solution: assignment.Solution, record_id: str, index: int, option: int) -> pb.SuitedRecord:
     planner, rank, taken = draft.planner, int(draft.problem.option_rank[option]), int(solution.option_of[index])
     rule = planner.draft.chains[int(planner.chain_numbers()[index])][rank]
-    planned = planner.pool.sellers[int(draft.problem.option_seller[taken])].seller_id if taken >= 0 else ""
+    planned = planner.pool.owner_at(int(draft.problem.option_seller[taken])).id if taken >= 0 else ""
     return pb.SuitedRecord(
         record_id=record_id, rule_id=rule.key, rule_rank=rank + 1, score=shown_score(planner.score_of(option)), planned_seller_id=planned
     )
