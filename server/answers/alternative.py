@@ -30,7 +30,8 @@ def alternative_of(draft: Drafted, index: int, views: Sequence[RuleView], seller
     """Return what it takes for a seller, given by place in the pool, to get the record at a place of the problem."""
     planner, name = draft.planner, draft.planner.pool.sellers[seller].seller_id
     rules = planner.draft.chains[int(planner.chain_numbers()[index])]
-    reached = [(rank, next(view for view in views if view.rule_id == rule.key)) for rank, rule in enumerate(rules)]
+    # A rule that gives to teams or queues gives to no seller.
+    reached = [(rank, next(view for view in views if view.rule_id == rule.key)) for rank, rule in enumerate(rules) if rule.group is None]
     if not reached:
         text = "a rule of its segment would have to match the record"
         return pb.Alternative(seller_id=name, changes=[pb.NeededChange(kind=pb.CHANGE_KIND_MATCH, text=text)])

@@ -221,7 +221,7 @@ class PlannedOutcome(_message.Message):
     PLANNED_TOGETHER_FIELD_NUMBER: _builtins.int
     PROVEN_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
-    """Who would get the record; empty = nobody."""
+    """The seller, or team or queue, who would get the record; empty = nobody."""
     rule_id: _builtins.str
     """By which rule, as `segment/rule`."""
     planned_together: _builtins.int
