@@ -203,7 +203,7 @@ class Application:
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(RecordService(runtime), server)
         seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
-        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
+        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board, self._questions), server)
         insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime, self._questions), server)
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)

@@ -14,6 +14,7 @@ from reallot.storage.contract import Signal
 from reallot.storage.documents import load
 from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
+from reallot.storage.inputs import InputRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.pending import PendingRepository, RerunRepository
@@ -46,6 +47,7 @@ class ReadTransaction:
         self.rechecks = RecheckRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)
+        self.inputs = InputRepository(connection)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)

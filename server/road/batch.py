@@ -70,6 +70,8 @@ class Plan:
         seconds: Seconds by stage.
         rechecks: When answers about records that were segmented can change with the clock alone.
         next_after: Last record of this batch, if the run has more.
+        digest: Hash over the plan.
+        input: What it was planned from, to be kept; empty = it is not to be.
     """
 
     config_version: int
@@ -83,6 +85,8 @@ class Plan:
     seconds: Mapping[str, float] = field(default_factory=dict)
     rechecks: tuple[Recheck, ...] = ()
     next_after: Place | None = None
+    digest: str = ""
+    input: bytes = b""
 
 
 class Handed(NamedTuple):

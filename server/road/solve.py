@@ -15,9 +15,10 @@ import polars as pl
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
-from reallot.server.road.outcome import Decisions, Solved
+from reallot.server.road.outcome import Decisions
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
+from reallot.server.road.replaying import Frame, digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.traits import note_steps, subjects_of, with_traits
@@ -107,12 +108,12 @@ def decided(
     """
     work, planner, problem = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
-    solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
-    if task.limit and int(solved.solution.assigned.sum()) > task.limit:
-        solved = _limited(solved, task)
+    takers = [planner.pool.owner_at(place).id for place in range(len(planner.pool.sellers) + len(planner.pool.groups))]
+    frame = Frame(task.sequential, task.limit, names_of(work.records.record_id, takers))
+    solved = solved_of(problem, planner.rows(), frame)
     stage("check")
     assignment.check(solved.problem, solved.solution)
-    return Decisions(work, planner, solved)
+    return Decisions(work, planner, solved, frame, problem)
 
 
 def _plan(decisions: Decisions, writing: Writing) -> Plan:
@@ -126,6 +127,9 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        digest=digest_of(decisions.solved, decisions.frame),
+        # Intakes are many and small: what they were planned from would soon outgrow all else.
+        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if work.task.kind != "INTAKE" else b"",
         rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
@@ -327,17 +331,3 @@ def _ages(work: Work) -> Ints:
     if work.config.settings.age_by != config_pb2.AGE_BY_WAITING:
         return created
     return np.array([w if w is not None else c for w, c in zip(work.records.waiting_since_us, created, strict=True)], dtype=np.int64)
-
-
-def _limited(solved: Solved, task: Task) -> Solved:
-    """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
-
-    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run.
-    """
-    problem, rows = solved.problem, solved.rows
-    urgency = problem.urgency()
-    covered = urgency[solved.solution.assigned[urgency]]
-    kept = np.sort(covered[: task.limit])
-    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
-    solution = assignment.solve(only, sequential=task.sequential)
-    return Solved(only, solution, rows[kept], frozenset(rows[covered[task.limit :]].tolist()))
