@@ -53,6 +53,11 @@ class Task:
     sequential: bool = False
     reopens: bool = False
 
+    @property
+    def is_kept(self) -> bool:
+        """What it is planned from is kept. Intakes are many and small: it would soon outgrow all else."""
+        return self.kind not in ("INTAKE", "WHAT_IF")
+
 
 @dataclass(frozen=True)
 class Plan:

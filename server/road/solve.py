@@ -15,10 +15,10 @@ import polars as pl
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
-from reallot.server.road.outcome import Decisions
+from reallot.server.road.outcome import Decisions, Frame
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
-from reallot.server.road.replaying import Frame, digest_of, names_of, packed, solved_of
+from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.traits import note_steps, subjects_of, with_traits
@@ -108,12 +108,16 @@ def decided(
     """
     work, planner, problem = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
-    takers = [planner.pool.owner_at(place).id for place in range(len(planner.pool.sellers) + len(planner.pool.groups))]
-    frame = Frame(task.sequential, task.limit, names_of(work.records.record_id, takers))
+    frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
     solved = solved_of(problem, planner.rows(), frame)
     stage("check")
     assignment.check(solved.problem, solved.solution)
     return Decisions(work, planner, solved, frame, problem)
+
+
+def _names(work: Work, pool: Pool) -> str:
+    takers = [pool.owner_at(place).id for place in range(len(pool.sellers) + len(pool.groups))]
+    return names_of(work.records.record_id, takers)
 
 
 def _plan(decisions: Decisions, writing: Writing) -> Plan:
@@ -127,9 +131,8 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
-        digest=digest_of(decisions.solved, decisions.frame),
-        # Intakes are many and small: what they were planned from would soon outgrow all else.
-        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if work.task.kind != "INTAKE" else b"",
+        digest=digest_of(decisions.solved, decisions.frame) if work.task.is_kept else "",
+        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if work.task.is_kept else b"",
         rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
