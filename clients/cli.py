@@ -33,6 +33,7 @@ SUMMARIES = {
     "subscribe": "Follow one seller's notifications.",
     "compare": "Compare what two policies make of the same records.",
     "whatif": "Show what a run would do under changes.",
+    "rebalance": "Spread anew what sellers own, with few changes.",
     "worth": "Say what one more slot of each seller would be worth.",
     "watch": "Follow the workspace's events.",
 }

@@ -18,6 +18,7 @@ from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Frame
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
+from reallot.server.road.rebalancing import rebalanced
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
@@ -108,6 +109,8 @@ def decided(
     """
     work, planner, problem = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
+    if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
+        return rebalanced(work, planner, problem)
     frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
     solved = solved_of(problem, planner.rows(), frame)
     stage("check")
@@ -131,8 +134,8 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
-        digest=digest_of(decisions.solved, decisions.frame) if work.task.is_kept else "",
-        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if work.task.is_kept else b"",
+        digest=digest_of(decisions.solved, decisions.frame) if decisions.frame.names else "",
+        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if decisions.frame.names else b"",
         rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
@@ -216,7 +219,8 @@ def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[S
 def _route(work: Work) -> None:
     """Decide for every record whether the rules run, and what it is called where they do not."""
     records, intake = work.records, work.task.kind == "INTAKE"
-    asks_owned = run_pb2.RunSelection.FromString(work.task.selection).owned_but_ineligible
+    selection = run_pb2.RunSelection.FromString(work.task.selection)
+    asks_owned, reopens = selection.owned_but_ineligible, work.task.reopens or selection.HasField("rebalance")
     for row in range(len(records)):
         segment = work.config.segments.get(work.segment[row])
         owned = records.owner_kind[row] != "" and not work.released[row]
@@ -225,7 +229,7 @@ def _route(work: Work) -> None:
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
             work.status[row] = "" if owned else "WAITING"
-        elif owned and work.task.reopens:
+        elif owned and reopens:
             work.assign[row] = True
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN

@@ -65,6 +65,12 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         """Compare two policies."""
         return await self._ask("compare", workspace_of(request), request, pb.CompareResponse)
 
+    async def GetFrontier(self, request: pb.GetFrontierRequest, context: Context) -> pb.GetFrontierResponse:  # noqa: N802
+        """Weigh owner changes against what they gain."""
+        workspace = workspace_of(request)
+        await self._check_selection(workspace, request.selection)
+        return await self._ask("frontier", workspace, request, pb.GetFrontierResponse)
+
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
         """Report waiting times and loads."""
         workspace = workspace_of(request)

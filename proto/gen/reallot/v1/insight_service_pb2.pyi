@@ -1111,6 +1111,98 @@ class CompareResponse(_message.Message):
 Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
 
 @_typing.final
+class GetFrontierRequest(_message.Message):
+    """Request of GetFrontier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    @_builtins.property
+    def selection(self) -> _run_pb2.RunSelection:
+        """Which owned records; statuses do not restrict."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        selection: _run_pb2.RunSelection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFrontierRequest: _TypeAlias = GetFrontierRequest  # noqa: Y015
+
+@_typing.final
+class FrontierPoint(_message.Message):
+    """A plan of the frontier. None with as few owner changes is better."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    LEAST_LOAD_FIELD_NUMBER: _builtins.int
+    MOST_LOAD_FIELD_NUMBER: _builtins.int
+    changes: _builtins.int
+    """Records that change their owner."""
+    least_load: _builtins.int
+    """Least load of the sellers who may get records."""
+    most_load: _builtins.int
+    """Most load of these."""
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
+        """What the plan is worth, level by level; lower is better. Coverage counts records whose owner is not eligible any more."""
+
+    def __init__(
+        self,
+        *,
+        changes: _builtins.int = ...,
+        levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        least_load: _builtins.int = ...,
+        most_load: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "least_load", b"least_load", "levels", b"levels", "most_load", b"most_load"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrontierPoint: _TypeAlias = FrontierPoint  # noqa: Y015
+
+@_typing.final
+class GetFrontierResponse(_message.Message):
+    """Response of GetFrontier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records that were looked at."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrontierPoint]:
+        """From no change to the best plan with as few changes as it takes."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___FrontierPoint] | None = ...,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFrontierResponse: _TypeAlias = GetFrontierResponse  # noqa: Y015
+
+@_typing.final
 class GetReportRequest(_message.Message):
     """Request of GetReport."""
 
