@@ -16,9 +16,7 @@ def rebalance(
     where: Filter = "",
     most_changes: Annotated[int, typer.Option(help="Records that may change their owner; -1 = as many as the best plan takes.")] = -1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what changes would gain.")] = False,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Only say what the run would do; `runs apply` or `runs drop` ends it.")
-    ] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what the run would do, until it is applied.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
     address: Address = DEFAULT_ADDRESS,
