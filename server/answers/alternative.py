@@ -22,6 +22,8 @@ _LET_IN = {
     "NOT_MATCHED": (pb.CHANGE_KIND_MATCH, "rule {rule} would have to allow {seller} for this record: {target}"),
     "SWITCHED_OFF": (pb.CHANGE_KIND_SWITCH, "{seller} would have to be switched on"),
     "ROLE_NOT_ELIGIBLE": (pb.CHANGE_KIND_ROLE, "{seller} would need a role that may own records"),
+    "NOT_RESPONDING": (pb.CHANGE_KIND_SWITCH, "{seller} would have to answer offers again"),
+    "OFFERED_BEFORE": (pb.CHANGE_KIND_MATCH, "{seller} was offered the record before and would have to be asked again"),
     "NOT_AVAILABLE": (pb.CHANGE_KIND_AVAILABLE, "{seller} would have to be available now"),
 }
 

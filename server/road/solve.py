@@ -17,7 +17,7 @@ from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Frame
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool
+from reallot.server.road.pool import Pool, silent_sellers
 from reallot.server.road.rebalancing import rebalanced
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
@@ -39,11 +39,12 @@ NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
 
 
 class Drafted(NamedTuple):
-    """A task up to the problem that is to be solved."""
+    """A task up to the problem that is to be solved, with the columns of the records by type, and their rows."""
 
     work: Work
     planner: Planner
     problem: assignment.Problem
+    frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
 
 
 def drafted(
@@ -78,7 +79,7 @@ def drafted(
     _drop_eligible_owners(work, Planner(config, pool, task.now_us, task.seed), frames)
     planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, task.seed, keep_full=keep_full)
     _add_candidates(work, planner, frames)
-    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)))
+    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)), frames)
 
 
 def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
@@ -90,8 +91,6 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     """
     clock = _Stopwatch(progress)
     decisions = decided(tx, config, task, clock.stage)
-    work = decisions.work
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
@@ -107,7 +106,7 @@ def decided(
         CheckFailed: the solver's plan did not pass the independent check.
         TooManyPairs: a target would be evaluated on more pairs than allowed.
     """
-    work, planner, problem = drafted(tx, config, task, stage, changed=changed)
+    work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
     if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
         return rebalanced(work, planner, problem)
@@ -115,7 +114,9 @@ def decided(
     solved = solved_of(problem, planner.rows(), frame)
     stage("check")
     assignment.check(solved.problem, solved.solution)
-    return Decisions(work, planner, solved, frame, problem)
+    decisions = Decisions(work, planner, solved, frame, problem)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    return decisions
 
 
 def _names(work: Work, pool: Pool) -> str:
@@ -200,7 +201,9 @@ def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[
     frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
     reads = work.config.related_reads.get(record_type, frozenset())
     frame = with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
-    return with_traits(tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us), work.task.now_us)
+    return with_traits(
+        tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us, work.task.kind), work.task.now_us
+    )
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:
@@ -234,11 +237,13 @@ def _route(work: Work) -> None:
             # One whose segment is not active at present stays as it is.
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
-            work.status[row] = "" if owned else "WAITING"
+            work.status[row] = "" if owned or (work.offered(row) and not work.moved[row]) else "WAITING"
         elif owned and reopens:
             work.assign[row] = True
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
+        elif work.offered(row) and not work.moved[row]:
+            _route_owned(work, row, segment.message)
         elif not owned:
             waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
@@ -255,7 +260,7 @@ def _has_just_come(work: Work, row: int) -> bool:
 
 
 def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
-    """Have the rules decide about a record that has an owner; where it has not moved, only if the owner is no longer eligible."""
+    """Have the rules decide about a record that has an owner or is offered; where it has not moved, only if that is no longer right."""
     moves = bool(work.moved[row]) or (work.records.assignment[row] == NOT_RUN and segment.assign_on_move)
     work.assign[row] = True
     work.keep[row] = not moves or segment.owner_policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
@@ -271,6 +276,7 @@ def _pool(tx: ReadTransaction, work: Work) -> Pool:
         turns=tx.sellers.turns(workspace),
         time_off=tx.sellers.time_off(workspace, now_us),
         now_us=now_us,
+        silent=silent_sellers(tx, workspace),
     )
 
 
@@ -309,7 +315,8 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
 
 
 def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
-    place = planner.pool.place_of(work.records.owner_kind[row], work.records.owner_id[row])
+    owner = (work.records.owner_kind[row], work.records.owner_id[row])
+    place = planner.pool.place_of(*(("SELLER", work.holder(row)) if work.offered(row) else owner))
     return place >= 0 and place in target.matches.sellers_of(combination)
 
 
@@ -318,12 +325,12 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
     records = work.records
     changes: dict[tuple[str, str, str], int] = {}
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
-        if records.owner_kind[row] != "SELLER":
+        owner, kind, effort = work.holder(row), records.record_type[row], records.effort[row]
+        if not owner:
             continue
-        owner, kind, effort = records.owner_id[row], records.record_type[row], records.effort[row]
         key = (owner, kind, records.segment_id[row])
         changes[key] = changes.get(key, 0) - effort
-        if not work.assign[row] and not work.released[row]:
+        if not work.assign[row] and not work.released[row] and not work.offered(row):
             there = (owner, kind, str(work.segment[row]))
             changes[there] = changes.get(there, 0) + effort
     return [*pool.loads, *(Load(owner, kind, segment, effort, 0) for (owner, kind, segment), effort in sorted(changes.items()))]
