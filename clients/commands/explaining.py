@@ -1,6 +1,5 @@
-"""`reallot explain`, `records candidates`, `sellers suited`: why a record is whose it is, who could take it, and what suits a seller."""
+"""`reallot explain`, `sellers suited`: why a record is whose it is, and what suits a seller."""
 
-from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from reallot.clients.commands.asking import maximum_text
 from reallot.clients.terminal import DEFAULT_ADDRESS, Address, AsJson, Workspace, connected, document, out, say, short, table
 from reallot.clients.values import moment, owner_text
-from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2
+from reallot.v1 import event_pb2, insight_service_pb2, record_pb2
 
 _YES = {True: "yes", False: ""}
 
@@ -92,30 +91,6 @@ def _alternative(found: insight_service_pb2.Alternative) -> None:
     out.print(f"For {found.seller_id} to get it ({proof}):", markup=False)
     for change in found.changes:
         out.print(f"  - {change.text}", markup=False)
-
-
-def candidates(
-    record: str,
-    everybody: Annotated[bool, typer.Option("--all", help="Also sellers who cannot take it.")] = False,
-    count: Annotated[int, typer.Option(help="Rows to show; 0 = all.")] = 20,
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """List who could take a record, the best first."""
-    with connected(address, workspace) as client:
-        request = assignment_service_pb2.ListEligibleSellersRequest(record_id=record, include_others=everybody, page_size=1_000)
-        pages = client.inner.pages(client.inner.stubs.assignment.ListEligibleSellers, request, "candidates")
-        found = list(islice(client.iterate(pages), count or None))
-    if as_json:
-        for candidate in found:
-            say(document(candidate))
-        return
-    rows = [
-        (c.seller_id, c.rule_id, _verdict(c.verdict), f"{c.score:g}" if c.HasField("score") else "", c.free, _YES[c.available_now])
-        for c in found
-    ]
-    table("", ("seller", "rule", "verdict", "score", "free", "available"), rows, numbers=("score", "free"))
 
 
 def suited(

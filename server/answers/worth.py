@@ -16,7 +16,8 @@ def not_proven(draft: Drafted) -> ApiError:
     """Return why nothing exact can be said: records take other efforts than 1, or costs are too large."""
     uneven = np.flatnonzero(draft.problem.effort[draft.problem.class_of] != 1)
     if not len(uneven):
-        return failed_precondition("NOT_PROVEN", "the plan is not proven optimal: the costs are too large to be added up safely")
+        text = "the plan is not proven optimal: records go together, or costs are too large to be added up safely"
+        return failed_precondition("NOT_PROVEN", text)
     record = draft.work.records.record_id[int(draft.planner.rows()[uneven[0]])]
     text = f"this is exact only for records of effort 1, and {len(uneven)} of the records take another, e.g. {record!r}: select others"
     return failed_precondition("EFFORT_NOT_ONE", text, record=record)

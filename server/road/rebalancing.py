@@ -12,6 +12,8 @@ from reallot.solver.assignment.answers import Owned, Point, frontier, owned, wit
 from reallot.solver.assignment.problem import Ints
 from reallot.v1 import run_pb2
 
+_BY_RECORD = ("class_of", "priority", "age_us", "key")
+
 
 def points_of(work: Work, planner: Planner, problem: assignment.Problem) -> tuple[Owned, list[Point]]:
     """Return the frontier of owner changes against value over owned records, and the problem that it solves.
@@ -42,6 +44,6 @@ def rebalanced(work: Work, planner: Planner, problem: assignment.Problem) -> Dec
     place = np.full(len(rows), -1, dtype=np.int64)
     place[moves] = np.arange(len(moves))
     turns: Ints = place[point.turn_order]
-    only = replace(case.problem, **{name: getattr(case.problem, name)[moves] for name in ("class_of", "priority", "age_us", "key")})
+    only = replace(case.problem, **{name: getattr(case.problem, name)[moves] for name in _BY_RECORD})
     moved = replace(solution, option_of=point.option_of[moves], turn_order=turns[turns >= 0])
     return Decisions(work, planner, Solved(only, moved, rows[moves]), Frame(sequential=False, limit=0, names=""), only)

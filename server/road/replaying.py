@@ -39,15 +39,15 @@ def solved_of(problem: Problem, rows: Ints, frame: Frame) -> Solved:
 def _limited(solved: Solved, frame: Frame) -> Solved:
     """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
 
-    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run.
+    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run, and so does a bundle
+    for which what is left of the limit is too little.
     """
     problem, rows = solved.problem, solved.rows
-    urgency = problem.urgency()
-    covered = urgency[solved.solution.assigned[urgency]]
-    kept = np.sort(covered[: frame.limit])
-    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
+    kept, beyond = assignment.most_urgent(problem, solved.solution, frame.limit)
+    columns = ("class_of", "priority", "age_us", "key", *(("together",) if len(problem.together) else ()))
+    only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
     solution = assignment.solve(only, sequential=frame.sequential)
-    return Solved(only, solution, rows[kept], frozenset(rows[covered[frame.limit :]].tolist()))
+    return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))
 
 
 def digest_of(solved: Solved, frame: Frame) -> str:

@@ -145,7 +145,7 @@ def test_what_it_takes_for_somebody_else_is_said_and_true(world: Make) -> None:
     assert "switched on" in w.call("explain", "a", "--to", "ben")
     with pytest.raises(ReallotError, match="nobody"):
         explained(w, "a", other_seller_id="nobody")
-    assert [row["seller_id"] for row in w.told("records", "candidates", "a")] == ["ana", "cid"]
+    assert [row["seller_id"] for row in w.told("records", "eligible", "a")] == ["ana", "cid"]
 
 
 def test_the_best_waiting_records_for_a_seller(world: Make) -> None:

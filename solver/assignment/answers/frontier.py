@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reallot.solver.assignment.answers.residual import NotProven
+from reallot.solver.assignment.bundles import Bundles
 from reallot.solver.assignment.costs import LevelCosts, UnitCosts, linear_level
 from reallot.solver.assignment.expansion import expand_records
 from reallot.solver.assignment.network import Network, build_network
@@ -67,6 +68,9 @@ def owned(problem: Problem, owner: Ints) -> Owned:
     """
     if not (problem.effort[problem.class_of] == 1).all():
         raise NotProven("only records of effort 1 can be given out anew this way")
+    if Bundles(problem).members:
+        raise NotProven("records that go together cannot be given out anew this way")
+    problem = replace(problem, together=np.zeros(0, dtype=np.int64))
     kinds, class_of = np.unique(np.column_stack([problem.class_of, owner]), axis=0, return_inverse=True)
     old, holder = kinds[:, 0].astype(np.int64), kinds[:, 1]
     lengths = np.diff(problem.option_start)[old]
