@@ -29,6 +29,7 @@ SUMMARIES = {
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
+    "token": "Make a bearer token, and the entry that lets it in.",
     "subscribe": "Follow one seller's notifications.",
     "watch": "Follow the workspace's events.",
 }

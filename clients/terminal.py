@@ -18,11 +18,14 @@ from reallot.clients.errors import (
     Exhausted,
     FailedPrecondition,
     InvalidArgument,
+    NotAllowed,
+    NotAuthenticated,
     NotFound,
     ReallotError,
     Unavailable,
     Unimplemented,
 )
+from reallot.clients.security import Security
 
 Address = Annotated[str, typer.Option("--address", envvar="REALLOT_ADDRESS", help="Server, HOST:PORT.")]
 Workspace = Annotated[str, typer.Option("--workspace", envvar="REALLOT_WORKSPACE", help="Workspace; empty = default.")]
@@ -30,10 +33,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 DEFAULT_ADDRESS = "localhost:7350"
 
 OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+NOT_ALLOWED = 10
 _EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
     (InvalidArgument, INVALID),
     (Unavailable, UNAVAILABLE),
     (Exhausted, UNAVAILABLE),
+    (NotAuthenticated, NOT_ALLOWED),
+    (NotAllowed, NOT_ALLOWED),
     (NotFound, NOT_FOUND),
     (FailedPrecondition, PRECONDITION),
     (Conflict, CONFLICT),
@@ -48,12 +54,18 @@ err = Console(stderr=True, highlight=False)
 
 @contextmanager
 def connected(address: str, workspace: str) -> Iterator[Client]:
-    """Give a client; a call that fails ends the program with one readable line and its exit code."""
-    with Client(address, workspace=workspace) as client:
+    """Give a client that shows what the environment says; a call that fails ends the program with one readable line and its exit code."""
+    try:
+        opened = Client(address, workspace=workspace, security=Security.from_environment())
+    except (ValueError, OSError) as error:
+        fail(error, INVALID)
+    with opened as client:
         try:
             yield client
         except ReallotError as error:
             fail(error)
+        except OSError as error:
+            fail(error, INVALID)
         except KeyboardInterrupt:
             raise typer.Exit(OK) from None
 

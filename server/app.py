@@ -13,12 +13,15 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from reallot.server.access.authentication import authenticator_of
+from reallot.server.access.guard import Guard
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
+from reallot.server.listening import listen
 from reallot.server.progress import ProgressBoard
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
@@ -90,6 +93,7 @@ class Application:
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
+        self._authenticator = authenticator_of(settings)
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | Keeper, ...] = ()
@@ -178,7 +182,8 @@ class Application:
             ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(), self._door], options=options)
+        guard = self._guard()
+        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(), guard, self._door], options=options)
         self._register(server, board)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -188,12 +193,22 @@ class Application:
             names.append(clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"].full_name)
         reflection.enable_server_reflection(names, server)
         channelz.add_channelz_servicer(server)
-        self.port = server.add_insecure_port(f"{self.settings.host}:{self.settings.port}")
+        self.port = listen(server, self.settings)
         await server.start()
         await _tell_health(checks, True)
         readiness = Readiness(self.runtime, partial(_tell_health, checks))
         self._stack.push_async_callback(_cancelled, asyncio.create_task(readiness.run_forever()))
         self._stack.push_async_callback(self._stop_serving, server, checks)
+
+    def _guard(self) -> Guard:
+        authenticator = self._authenticator
+        guard = Guard(authenticator, self.runtime.require)
+        if authenticator is not None:
+            self._stack.callback(authenticator.close)
+            if authenticator.directory is not None:
+                looking = asyncio.create_task(authenticator.directory.run_forever(guard.recheck))
+                self._stack.push_async_callback(_cancelled, looking)
+        return guard
 
     def _register(self, server: Any, board: ProgressBoard) -> None:
         runtime = self.runtime

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
 from reallot.server.settings import Settings
@@ -54,7 +55,11 @@ class Runtime:
         Raises:
             LeaseLost: another server holds the lease by now.
         """
-        return await asyncio.wrap_future(self.db.submit_write(workspace, function, lease))
+        return await asyncio.wrap_future(self.db.submit_write(workspace, acting(function), lease))
+
+    async def require(self, owned: OwnedRecord) -> None:
+        """Do nothing if somebody owns a record (see `OwnedRecord.require`)."""
+        await self.read(owned.require)
 
     async def config(self, workspace: str) -> WorkspaceConfig:
         """Return a workspace's configuration as it is now."""

@@ -177,6 +177,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run is no preview that waits to be applied or dropped.
     Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 61
+    """The call carries neither a bearer token nor a client certificate that would do instead.
+    Sample: {"reason": "CREDENTIALS_MISSING", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 62
+    """The token or certificate is not accepted; the server's log tells why.
+    Sample: {"reason": "CREDENTIALS_INVALID", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 63
+    """The token was accepted once, and has expired: come again with a new one.
+    Sample: {"reason": "TOKEN_EXPIRED", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 64
+    """The caller's roles do not allow the call in this workspace, whether it exists or not.
+    Sample: {"reason": "PERMISSION_DENIED", "domain": "reallot", "metadata": {"method": "RecordService.UpsertRecords"}}
+    """
+    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 65
+    """The keys of the tokens' issuer cannot be read at the moment.
+    Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -335,5 +355,25 @@ Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "mo
 ERROR_REASON_RUN_NOT_PREVIEWED: ErrorReason.ValueType  # 41
 """The run is no preview that waits to be applied or dropped.
 Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
+"""
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 61
+"""The call carries neither a bearer token nor a client certificate that would do instead.
+Sample: {"reason": "CREDENTIALS_MISSING", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 62
+"""The token or certificate is not accepted; the server's log tells why.
+Sample: {"reason": "CREDENTIALS_INVALID", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 63
+"""The token was accepted once, and has expired: come again with a new one.
+Sample: {"reason": "TOKEN_EXPIRED", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 64
+"""The caller's roles do not allow the call in this workspace, whether it exists or not.
+Sample: {"reason": "PERMISSION_DENIED", "domain": "reallot", "metadata": {"method": "RecordService.UpsertRecords"}}
+"""
+ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 65
+"""The keys of the tokens' issuer cannot be read at the moment.
+Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
