@@ -160,10 +160,11 @@ class Guard(grpc.aio.ServerInterceptor):
             ApiError: PERMISSION_DENIED, or what the caller would get if it did not exist.
         """
         owned = self._held(method, rule, principal, request) if principal is not None else None
-        if rule.acts:
-            ACT.set(Act(owned))
-        elif owned is not None:
+        if owned is not None:
             await self._owns(owned)
+        if rule.acts:
+            # By the time it is carried out, the record may be somebody else's.
+            ACT.set(Act(owned))
 
     @staticmethod
     def _held(method: str, rule: Rule, principal: Principal, request: Any) -> OwnedRecord | None:

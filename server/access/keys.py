@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from jwt import PyJWK, PyJWKError
+from jwt import PyJWK, PyJWTError
 
 log = structlog.get_logger("reallot.access")
 
@@ -110,7 +110,7 @@ def _usable(entry: Any) -> tuple[str, PyJWK] | None:
         return None
     try:
         key = PyJWK(entry)
-    except PyJWKError as error:
+    except PyJWTError as error:
         log.warning("a key is passed over", key=str(entry.get("kid")), fault=str(error))
         return None
     return (key.key_id or "", key) if key.algorithm_name in ALGORITHMS else None

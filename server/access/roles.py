@@ -141,7 +141,7 @@ TABLE: dict[str, dict[str, Rule]] = {
     "reallot.v1.EventService": _EVENTS,
     "reallot.testing.v1.ClockService": {"Get": OPERATORS, "Set": OPERATORS, "Advance": OPERATORS},
     # Whoever watches over the server, such as an orchestrator, has no token.
-    "grpc.health.v1.Health": {"Check": PUBLIC, "Watch": PUBLIC, "List": OPERATORS},
+    "grpc.health.v1.Health": {"Check": PUBLIC, "Watch": PUBLIC},
     "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _REFLECTED},
     "grpc.channelz.v1.Channelz": {
         "GetTopChannels": OPERATORS,

@@ -153,11 +153,21 @@ def request_for(method: MethodDescriptor, **fields: Any) -> Message:
             getattr(request, name).append(value)
         else:
             setattr(request, name, value)
+    if "options" in method.input_type.fields_by_name:
+        # A problem that is refused at once: for others, a process would be started.
+        request.options.time_limit.SetInParent()  # type: ignore[attr-defined]
     return request
 
 
 async def call(channel: grpc.aio.Channel, method: MethodDescriptor, token: str, request: Message) -> Answer:
     """Make a call with one request, and return how it ended; a stream is left after its first answer."""
+    while (answer := await _call(channel, method, token, request)).code == "CANCELLED":
+        # The library gives a call up whose end crosses with a message that it is still sending.
+        assert method.client_streaming
+    return answer
+
+
+async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, token: str, request: Message) -> Answer:
     path = f"/{method.containing_service.full_name}/{method.name}"
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"

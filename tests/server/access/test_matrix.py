@@ -4,10 +4,12 @@ What each role may do is written down here once more, by hand: the table of the 
 """
 
 import asyncio
+import base64
+import hmac
+import json
 from typing import Any
 
 import grpc
-import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from fortress import BAD_KEY, GOOD_KEY, METHODS, MISSING, OTHER, OWN, Answer, Fortress, call, request_for, signed
@@ -42,7 +44,7 @@ RUNNING = set(
     EventService.Subscribe EventService.ListNotifications
     """.split()
 )
-SERVER = {name for name in METHODS if name.split(".")[0] in ("ClockService", "Channelz")} | {"Health.List"}
+SERVER = {name for name in METHODS if name.split(".")[0] in ("ClockService", "Channelz")}
 STEPS = {"SequenceService.CompleteStep", "SequenceService.SkipStep", "SequenceService.SnoozeStep"}
 ALLOWED = {
     "viewer": READING | {"ConfigService.ListChanges"},
@@ -82,10 +84,7 @@ async def test_roles(walls: Fortress) -> None:
             token, allowed = signed("caller", *grants), ALLOWED[role]
             for workspace in (OWN, OTHER, MISSING):
                 found = await everything(channel, token, workspace=workspace)
-                if workspace == OWN:
-                    expected = allowed | OPEN | ANYBODY
-                else:
-                    expected = (allowed & SERVER) | OPEN | ANYBODY
+                expected = (allowed if workspace == OWN else allowed & SERVER) | OPEN | ANYBODY
                 assert {name for name, answer in found.items() if answer.passed} == expected, (role, workspace)
                 refused = {answer.code for name, answer in found.items() if name not in expected}
                 assert refused == {"PERMISSION_DENIED"}
@@ -111,15 +110,20 @@ BAD_TOKENS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def as_if_shared(token: str, secret: bytes) -> str:
+    """Return a token whose signature was made with a secret, as servers take that let the token choose how it is verified."""
+    head = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": "first"}).encode()).rstrip(b"=")
+    content = head + b"." + token.split(".")[1].encode()
+    return (content + b"." + base64.urlsafe_b64encode(hmac.digest(secret, content, "sha256")).rstrip(b"=")).decode()
+
+
 async def test_tokens_and_certificates(walls: Fortress) -> None:
     public = GOOD_KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    claims = jwt.decode(signed("caller", f"{OWN}:admin"), options={"verify_signature": False})
-    forged = {"signed with the public key": jwt.encode(claims, public, algorithm="HS256", headers={"kid": "first"})}
+    forged = {"signed with the public key": as_if_shared(signed("caller", f"{OWN}:admin"), public)}
     async with walls.channel(walls.authority) as channel:
         for kind, token in (BAD_TOKENS | forged).items():
             found = await everything(channel, token, workspace=OWN)
-            assert {name for name, answer in found.items() if answer.passed} == OPEN, kind
+            assert {name: answer for name, answer in found.items() if answer.passed and name not in OPEN} == {}, kind
             reasons = {(a.code, a.refusal.reason) for a in found.values() if not a.passed and a.refusal is not None}
             reason = {"none": "CREDENTIALS_MISSING", "expired": "TOKEN_EXPIRED"}.get(kind, "CREDENTIALS_INVALID")
             assert reasons == {("UNAUTHENTICATED", reason)}, kind
@@ -159,9 +163,8 @@ async def test_sellers_reach_what_is_theirs_and_cannot_tell_the_rest_from_nothin
 async def populate(walls: Fortress, token: str) -> None:
     """Two sellers, each with a record."""
     async with AsyncClient(walls.address, workspace=OWN, security=walls.security(token)) as client:
-        resources, _ = parse_bundle(
-            {"record_types": [{"record_type": "lead", "fields": [{"field_id": "revenue", "type": "FIELD_TYPE_DECIMAL"}]}]}
-        )
+        fields = [{"field_id": "revenue", "type": "FIELD_TYPE_DECIMAL"}]
+        resources, _ = parse_bundle({"record_types": [{"record_type": "lead", "fields": fields}]})
         await client.config.apply(resources)
         await client.sellers.upsert([Seller("ann"), Seller("bob")])
         await client.records.upsert([Record(f"of-{name}", "lead", {"revenue": 1.0}, owner=name) for name in ("ann", "bob")])
