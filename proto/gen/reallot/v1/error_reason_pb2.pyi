@@ -197,6 +197,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The keys of the tokens' issuer cannot be read at the moment.
     Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
     """
+    ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
+    """The run has not ended, so it cannot be undone.
+    Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -375,5 +379,9 @@ Sample: {"reason": "PERMISSION_DENIED", "domain": "reallot", "metadata": {"metho
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 65
 """The keys of the tokens' issuer cannot be read at the moment.
 Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
+"""The run has not ended, so it cannot be undone.
+Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
