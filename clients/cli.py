@@ -14,6 +14,7 @@ GROUP = "reallot.commands"
 HELP = "Reallot decides which seller works which CRM record, and decides again when things change."
 SUMMARIES = {
     "apply": "Show what a configuration file changes, and store it.",
+    "audit": "Who changed what, from where, before and after.",
     "backup": "Copy a SQLite database to a file, while servers go on.",
     "check-config": "Show the settings that a server would run with.",
     "clock": "Move the clock of a server that runs with a manual one.",

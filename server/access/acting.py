@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from reallot.server.errors import not_found
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import OwnerKind
+from reallot.storage.entities import OwnerKind, Signature
 
 T = TypeVar("T")
 
@@ -37,9 +37,11 @@ class Act:
     """A call that changes the configuration, or decides something by hand.
 
     Attributes:
+        signature: Who acts, for the audit log.
         owned: What must be so when it is carried out; None = nothing more.
     """
 
+    signature: Signature
     owned: OwnedRecord | None = None
 
 
@@ -48,14 +50,21 @@ ACT: ContextVar[Act | None] = ContextVar("act", default=None)
 
 
 def acting(function: Callable[[WriteTransaction], T]) -> Callable[[WriteTransaction], T]:
-    """Return the unit of work of the present call, with what must be so for it."""
+    """Return the unit of work of the present call, which signs for what it does, and for which what must be so is."""
     act = ACT.get()
-    if act is None or act.owned is None:
+    if act is None:
         return function
-    owned = act.owned
 
     def work(tx: WriteTransaction) -> T:
-        owned.require(tx)
+        if act.owned is not None:
+            act.owned.require(tx)
+        tx.audit.sign(act.signature, tx.now_us)
         return function(tx)
 
     return work
+
+
+def signer_or(said: str) -> str:
+    """Return who makes the present call as proved, or else who the caller says it is."""
+    act = ACT.get()
+    return act.signature.principal if act is not None and act.signature.principal else said

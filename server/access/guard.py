@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -19,10 +20,13 @@ from reallot.server.access.roles import RULES, Rule, Where
 from reallot.server.errors import ApiError, invalid_field
 from reallot.server.interceptors import Context, Handler, behaviour_of, replaced, send
 from reallot.server.validation import DEFAULT_WORKSPACE
+from reallot.storage.entities import Signature
 
 CALLER: ContextVar[Principal | None] = ContextVar("caller", default=None)
 """Who makes the present call; None where that is not known, or not known yet."""
 _SCHEME = "bearer "
+_SAID = ("actor", "reason", "cause")
+"""What callers say of themselves, and of why."""
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -164,7 +168,7 @@ class Guard(grpc.aio.ServerInterceptor):
             await self._owns(owned)
         if rule.acts:
             # By the time it is carried out, the record may be somebody else's.
-            ACT.set(Act(owned))
+            ACT.set(Act(_signature(method, principal, request, context), owned))
 
     @staticmethod
     def _held(method: str, rule: Rule, principal: Principal, request: Any) -> OwnedRecord | None:
@@ -193,6 +197,17 @@ class Guard(grpc.aio.ServerInterceptor):
             elif rule.where is Where.WORKSPACE and request.workspace not in ("", first.workspace):
                 raise invalid_field("workspace", "all messages of a call are about one workspace")
             yield request
+
+
+def _signature(method: str, principal: Principal | None, request: Any, context: Context) -> Signature:
+    said = {name: getattr(request, name) for name in _SAID if name in request.DESCRIPTOR.fields_by_name}
+    return Signature(
+        principal.name if principal is not None else "",
+        unquote(context.peer()),
+        method,
+        said.get("actor", ""),
+        said.get("reason") or said.get("cause") or "",
+    )
 
 
 def _short(method: str) -> str:

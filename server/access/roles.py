@@ -77,6 +77,7 @@ _CONFIG = {
     "DeleteConfig": _may(ADMIN, acts=True),
     "Export": _may(*READERS),
     "ListChanges": _may(VIEWER, ADMIN),
+    "ListAudit": _may(ADMIN),
     "CheckCondition": _may(*READERS),
     "SimulateSegment": _may(*READERS),
     "PreviewSchedule": _may(*READERS),

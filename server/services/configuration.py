@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 
+from reallot.server.access.acting import signer_or
+from reallot.server.auditing import list_audit
 from reallot.server.config_usage import note_changed_meanings, still_used, stored_users
 from reallot.server.configuration import recurrence_faults, referrers, validate, value_faults
 from reallot.server.convert.values import from_us, instant_fault, to_us
@@ -136,7 +138,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         version = prepared.version
         if not request.validate_only and (changed or gone):
             puts = [ConfigRow(kind, name, to_body(candidate.resources[kind, name]), 0, 0, 0) for kind, name in changed]
-            version = self._store(tx, candidate, puts, prepared.deleted, request.actor)
+            version = self._store(tx, candidate, puts, prepared.deleted, signer_or(request.actor))
         return config_service_pb2.ApplyResponse(changes=[*prepared.changes, *gone], config_version=version)
 
     def _store(
@@ -200,7 +202,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
                 raise _no_resource(*key)
             if users := [*referrers(config, *key), *stored_users(tx, workspace, *key)]:
                 raise still_used(*key, users)
-            version = self._store(tx, config, [], [key], request.actor)
+            version = self._store(tx, config, [], [key], signer_or(request.actor))
             return config_service_pb2.DeleteConfigResponse(config_version=version)
 
         return await self._runtime.write(workspace, once(request, workspace, config_service_pb2.DeleteConfigResponse, work))
@@ -242,6 +244,13 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             return config_service_pb2.ListChangesResponse(changes=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+    async def ListAudit(  # noqa: N802
+        self, request: config_service_pb2.ListAuditRequest, context: Context
+    ) -> config_service_pb2.ListAuditResponse:
+        """List the audit log, in order."""
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request)
+        return await self._runtime.read(lambda tx: list_audit(tx, workspace, request, after or 0, size))
 
     async def CheckCondition(  # noqa: N802
         self, request: config_service_pb2.CheckConditionRequest, context: Context

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from e2e.servers import reallot, server
 from reallot.server.commands.serve import CANNOT_START
-
-from servers import reallot, server
 
 
 def test_from_a_token_to_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

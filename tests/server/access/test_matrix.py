@@ -53,7 +53,9 @@ ALLOWED = {
     | STEPS
     | {"RecordService.UpsertRecords", "RecordService.ImportRecords", "RecordService.DeleteRecords"}
     | {"AssignmentService.RespondToOffer", "AssignmentService.ClaimNext", "EventService.Acknowledge"},
-    "admin": READING | RUNNING | {"ConfigService.Apply", "ConfigService.DeleteConfig", "ConfigService.ListChanges"},
+    "admin": READING
+    | RUNNING
+    | {"ConfigService.Apply", "ConfigService.DeleteConfig", "ConfigService.ListChanges", "ConfigService.ListAudit"},
     "operator": SERVER,
 }
 OWN_SELLER = set(
