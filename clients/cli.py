@@ -32,6 +32,7 @@ SUMMARIES = {
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
     "token": "Make a bearer token, and the entry that lets it in.",
+    "status": "Show how the server and the workspace stand.",
     "subscribe": "Follow one seller's notifications.",
     "watch": "Follow the workspace's events.",
 }

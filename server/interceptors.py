@@ -14,9 +14,11 @@ import structlog
 from grpc_status import rpc_status
 
 from reallot.server.errors import ApiError, to_api_error, to_status
+from reallot.server.meters import Meters
 
 log = structlog.get_logger("reallot.calls")
 
+OK, CANCELLED = grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name
 Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,7 +26,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Maps every exception of a handler to a `google.rpc.Status`; unforeseen ones are logged whole under an incident id."""
 
-    def __init__(self) -> None:
+    def __init__(self, meters: Meters | None = None) -> None:
+        """Count calls in `meters`; None = nowhere."""
+        self._meters = meters or Meters()
         self._wrapped: dict[Handler, Handler] = {}
 
     async def intercept_service(
@@ -39,7 +43,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         wrapped = self._wrapped.get(handler)
         if wrapped is None:
             method = str(handler_call_details.method)
-            wrapped = _streaming(handler, method) if handler.response_streaming else _unary(handler, method)
+            wrapped = (_streaming if handler.response_streaming else _unary)(handler, method, self._meters)
             self._wrapped[handler] = wrapped
         return wrapped
 
@@ -75,39 +79,49 @@ async def send(answers: Any, context: Context) -> None:
         await context.write(answer)
 
 
-def _unary(handler: Handler, method: str) -> Handler:
+def _unary(handler: Handler, method: str, meters: Meters) -> Handler:
     inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> Any:
-        started = time.perf_counter()
+        started, code = time.perf_counter(), CANCELLED
         try:
             answer = await inner(request, context)
+            code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _refuse(context, method, error)
+            mapped = to_api_error(error)
+            code = mapped.code.name
+            await _refuse(context, method, error, mapped)
+        finally:
+            meters.call(method, code, time.perf_counter() - started)
         log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2))
         return answer
 
     return replaced(handler, call)
 
 
-def _streaming(handler: Handler, method: str) -> Handler:
+def _streaming(handler: Handler, method: str, meters: Meters) -> Handler:
     inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> None:
+        code = CANCELLED
         try:
             await send(inner(request, context), context)
+            code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _refuse(context, method, error)
+            mapped = to_api_error(error)
+            code = mapped.code.name
+            await _refuse(context, method, error, mapped)
+        finally:
+            meters.call(method, code)
 
     return replaced(handler, call, passing(handler.response_serializer))
 
 
-async def _refuse(context: Context, method: str, error: Exception) -> None:
-    mapped: ApiError = to_api_error(error)
+async def _refuse(context: Context, method: str, error: Exception, mapped: ApiError) -> None:
     if mapped.reason == "INTERNAL":
         log.error("call failed", method=method, incident=mapped.metadata["incident"], exc_info=error)
     elif mapped.reason == "STORAGE_UNAVAILABLE":

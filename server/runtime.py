@@ -8,6 +8,7 @@ from typing import TypeVar
 from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
+from reallot.server.meters import Meters
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, WriteTransaction
@@ -44,6 +45,7 @@ class Runtime:
     configs: ConfigCache = field(default_factory=ConfigCache)
     leases: Leases = field(default_factory=SoleServer)
     arrow: ArrowReader = field(default_factory=ArrowReader)
+    meters: Meters = field(default_factory=Meters)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""

@@ -76,6 +76,16 @@ class Settings(BaseSettings):
     """How far the issuer's clock may differ."""
     jwt_refresh_s: float = Field(default=300.0, ge=10)
     """After how long the keys are read again."""
+    requests_per_s_per_caller: float = Field(default=0.0, ge=0)
+    """Requests that one principal may make in a second; 0 = as many as it likes. Without authentication there are none."""
+    most_streams_per_caller: int = Field(default=0, ge=0)
+    """Streams that one principal may have at once; 0 = no bound. Without authentication there are none."""
+    most_segments: int = Field(default=2_000, ge=1)
+    """Segments that a workspace may have."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of the metrics for Prometheus; None = there are none, 0 = any free one."""
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long running calls may finish when the server stops."""
     log_level: str = "info"

@@ -22,6 +22,14 @@ class Waiting(NamedTuple):
     records: int
 
 
+class Unowned(NamedTuple):
+    """How many active records without an owner have a status, and since when the first of them has waited."""
+
+    status: str
+    records: int
+    since_us: int
+
+
 class WrongLoad(NamedTuple):
     """A load that is not the sum over the records that the seller owns: effort as kept, and as counted anew."""
 
@@ -66,6 +74,17 @@ class ReportRepository:
             .order_by(c.segment_id, c.assignment)
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
+
+    def unowned(self, workspace: str) -> list[Unowned]:
+        """Return the active records without an owner, by status."""
+        c = records.c
+        statement = (
+            select(c.assignment, func.count(), func.min(func.coalesce(c.waiting_since_us, c.create_us)))
+            .where(c.workspace == workspace, c.active, c.owner_kind == "")
+            .group_by(c.assignment)
+            .order_by(c.assignment)
+        )
+        return [Unowned(*row) for row in self._connection.execute(statement)]
 
     def wrong_loads(self, workspace: str) -> list[WrongLoad]:
         """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""

@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
+from reallot.server.access.principals import Principal
 from reallot.server.errors import not_found
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import OwnerKind, Signature
@@ -45,6 +46,8 @@ class Act:
     owned: OwnedRecord | None = None
 
 
+CALLER: ContextVar[Principal | None] = ContextVar("caller", default=None)
+"""Who makes the present call; None where that is not known, or not known yet."""
 ACT: ContextVar[Act | None] = ContextVar("act", default=None)
 """The act that the present call is; None for calls that are none, and for what the server does by itself."""
 

@@ -6,13 +6,12 @@ or is withdrawn. A server without authentication lets everybody do everything; a
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 
-from reallot.server.access.acting import ACT, Act, OwnedRecord
+from reallot.server.access.acting import ACT, CALLER, Act, OwnedRecord
 from reallot.server.access.authentication import Authenticator, expired, missing, unknown
 from reallot.server.access.own import denied
 from reallot.server.access.principals import EVERYWHERE, Principal, Role
@@ -22,8 +21,6 @@ from reallot.server.interceptors import Context, Handler, behaviour_of, replaced
 from reallot.server.validation import DEFAULT_WORKSPACE
 from reallot.storage.entities import Signature
 
-CALLER: ContextVar[Principal | None] = ContextVar("caller", default=None)
-"""Who makes the present call; None where that is not known, or not known yet."""
 _SCHEME = "bearer "
 _SAID = ("actor", "reason", "cause")
 """What callers say of themselves, and of why."""

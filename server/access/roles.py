@@ -107,6 +107,7 @@ _INSIGHT = {
     "GetWorth": _may(*READERS),
     "Compare": _may(*READERS),
     "GetReport": _may(*READERS),
+    "GetStatus": _may(*READERS, OPERATOR),
 }
 _SOLVER = {
     "Solve": _may(*WORKERS),

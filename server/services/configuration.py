@@ -117,9 +117,20 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             if not candidate.violations:
                 note_changed_meanings(tx, stored, candidate)
             refuse(sorted(candidate.violations, key=_place))
+            self._check_size(stored, candidate)
         except ApiError as error:
             return _Prepared(stored.version, refusal=error)
         return _Prepared(stored.version, candidate, [_change(stored, key, r) for key, r in given.items()], deleted)
+
+    def _check_size(self, stored: WorkspaceConfig, candidate: WorkspaceConfig) -> None:
+        """Do nothing unless a configuration grows beyond what the server allows; one that is larger already may shrink."""
+        most = self._runtime.settings.most_segments
+        before, after = (sum(kind == "segment" for kind, _ in config.resources) for config in (stored, candidate))
+        if after > max(most, before):
+            text = f"the workspace would have {after} segments, at most {most} are allowed"
+            violation = Violation("resources", text, "LIMIT_EXCEEDED")
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            raise ApiError(code, "LIMIT_EXCEEDED", text, metadata={"limit": "most_segments"}, violations=[violation])
 
     def _apply(
         self, tx: WriteTransaction, request: config_service_pb2.ApplyRequest, prepared: "_Prepared"

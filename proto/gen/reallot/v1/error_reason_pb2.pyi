@@ -201,6 +201,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run has not ended, so it cannot be undone.
     Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
     """
+    ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 66
+    """The configuration would be larger than the server allows.
+    Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -383,5 +387,9 @@ Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.
 Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+"""
+ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 66
+"""The configuration would be larger than the server allows.
+Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
