@@ -5,12 +5,13 @@ Services raise; they never touch the context's code or details.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from reallot.server.errors import ApiError, to_api_error, to_status
@@ -60,13 +61,57 @@ def behaviour_of(handler: Handler) -> Any:
     return handler.stream_unary if handler.request_streaming else handler.unary_unary
 
 
+class Malformed:
+    """Stands for bytes that are no message of the call's."""
+
+
+MALFORMED = Malformed()
+
+
+def lenient(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Return a deserializer that gives MALFORMED where gRPC would answer with the text of an exception."""
+    if deserializer is None:
+        return None
+    read = deserializer
+
+    def deserialize(content: bytes) -> Any:
+        try:
+            return read(content)
+        except DecodeError:
+            return MALFORMED
+
+    return deserialize
+
+
+def _malformed() -> ApiError:
+    return ApiError(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE", "the bytes are no message of this call")
+
+
+def _checked(request: Any) -> Any:
+    """Return a request, or a stream of them, that is well-formed.
+
+    Raises:
+        ApiError: MALFORMED_MESSAGE, at once or where it comes in the stream.
+    """
+    if request is MALFORMED:
+        raise _malformed()
+    return _each_checked(request) if hasattr(request, "__aiter__") else request
+
+
+async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        if request is MALFORMED:
+            raise _malformed()
+        yield request
+
+
 def replaced(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]], serializer: Callable[[Any], bytes] | None = None) -> Handler:
     """Return a handler of the same kind that does `call` instead; one that streams writes its answers to the context."""
     if handler.response_streaming:
         make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
     else:
         make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    made: Handler = make(call, handler.request_deserializer, serializer or handler.response_serializer)
+    made: Handler = make(call, lenient(handler.request_deserializer), serializer or handler.response_serializer)
     return made
 
 
@@ -85,7 +130,7 @@ def _unary(handler: Handler, method: str, meters: Meters) -> Handler:
     async def call(request: Any, context: Context) -> Any:
         started, code = time.perf_counter(), CANCELLED
         try:
-            answer = await inner(request, context)
+            answer = await inner(_checked(request), context)
             code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
@@ -107,7 +152,7 @@ def _streaming(handler: Handler, method: str, meters: Meters) -> Handler:
     async def call(request: Any, context: Context) -> None:
         code = CANCELLED
         try:
-            await send(inner(request, context), context)
+            await send(inner(_checked(request), context), context)
             code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from fortress import OWN, Fortress, signed
+from fortress import METHODS, OWN, Fortress, signed
 from prometheus_client.parser import text_string_to_metric_families
 
 from reallot.clients import AsyncClient, Record, Seller
@@ -113,3 +113,17 @@ async def test_status_and_metrics_tell_what_waits_and_what_was_done(fortress: Fo
         await refusal(client.stubs.records.GetRecord(record_service_pb2.GetRecordRequest(workspace=OWN)))
         again = await scraped(walls.app.metrics_port)
         assert again["reallot_calls_total", "/reallot.v1.RecordService/GetRecord", "INVALID_ARGUMENT"] == 1
+
+
+async def test_bytes_that_are_no_message_are_refused_as_such(walls: Fortress) -> None:
+    roles = ("viewer", "integrator", "admin")
+    metadata = (("authorization", f"Bearer {signed('a', *(f'{OWN}:{role}' for role in roles), '*:operator')}"),)
+    ours = [(name, method) for name, method in METHODS.items() if method.file.package.startswith("reallot.")]
+    async with walls.channel(walls.authority) as channel:
+        for name, method in ours:
+            path = f"/{method.containing_service.full_name}/{method.name}"
+            kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+            made = getattr(channel, kind)(path)(iter([b"\xff"]) if method.client_streaming else b"\xff", metadata=metadata)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await (first(made) if method.server_streaming else made)
+            assert refusal_of(caught.value).reason == "MALFORMED_MESSAGE", name

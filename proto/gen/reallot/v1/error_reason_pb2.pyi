@@ -205,6 +205,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The configuration would be larger than the server allows.
     Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
     """
+    ERROR_REASON_MALFORMED_MESSAGE: _ErrorReason.ValueType  # 67
+    """The bytes are no message of the call.
+    Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -391,5 +395,9 @@ Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "â€
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 66
 """The configuration would be larger than the server allows.
 Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
+"""
+ERROR_REASON_MALFORMED_MESSAGE: ErrorReason.ValueType  # 67
+"""The bytes are no message of the call.
+Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
