@@ -1,4 +1,4 @@
-"""Messages that nobody would send: made at random from their descriptors, or good ones with changed bytes or fields. All of it is seeded."""
+"""Messages that nobody would send: made at random from their descriptors, or good ones with changed bytes or fields. All is seeded."""
 
 import random
 from typing import Any
