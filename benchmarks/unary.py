@@ -1,8 +1,8 @@
 """Single reads, many callers at once: GetRecord, and ListRecords of a few, beside a handler that gives out as many bytes made before.
 
 The caller handles bytes only, so that it does not hold up either; it and the server have a process each. What the server's processor
-spends on a call is told too, as that is what remains of the ratio where the caller is the slower of the two. In the end, the same reads with
-a token, from a server that asks for one and counts for Prometheus, beside one that does neither. Run with
+spends on a call is told too, as that is what remains of the ratio where the caller is the slower of the two. In the end, the same reads
+with a token, from a server that asks for one and counts for Prometheus, beside one that does neither. Run with
 `make bench NAME=unary ARGS="--engine postgresql"`.
 """
 
