@@ -53,8 +53,11 @@ err = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def connected(address: str, workspace: str) -> Iterator[Client]:
-    """Give a client that shows what the environment says; a call that fails ends the program with one readable line and its exit code."""
+def connected(address: str, workspace: str, failure: int | None = None) -> Iterator[Client]:
+    """Give a client that shows what the environment says.
+
+    A call that fails ends the program with one readable line and its exit code, or that of `failure`.
+    """
     try:
         opened = Client(address, workspace=workspace, security=Security.from_environment())
     except (ValueError, OSError) as error:
@@ -63,9 +66,9 @@ def connected(address: str, workspace: str) -> Iterator[Client]:
         try:
             yield client
         except ReallotError as error:
-            fail(error)
+            fail(error, failure)
         except OSError as error:
-            fail(error, INVALID)
+            fail(error, INVALID if failure is None else failure)
         except KeyboardInterrupt:
             raise typer.Exit(OK) from None
 

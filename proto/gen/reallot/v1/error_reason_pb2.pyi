@@ -209,6 +209,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The bytes are no message of the call.
     Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
     """
+    ERROR_REASON_DEFAULT_SEGMENT: _ErrorReason.ValueType  # 50
+    """The default segment of a record type cannot be deleted, only replaced by applying another.
+    Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -399,5 +403,9 @@ Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": 
 ERROR_REASON_MALFORMED_MESSAGE: ErrorReason.ValueType  # 67
 """The bytes are no message of the call.
 Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_DEFAULT_SEGMENT: ErrorReason.ValueType  # 50
+"""The default segment of a record type cannot be deleted, only replaced by applying another.
+Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
