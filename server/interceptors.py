@@ -11,11 +11,12 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from reallot.server.errors import ApiError, to_api_error, to_status
 from reallot.server.meters import Meters
+from reallot.server.wellformed import check_values
 
 log = structlog.get_logger("reallot.calls")
 
@@ -91,11 +92,15 @@ def _checked(request: Any) -> Any:
     """Return a request, or a stream of them, that is well-formed.
 
     Raises:
-        ApiError: MALFORMED_MESSAGE, at once or where it comes in the stream.
+        ApiError: MALFORMED_MESSAGE, at once or where it comes in the stream; INVALID_ARGUMENT, a value cannot be what it says.
     """
     if request is MALFORMED:
         raise _malformed()
-    return _each_checked(request) if hasattr(request, "__aiter__") else request
+    if hasattr(request, "__aiter__"):
+        return _each_checked(request)
+    if isinstance(request, Message):
+        check_values(request)
+    return request
 
 
 async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -41,15 +41,17 @@ METHODS = {
 FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE")
 """Codes with which no call may end, whatever is sent."""
 STREAM_S, CALL_S = 0.3, 60.0
+LONGEST_SHOWN = 2_000
 COSTLY = frozenset({"/reallot.v1.SolverService/Solve", "/reallot.v1.SolverService/CheckPlan"})
 """Calls that start a process each."""
 
 
 class Finding(AssertionError):
-    """A message that the server did not take well; `content` sends it again."""
+    """A message that the server did not take well; the text shows its bytes in hexadecimal digits."""
 
     def __init__(self, path: str, code: str, details: str, content: bytes) -> None:
-        super().__init__(f"{path} ended with {code} ({details}) for bytes.fromhex({content.hex()!r})")
+        shown = content.hex() if len(content) <= LONGEST_SHOWN else f"{content[:40].hex()}… ({len(content)} bytes)"
+        super().__init__(f"{path} ended with {code} ({details}) for {shown}")
 
 
 @asynccontextmanager

@@ -6,9 +6,14 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from fuzz.target import COSTLY, METHODS, Target, contents, target
 
-EACH = 12
+EACH = 6
 """Messages for each call."""
-FOUND: tuple[tuple[str, str], ...] = (("/reallot.v1.RecordService/GetRecord", "ff"),)
+FOUND = (
+    ("/reallot.v1.RecordService/GetRecord", "ff"),
+    # A kind of events that does not exist.
+    ("/reallot.v1.EventService/ListEvents", "12020863"),
+    ("/reallot.v1.EventService/Watch", "12020863"),
+)
 """Messages that once made the server fail: method, and the bytes in hexadecimal digits."""
 
 
