@@ -31,6 +31,11 @@ class AuditRepository:
         self._signature, self._now_us = signature, now_us
 
     @property
+    def signer(self) -> str:
+        """Who has signed for this transaction, as proved; "" if nobody has, or need not prove it."""
+        return self._signature.principal if self._signature is not None else ""
+
+    @property
     def is_noting(self) -> bool:
         """Whether what happens in this transaction is noted: it is if somebody has signed for it."""
         return self._signature is not None

@@ -65,9 +65,3 @@ def acting(function: Callable[[WriteTransaction], T]) -> Callable[[WriteTransact
         return function(tx)
 
     return work
-
-
-def signer_or(said: str) -> str:
-    """Return who makes the present call as proved, or else who the caller says it is."""
-    act = ACT.get()
-    return act.signature.principal if act is not None and act.signature.principal else said

@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 
-from reallot.server.access.acting import signer_or
 from reallot.server.auditing import list_audit
 from reallot.server.config_removal import readers_out_of_use, without
 from reallot.server.config_usage import note_changed_meanings, still_used, stored_users
@@ -158,7 +157,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         version = prepared.version
         if not request.validate_only and (changed or gone):
             puts = [ConfigRow(kind, name, to_body(candidate.resources[kind, name]), 0, 0, 0) for kind, name in changed]
-            version = self._store(tx, candidate, puts, prepared.deleted, signer_or(request.actor))
+            version = self._store(tx, candidate, puts, prepared.deleted, tx.audit.signer or request.actor)
         return config_service_pb2.ApplyResponse(changes=[*prepared.changes, *gone], config_version=version)
 
     def _store(
@@ -238,7 +237,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         version = config.version
         if not request.validate_only:
             puts = [ConfigRow(*other, to_body(resource), 0, 0, 0) for other, resource in with_it.items()]
-            version = self._store(tx, config, puts, [key], signer_or(request.actor))
+            version = self._store(tx, config, puts, [key], tx.audit.signer or request.actor)
         return config_service_pb2.DeleteConfigResponse(config_version=version, changes=changes, records_left=left)
 
     async def Export(  # noqa: N802

@@ -58,7 +58,7 @@ async def test_acts_are_noted_with_who_from_where_before_and_after(walls: Fortre
         ]
         assert all(entry.origin.startswith(("ipv4:127.0.0.1:", "ipv6:[::1]:")) for entry in found)
         applied, _, _, assigned, _, started, deleted = found
-        assert (applied.on_behalf_of, applied.before, json.loads(applied.after)["record_type"]["record_type"]) == ("the board", "", "lead")
+        assert (applied.on_behalf_of, applied.before, json.loads(applied.after)["record_type"]) == ("the board", "", "lead")
         assert (assigned.remark, started.remark) == ("knows them", "month's end")
         owners = [json.loads(state)["owner"] for state in (assigned.before, assigned.after)]
         assert owners == [{"seller_id": "bob"}, {"seller_id": "ann"}]

@@ -21,7 +21,8 @@ LEADS: dict[str, Any] = {"record_types": [{"record_type": "lead", "fields": [{"f
 
 
 def segments(*names: str, **rest: Any) -> dict[str, Any]:
-    return {"segments": [{"segment_id": name, "record_type": "lead", "condition": "record.revenue > 1.0", **rest} for name in names]}
+    common = {"record_type": "lead", "condition": "record.revenue > 1.0", **rest}
+    return {"segments": [{"segment_id": name, "priority": ord(name[0]), **common} for name in names]}
 
 
 def caller(walls: Fortress, name: str, role: str) -> AsyncClient:
@@ -80,10 +81,14 @@ async def settled(client: AsyncClient) -> None:
 
 
 async def scraped(port: int) -> dict[tuple[str, ...], float]:
-    """Return what the metrics say, by name and values of the labels."""
+    """Return what the metrics say, by name and values of the labels in order of the labels' names."""
     with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics") as answer:
         families = text_string_to_metric_families(answer.read().decode())
-    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+    return {
+        (sample.name, *(text for _, text in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
 
 
 async def test_status_and_metrics_tell_what_waits_and_what_was_done(fortress: Fortress) -> None:
@@ -102,23 +107,23 @@ async def test_status_and_metrics_tell_what_waits_and_what_was_done(fortress: Fo
         assert found.time.ToSeconds() - found.oldest_waiting_time.ToSeconds() == 90
         assert found.lease_holder == walls.address
         told = await scraped(walls.app.metrics_port)
-        assert told["reallot_waiting_records", OWN, "no_capacity"] == 2
+        assert told["reallot_waiting_records", "no_capacity", OWN] == 2
         assert told["reallot_oldest_waiting_seconds", OWN] == 90
         assert told["reallot_batches_total", "intake"] >= 1
         assert told["reallot_batch_stage_seconds_total", "intake", "solve"] >= 0
-        assert told["reallot_calls_total", "/reallot.v1.RecordService/UpsertRecords", "OK"] == 1
+        assert told["reallot_calls_total", "OK", "/reallot.v1.RecordService/UpsertRecords"] == 1
         assert told["reallot_call_seconds_count", "/reallot.v1.RecordService/UpsertRecords"] == 1
         assert (told["reallot_ready",], told["reallot_lease_held", OWN], told["reallot_followers",]) == (1, 1, 1)
         assert told["reallot_worker_restarts_total",] == 0
         await refusal(client.stubs.records.GetRecord(record_service_pb2.GetRecordRequest(workspace=OWN)))
         again = await scraped(walls.app.metrics_port)
-        assert again["reallot_calls_total", "/reallot.v1.RecordService/GetRecord", "INVALID_ARGUMENT"] == 1
+        assert again["reallot_calls_total", "INVALID_ARGUMENT", "/reallot.v1.RecordService/GetRecord"] == 1
 
 
 async def test_bytes_that_are_no_message_are_refused_as_such(walls: Fortress) -> None:
     roles = ("viewer", "integrator", "admin")
     metadata = (("authorization", f"Bearer {signed('a', *(f'{OWN}:{role}' for role in roles), '*:operator')}"),)
-    ours = [(name, method) for name, method in METHODS.items() if method.file.package.startswith("reallot.")]
+    ours = [(name, method) for name, method in METHODS.items() if method.containing_service.full_name.startswith("reallot.")]
     async with walls.channel(walls.authority) as channel:
         for name, method in ours:
             path = f"/{method.containing_service.full_name}/{method.name}"
