@@ -11,7 +11,7 @@ from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
-from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
+from reallot.storage.tables import loads, records, sellers, time_off, turns, unanswered, workspaces
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
@@ -114,12 +114,11 @@ class SellerRepository:
         upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
-        """Remove sellers with their turns and absences; return how many existed."""
+        """Remove sellers with their turns, absences and unanswered offers; return how many existed."""
         if self._audit.is_noting:
-            self._audit.note(
-                workspace, [("seller", name, _written(seller), None) for name, seller in self.get(workspace, seller_ids).items()]
-            )
-        for table in (turns, time_off, sellers):
+            gone = self.get(workspace, seller_ids)
+            self._audit.note(workspace, [("seller", name, _written(seller), None) for name, seller in gone.items()])
+        for table in (turns, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
 

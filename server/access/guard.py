@@ -161,11 +161,11 @@ class Guard(grpc.aio.ServerInterceptor):
             ApiError: PERMISSION_DENIED, or what the caller would get if it did not exist.
         """
         owned = self._held(method, rule, principal, request) if principal is not None else None
-        if owned is not None:
-            await self._owns(owned)
         if rule.acts:
-            # By the time it is carried out, the record may be somebody else's.
-            ACT.set(Act(_signature(method, principal, request, context), owned))
+            # What must be so is looked at in the transaction: until then the record may become somebody else's.
+            ACT.set(Act(_signature(method, principal, request, context), owned, getattr(request, "request_id", "")))
+        elif owned is not None:
+            await self._owns(owned)
 
     @staticmethod
     def _held(method: str, rule: Rule, principal: Principal, request: Any) -> OwnedRecord | None:
@@ -180,7 +180,7 @@ class Guard(grpc.aio.ServerInterceptor):
         if rule.own is None or Role.SELLER not in standing.roles:
             raise denied(method)
         record_id = rule.own.hold(method, request, standing.sellers)
-        return OwnedRecord(workspace, record_id, standing.sellers) if record_id is not None else None
+        return OwnedRecord(workspace, record_id, standing.sellers, rule.own.offered) if record_id is not None else None
 
     async def _each(
         self, method: str, rule: Rule, principal: Principal | None, requests: AsyncIterator[Any], context: Context

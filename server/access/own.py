@@ -19,7 +19,13 @@ def denied(method: str) -> ApiError:
 
 
 class Own(ABC):
-    """Holds a seller's request to what is the seller's."""
+    """Holds a seller's request to what is the seller's.
+
+    Attributes:
+        offered: Whether a record that is offered to the seller will do, too.
+    """
+
+    offered = False
 
     @abstractmethod
     def hold(self, method: str, request: Any, sellers: Set[str]) -> str | None:
@@ -47,7 +53,8 @@ class OwnSeller(Own):
 class OwnRecord(Own):
     """`record_id` names a record: only one's own. Fields in `without` are set to what they are here."""
 
-    def __init__(self, **without: Any) -> None:
+    def __init__(self, *, offered: bool = False, **without: Any) -> None:
+        self.offered = offered
         self._without = without
 
     def hold(self, method: str, request: Any, sellers: Set[str]) -> str | None:  # noqa: D102
@@ -57,6 +64,18 @@ class OwnRecord(Own):
         for name, value in self._without.items():
             setattr(request, name, value)
         return record_id
+
+
+class OwnOffer(OwnSeller):
+    """`seller_id` names oneself, `record_id` a record that is offered to oneself."""
+
+    offered = True
+
+    def hold(self, method: str, request: Any, sellers: Set[str]) -> str | None:  # noqa: D102
+        super().hold(method, request, sellers)
+        if not request.record_id:
+            raise denied(method)
+        return str(request.record_id)
 
 
 class OwnList(Own):

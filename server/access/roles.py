@@ -6,7 +6,7 @@ Sellers are held to what is their own (see `own`); whoever has one of the other 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from reallot.server.access.own import Own, OwnList, OwnRecord, OwnSeller
+from reallot.server.access.own import Own, OwnList, OwnOffer, OwnRecord, OwnSeller
 from reallot.server.access.principals import Role
 
 
@@ -48,21 +48,23 @@ VIEWER, INTEGRATOR, ADMIN, OPERATOR = Role.VIEWER, Role.INTEGRATOR, Role.ADMIN, 
 READERS = (VIEWER, INTEGRATOR, ADMIN)
 WORKERS = (INTEGRATOR, ADMIN)
 ONESELF, ONESELVES, OWN_RECORD = OwnSeller("seller_id"), OwnSeller("seller_ids"), OwnRecord()
+SHOWN_RECORD, OWN_OFFER = OwnRecord(offered=True), OwnOffer("seller_id")
 PUBLIC, OPERATORS = _may(where=Where.OPEN), _may(OPERATOR, where=Where.SERVER)
 
 _RECORDS = {
     "UpsertRecords": _may(INTEGRATOR),
     "ImportRecords": _may(INTEGRATOR),
-    "GetRecord": _may(*READERS, own=OWN_RECORD),
+    "GetRecord": _may(*READERS, own=SHOWN_RECORD),
     "ListRecords": _may(*READERS, own=OwnList()),
     "DeleteRecords": _may(INTEGRATOR, acts=True),
-    "ListDecisions": _may(*READERS, own=OWN_RECORD),
+    "ListDecisions": _may(*READERS, own=SHOWN_RECORD),
 }
 _SELLERS = {
     "UpsertSellers": _may(*WORKERS, acts=True),
     "RetireSeller": _may(*WORKERS, acts=True),
     "GetSeller": _may(*READERS, own=ONESELF),
     "ListSellers": _may(*READERS),
+    "ReturnSellers": _may(*WORKERS, acts=True),
     "DeleteSellers": _may(*WORKERS, acts=True),
     "SetCalendar": _may(*WORKERS, own=ONESELVES, acts=True),
     "AddTimeOff": _may(*WORKERS, own=ONESELVES, acts=True),
@@ -96,12 +98,14 @@ _ASSIGNMENT = {
     "AssignRecords": _may(*WORKERS, acts=True),
     "ReleaseRecords": _may(*WORKERS, acts=True),
     "ListEligibleSellers": _may(*READERS),
-    "RespondToOffer": _may(INTEGRATOR, own=ONESELF, acts=True),
+    "ListOffers": _may(*READERS, own=ONESELF),
+    "RespondToOffer": _may(INTEGRATOR, own=OWN_OFFER, acts=True),
     "ClaimNext": _may(INTEGRATOR, own=ONESELF, acts=True),
+    "ExtendClaim": _may(INTEGRATOR, own=OWN_OFFER, acts=True),
 }
 _INSIGHT = {
     # Why, but not who else: sellers are counted, not named.
-    "ExplainRecord": _may(*READERS, own=OwnRecord(sellers_per_verdict=0)),
+    "ExplainRecord": _may(*READERS, own=OwnRecord(offered=True, sellers_per_verdict=0)),
     "ExplainSeller": _may(*READERS),
     "WhatIf": _may(*READERS),
     "GetWorth": _may(*READERS),

@@ -161,10 +161,11 @@ def request_for(method: MethodDescriptor, **fields: Any) -> Message:
 
 async def call(channel: grpc.aio.Channel, method: MethodDescriptor, token: str, request: Message) -> Answer:
     """Make a call with one request, and return how it ended; a stream is left after its first answer."""
-    while (answer := await _call(channel, method, token, request)).code == "CANCELLED":
-        # The library gives a call up whose end crosses with a message that it is still sending.
-        assert method.client_streaming
-    return answer
+    while True:
+        answer = await _call(channel, method, token, request)
+        # The client's library fails by itself where the end of a call crosses with what it is still sending: that carries no details.
+        if not method.client_streaming or answer.refusal is not None or answer.code not in ("CANCELLED", "INTERNAL"):
+            return answer
 
 
 async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, token: str, request: Message) -> Answer:

@@ -27,7 +27,7 @@ READING = set(
     ConfigService.GetConfig ConfigService.ListConfig ConfigService.Export ConfigService.CheckCondition ConfigService.SimulateSegment
     ConfigService.PreviewSchedule
     AssignmentService.GetRun AssignmentService.ListRuns AssignmentService.WatchRun AssignmentService.ListPreview
-    AssignmentService.ReplayRun AssignmentService.ListEligibleSellers
+    AssignmentService.ReplayRun AssignmentService.ListEligibleSellers AssignmentService.ListOffers
     InsightService.ExplainRecord InsightService.ExplainSeller InsightService.WhatIf InsightService.GetWorth InsightService.Compare
     InsightService.GetReport InsightService.GetStatus
     SequenceService.ListSteps SequenceService.ListEnrollments SequenceService.GetStatistics
@@ -37,7 +37,7 @@ READING = set(
 RUNNING = set(
     """
     SellerService.UpsertSellers SellerService.RetireSeller SellerService.DeleteSellers SellerService.SetCalendar
-    SellerService.AddTimeOff SellerService.RemoveTimeOff
+    SellerService.AddTimeOff SellerService.RemoveTimeOff SellerService.ReturnSellers
     AssignmentService.StartRun AssignmentService.CancelRun AssignmentService.ApplyRun AssignmentService.DropRun
     AssignmentService.UndoRun AssignmentService.AssignRecords AssignmentService.ReleaseRecords
     SequenceService.Connect SequenceService.Disconnect SolverService.Solve SolverService.CheckPlan
@@ -52,7 +52,7 @@ ALLOWED = {
     | RUNNING
     | STEPS
     | {"RecordService.UpsertRecords", "RecordService.ImportRecords", "RecordService.DeleteRecords"}
-    | {"AssignmentService.RespondToOffer", "AssignmentService.ClaimNext", "EventService.Acknowledge"},
+    | {"AssignmentService.RespondToOffer", "AssignmentService.ExtendClaim", "AssignmentService.ClaimNext", "EventService.Acknowledge"},
     "admin": READING
     | RUNNING
     | {"ConfigService.Apply", "ConfigService.DeleteConfig", "ConfigService.ListChanges", "ConfigService.ListAudit"},
@@ -61,10 +61,11 @@ ALLOWED = {
 OWN_SELLER = set(
     """
     SellerService.GetSeller SellerService.SetCalendar SellerService.AddTimeOff SellerService.RemoveTimeOff
-    SellerService.GetAvailability AssignmentService.RespondToOffer AssignmentService.ClaimNext SequenceService.ListSteps
+    SellerService.GetAvailability AssignmentService.ClaimNext AssignmentService.ListOffers SequenceService.ListSteps
     EventService.Subscribe EventService.ListNotifications EventService.Acknowledge
     """.split()
 )
+OFFERS = {"AssignmentService.RespondToOffer", "AssignmentService.ExtendClaim"}
 OWN_RECORD = STEPS | {
     *("RecordService.GetRecord", "RecordService.ListDecisions", "InsightService.ExplainRecord", "SequenceService.ListEnrollments")
 }
@@ -147,7 +148,7 @@ async def test_sellers_reach_what_is_theirs_and_cannot_tell_the_rest_from_nothin
             found = await everything(channel, token, workspace=other, seller_id="ann", seller_ids="ann", record_id="of-ann")
             assert {name for name, answer in found.items() if answer.passed} == OPEN | ANYBODY
         theirs = await everything(channel, token, workspace=OWN, seller_id="ann", seller_ids="ann", record_id="of-ann")
-        expected = OWN_SELLER | OWN_RECORD | {"RecordService.ListRecords"} | OPEN | ANYBODY
+        expected = OWN_SELLER | OWN_RECORD | OFFERS | {"RecordService.ListRecords"} | OPEN | ANYBODY
         assert {name for name, answer in theirs.items() if answer.passed} == expected
         assert "NOT_FOUND" not in {theirs[name].code for name in OWN_RECORD}
         there, nowhere = [
@@ -159,7 +160,13 @@ async def test_sellers_reach_what_is_theirs_and_cannot_tell_the_rest_from_nothin
             assert there[name].code == "PERMISSION_DENIED"
         for name in OWN_RECORD:
             assert repr(there[name]).replace("of-bob", "of-nob") == repr(nowhere[name])
-            assert there[name].code == "NOT_FOUND"
+            assert there[name].code in ("NOT_FOUND", "UNIMPLEMENTED")
+        own, other, none = [
+            await everything(channel, token, workspace=OWN, seller_id="ann", record_id=record) for record in ("of-ann", "of-bob", "of-nob")
+        ]
+        for name in OFFERS:
+            assert repr(other[name]).replace("of-bob", "of-nob") == repr(none[name]), "an offer to somebody else shows nothing either"
+            assert (own[name].code, other[name].code) == ("FAILED_PRECONDITION", "NOT_FOUND")
 
 
 async def populate(walls: Fortress, token: str) -> None:

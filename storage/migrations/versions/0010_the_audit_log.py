@@ -1,6 +1,6 @@
 """The audit log, which the database itself only lets be added to
 
-Revision: 0008, after 0007.
+Revision: 0010, after 0009.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from alembic import op
 
 from reallot.storage.types import AutoId, Characters
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 expands = True
