@@ -9,7 +9,7 @@ from reallot.server.access.principals import Principal
 from reallot.server.errors import not_found
 from reallot.server.idempotency import KEPT_US
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import OwnerKind, Signature
+from reallot.storage.entities import OwnerKind, Signature, open_offer
 
 T = TypeVar("T")
 
