@@ -33,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 DEFAULT_ADDRESS = "localhost:7350"
 
 OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-NOT_ALLOWED = 10
+AWAITS_APPROVAL, NOT_ALLOWED = 10, 11
 _EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
     (InvalidArgument, INVALID),
     (Unavailable, UNAVAILABLE),

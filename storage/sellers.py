@@ -12,6 +12,7 @@ from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, unanswered, workspaces
+from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
@@ -68,6 +69,7 @@ class SellerRepository:
     def __init__(self, connection: Connection, audit: AuditRepository | None = None) -> None:
         self._connection = connection
         self._audit = audit or AuditRepository(connection)
+        self.windows = WindowRepository(connection)
 
     def get(self, workspace: str, seller_ids: Collection[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
@@ -118,6 +120,7 @@ class SellerRepository:
         if self._audit.is_noting:
             gone = self.get(workspace, seller_ids)
             self._audit.note(workspace, [("seller", name, _written(seller), None) for name, seller in gone.items()])
+        self.windows.forget(workspace, seller_ids)
         for table in (turns, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
