@@ -1,5 +1,6 @@
 """InsightService: why, why not, and what if."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -7,7 +8,7 @@ from google.protobuf.message import Message
 
 from reallot.server.answers.desk import Question, QuestionDesk
 from reallot.server.configuration import selection_faults
-from reallot.server.errors import Violation, invalid_field
+from reallot.server.errors import Violation, invalid_field, not_implemented
 from reallot.server.explanation import MOST_NAMED, named_per_verdict, standing
 from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
@@ -17,14 +18,17 @@ from reallot.v1 import insight_service_pb2_grpc, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Answer = TypeVar("Answer", bound=Message)
+Status = Callable[[str], Awaitable[pb.GetStatusResponse]]
 
 
 class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
     """Explains decisions."""
 
-    def __init__(self, runtime: Runtime, desk: QuestionDesk) -> None:
+    def __init__(self, runtime: Runtime, desk: QuestionDesk, status: Status | None = None) -> None:
+        """Answer from a runtime; `status` tells how the server stands, None = it is not asked for that."""
         self._runtime = runtime
         self._desk = desk
+        self._status = status
 
     async def _ask(self, name: str, workspace: str, request: Any, kind: type[Answer]) -> Answer:
         """Return the answer that a process of its own gives on a snapshot."""
@@ -76,3 +80,10 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         workspace = workspace_of(request)
         refuse(period_faults(request))
         return await self._runtime.read(lambda tx: report(tx, self._runtime.configs.of(tx, workspace), request))
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
+        """Tell how the server and a workspace stand."""
+        workspace = workspace_of(request)
+        if self._status is None:
+            raise not_implemented("the status of this server")
+        return await self._status(workspace)
