@@ -1,7 +1,7 @@
 """`python -m reallot.clients.healthy`: exit code 0 if the server of this machine can do its work, for health checks of containers.
 
-It reads the server's settings from the environment: where there is a port of metrics (REALLOT_METRICS_PORT), that says whether the server is
-ready; else the standard health service at REALLOT_PORT does, which needs a server without TLS.
+It reads the server's settings from the environment: where there is a port of metrics (REALLOT_METRICS_PORT), that says whether the
+server is ready; else the standard health service at REALLOT_PORT does, which needs a server without TLS.
 """
 
 import os
