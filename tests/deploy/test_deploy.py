@@ -83,8 +83,6 @@ def test_settings_in_the_how_to_are_settings(tmp_path: Path) -> None:
     assert set(tomllib.loads(toml)) <= known
     shipped = "".join(path.read_text() for path in DEPLOY.iterdir() if path.suffix != ".json")
     environment = set(re.findall(r"\bREALLOT_([A-Z_]+)\b", shipped))
-        re.findall(r"\bREALLOT_([A-Z_]+)\b", "".join(path.read_text() for path in DEPLOY.iterdir() if path.suffix != ".json"))
-    )
     assert {name.lower() for name in environment} <= known
 
 
