@@ -12,7 +12,7 @@ from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace
-from reallot.server.road.traits import subject_of, with_traits
+from reallot.server.road.traits import subjects_of_records, together, with_traits
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.solver.segmentation import evaluate
@@ -20,7 +20,16 @@ from reallot.storage import ReadTransaction
 from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
-_ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
+_ORDER = (
+    "ELIGIBLE",
+    "NO_CAPACITY",
+    "NOT_AVAILABLE",
+    "OFFERED_BEFORE",
+    "NOT_RESPONDING",
+    "SWITCHED_OFF",
+    "ROLE_NOT_ELIGIBLE",
+    "NOT_MATCHED",
+)
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,6 @@ def record_of(tx: ReadTransaction, workspace: str, record_id: str) -> Record:
     return found
 
 
-def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
-    """Return the sellers of a workspace as they stand."""
-    workspace = config.workspace
-    return Pool(
-        config,
-        list(tx.sellers.get(workspace).values()),
-        tx.sellers.loads(workspace),
-        tx.sellers.turns(workspace),
-        tx.sellers.time_off(workspace, now_us),
-        now_us,
-    )
-
-
 def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record: Record, now_us: int) -> list[RuleView]:
     """Return what each rule of the record's segment makes of it now, in order."""
     segment = config.segments.get(record.segment_id)
@@ -66,8 +62,10 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
         return []
     planner = Planner(config, pool, now_us)
     frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
-    frame = with_traits(tx, config, record.record_type, frame, subject_of(record, now_us), now_us)
-    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id])
+    frame = with_traits(tx, config, record.record_type, frame, subjects_of_records([record], now_us), now_us)
+    names = together(segment, [record.group_key], frame)
+    created_us = np.array([record.created_us])
+    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, created_us, [record.record_id], names)
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
     views = []
@@ -84,6 +82,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
 
 def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
     fitting = set(target.matches.sellers_of(combination).tolist())
+    asked = target.asked(combination) if isinstance(target, RuleTargets) else set()
     found = []
     for index in range(len(pool.sellers)):
         if index not in fitting:
@@ -92,9 +91,13 @@ def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) 
             found.append("ROLE_NOT_ELIGIBLE")
         elif not pool.assignable[index]:
             found.append("SWITCHED_OFF")
+        elif not pool.responds[index]:
+            found.append("NOT_RESPONDING")
+        elif index in asked:
+            found.append("OFFERED_BEFORE")
         elif target.widest < UNAVAILABLE and pool.bucket[index] > target.widest:
             found.append("NOT_AVAILABLE")
-        elif target.rule.use_capacity and pool.free[index] <= 0:
+        elif isinstance(target, RuleTargets) and target.rule.use_capacity and target.room[index] <= 0:
             found.append("NO_CAPACITY")
         else:
             found.append("ELIGIBLE")
@@ -106,7 +109,7 @@ def candidates_of(
 ) -> list[assignment_service_pb2.Candidate]:
     """Return who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
     record = record_of(tx, config.workspace, record_id)
-    pool = pool_of(tx, config, now_us)
+    pool = Pool.read(tx, config, now_us)
     views = rule_views(tx, pool, config, record, now_us)
     rows = [_group_row(view, rank) for rank, view in enumerate(views) if view.group is not None]
     for index, seller in enumerate(pool.sellers):

@@ -1,8 +1,8 @@
 """The keeper: removes what has been kept for long enough, little by little, so that other writes pass in between.
 
-Of a workspace that this server works: events and notices, decisions, and answers to requests that nobody may repeat any more. What is
-younger is never touched. From where on the log of events is kept stands with the workspace, not in what is left of it, so a cursor
-from before is refused also when nothing is left.
+Of a workspace that this server works: events and notices, decisions, offers that have ended, and answers to requests that nobody may
+repeat any more. What is younger is never touched. From where on the log of events is kept stands with the workspace, not in what is
+left of it, so a cursor from before is refused also when nothing is left.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,12 +13,13 @@ import structlog
 
 from reallot.server.clock import MICROSECONDS
 from reallot.server.idempotency import KEPT_US
-from reallot.server.runtime import Runtime
+from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
+from reallot.storage.reports import WrongLoad
 
 log = structlog.get_logger("reallot.keeper")
 
@@ -54,6 +55,8 @@ def anything_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
 def _log_is_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
     if tx.events.outdated(workspace, limits.events_us, 1):
         return True
+    if tx.offers.outdated(workspace, limits.decisions_us):
+        return True
     oldest_us = tx.decisions.oldest_us(workspace)
     return oldest_us is not None and oldest_us < limits.decisions_us
 
@@ -64,6 +67,7 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     if up_to:
         tx.events.forget(workspace, up_to)
     tx.decisions.forget(workspace, limits.decisions_us, BATCH)
+    tx.offers.forget(workspace, limits.decisions_us)
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 
@@ -141,8 +145,18 @@ class Keeper:
             removed = True
         return removed
 
-    async def _recount(self, workspace: str, _lease: Lease) -> bool:
-        """Say so loudly if what sellers are said to carry is not what they carry: maxima would be held to a wrong number."""
-        for wrong in await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
-            log.error("a load differs from a recount", workspace=workspace, **wrong._asdict())
+    async def _recount(self, workspace: str, lease: Lease) -> bool:
+        """Hold what sellers are said to carry to a recount; what differs is put right and said loudly.
+
+        Every commit keeps both in step, so there is nothing to find unless somebody wrote past the server, or it has a fault.
+        """
+        if await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
+            for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
+                log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
         return False
+
+    def _correct(self, tx: WriteTransaction, workspace: str) -> list[WrongLoad]:
+        found = tx.reports.correct_loads(workspace)
+        relieved = {wrong.seller_id for wrong in found if wrong.counted < wrong.kept}
+        request_rerun(tx, self._runtime.configs.of(tx, workspace), "CAPACITY_FREED", relieved)
+        return found

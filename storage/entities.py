@@ -35,7 +35,8 @@ class Record:
     """A record as stored.
 
     `version` grows with every commit and is checked by every change. `segmentation`, `assignment` and `connection` are status
-    names; "" means not decided yet. `waiting_since_us` is the instant since when the record has been without an owner.
+    names; "" means not decided yet. `waiting_since_us` is the instant since when the record has been without an owner. `offered_to` is
+    the seller to whom it is offered, "" = nobody (see `open_offer`).
     """
 
     record_id: str
@@ -53,6 +54,7 @@ class Record:
     segment_id: str = ""
     previous_segment_id: str = ""
     previous_owner: Owner | None = None
+    offered_to: str = ""
     segmentation: str = ""
     assignment: str = ""
     connection: str = ""
@@ -84,6 +86,7 @@ class Standing(NamedTuple):
     version: int
     owner: Owner | None
     previous_owner: Owner | None
+    offered_to: str
     segment_id: str
     previous_segment_id: str
     segmentation: str
@@ -102,6 +105,59 @@ class Standing(NamedTuple):
     sequence_version: int
     step: int
     fields: Mapping[str, Json]
+
+
+def open_offer(record: Record | Standing | None) -> str:
+    """Return the seller who holds an offer of a record, "" = nobody: an offer stands while the record is active and no seller's."""
+    if record is None or not record.active or (record.owner is not None and record.owner.kind is OwnerKind.SELLER):
+        return ""
+    return record.offered_to
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer of a record to a seller.
+
+    Attributes:
+        rule_id: Rule that offers it, as `segment/rule`.
+        state: OPEN, or how it ended: DECLINED, EXPIRED (no answer in time), AWAY (the seller went away).
+        start_us: When it was made.
+        remind_us: When the seller is to be reminded; None = not any more.
+        end_us: When it ends without an answer, or when it ended.
+        ends_as: State that it then comes to; LAPSED for a claim, of which nothing is remembered.
+        status_before: How the record stood before it was claimed.
+    """
+
+    record_id: str
+    seller_id: str
+    rule_id: str
+    state: str
+    start_us: int
+    remind_us: int | None
+    end_us: int
+    ends_as: str
+    status_before: str = ""
+
+
+class OfferTerms(NamedTuple):
+    """An offer that begins. With `anew` the offers of the record that have ended do not count any more."""
+
+    seller_id: str
+    rule_id: str
+    remind_us: int | None
+    end_us: int
+    ends_as: str
+    anew: bool = False
+    status_before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """How many offers in a row a seller let run out, and since when the seller is out of the pool; None = is in it."""
+
+    seller_id: str
+    offers: int
+    since_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +218,43 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A maximum in a rolling window: at most `count` units within any `duration_us`, of one record type or segment, "" = of all."""
+
+    count: int
+    duration_us: int
+    record_type: str = ""
+    segment_id: str = ""
+
+    def covers(self, record_type: str, segment_id: str) -> bool:
+        """Tell whether a record of this type in this segment counts."""
+        return self.record_type in ("", record_type) and self.segment_id in ("", segment_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Units that a seller was given at an instant, of one record type in one segment."""
+
+    seller_id: str
+    time_us: int
+    record_type: str
+    segment_id: str
+    effort: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Maxima of one seller that a binding claim is checked against; None = no maximum of that kind.
 
-    `counted_types` are the record types with at least one active rule: only their load counts towards `total`.
+    `counted_types` are the record types with at least one active rule: only their load counts towards `total`. `windows` hold for what
+    the seller is given, not for what the seller has.
     """
 
     total: int | None
     by_record_type: Mapping[str, int]
     by_segment: Mapping[str, int]
     counted_types: frozenset[str]
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +397,9 @@ class Transition:
     """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
-    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows.
+    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. An offer that stands
+    before and not after ends; it is remembered with the state `offer_end`, "" = not at all. `offer_start` is the
+    offer that begins.
     """
 
     before: Record | None
@@ -326,6 +411,8 @@ class Transition:
     decision: Decision | None = None
     mark: PendingMark | None = None
     clear_generation: int | None = None
+    offer_end: str = ""
+    offer_start: OfferTerms | None = None
 
 
 class Outcome(enum.StrEnum):
@@ -360,6 +447,42 @@ class ConfigChange:
     before: Json
     after: Json
     change_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who does something by hand.
+
+    Attributes:
+        principal: Who it was, as proved; "" where nobody has to prove it.
+        origin: Address that the call came from.
+        method: The call.
+        on_behalf_of: For whom, as the caller says.
+        remark: Why, as the caller says.
+    """
+
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist."""
+
+    number: int
+    time_us: int
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str
+    remark: str
+    kind: str
+    id: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ transaction; the moves of a plan come written up from the worker that made it, s
 statements themselves. What moves have in common, of records that stand alike, is written up once: their pattern.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from functools import reduce
 from operator import itemgetter, or_
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from reallot.storage import capacity
 from reallot.storage.among import named, these
-from reallot.storage.capacity import Weight, weight_of
+from reallot.storage.capacity import Place, Weight, weight_of
 from reallot.storage.dialect import delete_rows, fetched, insert_rows, update_rows, upsert
 from reallot.storage.documents import dump, owner_pair
 from reallot.storage.entities import (
@@ -29,8 +30,10 @@ from reallot.storage.entities import (
     Standing,
     Transition,
     Turn,
+    open_offer,
 )
 from reallot.storage.numbering import NOW, EventBuffer, EventText, draw, event_text
+from reallot.storage.offers import OfferRepository, OfferStep
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.tables import decisions, enrollments, graves, pending, records
@@ -38,7 +41,8 @@ from reallot.storage.tables import decisions, enrollments, graves, pending, reco
 WRITTEN = ("record_type", "fields", "related", "active", "priority", "value_units", "effort", "created_us", "created_by", "group_key")
 """Columns that only callers write."""
 STATE = (
-    *("owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "segment_id", "previous_segment_id", "segmentation"),
+    *("owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "offered_to"),
+    *("segment_id", "previous_segment_id", "segmentation"),
     *("assignment", "connection", "reason", "rule_id", "run_id", "attempts", "next_try_us"),
     *("enrollment_id", "sequence_id", "sequence_version", "step"),
 )
@@ -109,6 +113,7 @@ class Pattern(NamedTuple):
         stamps: Values of STAMPS but the last.
         changes: Which values of STATE differ from those at `version`, a bit for each from the lowest on; ALL = not known.
         turn: Turn that its new owner takes.
+        offer: What becomes of its offers.
         ends: End of its enrollment.
         starts: Its new enrollment.
         event: What is told, without the sentence.
@@ -129,6 +134,7 @@ class Pattern(NamedTuple):
     stamps: tuple[int | None, ...]
     changes: int = ALL
     turn: Taken | None = None
+    offer: OfferStep | None = None
     ends: EnrollmentEnd | None = None
     starts: EnrollmentStart | None = None
     event: EventText | None = None
@@ -188,6 +194,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         state=state_of(after, enrolled) if after else (),
         stamps=(after.last_attempt_us, after.overdue_us) if after else (),
         turn=Taken(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
+        offer=_offer_step(before, after, transition),
         ends=ends,
         starts=starts,
         event=event_text(event) if event else None,
@@ -202,6 +209,12 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         generation=transition.clear_generation or 0,
         mark=transition.mark if after else None,
     )
+
+
+def _offer_step(before: Record | None, after: Record | None, transition: Transition) -> OfferStep | None:
+    held, starts = open_offer(before), transition.offer_start
+    ends = held if held != open_offer(after) else ""
+    return OfferStep(ends, transition.offer_end, starts) if ends or starts is not None else None
 
 
 def _waiting_since(after: Record, now_us: int) -> int | None:
@@ -219,6 +232,7 @@ def state_of(after: Record | Standing, enrolled: tuple[str, str, int, int]) -> t
     return (
         *owner_pair(after.owner),
         *owner_pair(after.previous_owner),
+        open_offer(after),
         *(after.segment_id, after.previous_segment_id, after.segmentation),
         *(after.assignment, after.connection, after.reason, after.rule_id, after.run_id, after.attempts, after.next_try_us),
         *enrolled,
@@ -294,7 +308,8 @@ class MoveWriter:
         """
         patterns = {id(move.pattern): move.pattern for move in moves}.values()
         burdened = {weight.place[0] for p in patterns for weight in (p.weight, p.weight_after) if weight is not None}
-        account = capacity.open_account(self._connection, workspace, burdened)
+        windows = self._sellers.windows.of(workspace, {p.turn.seller_id for p in patterns if p.turn is not None})
+        account = capacity.open_account(self._connection, workspace, burdened, windows, now_us)
         shifts = [(move.pattern.weight, move.pattern.weight_after, claim) for move, claim in zip(moves, claims, strict=True)]
         outcomes = capacity.settle(account, shifts)
         capacity.store(self._connection, workspace, account)
@@ -303,6 +318,10 @@ class MoveWriter:
         by_id = sorted(made, key=itemgetter(0))
         self._store_rows(workspace, by_id, now_us)
         self._store_enrollments(workspace, by_id, now_us)
+        if windows:
+            self._sellers.windows.add(workspace, windows, _given([m.pattern for m in made if m.pattern.turn is not None]), now_us)
+        steps = [(move.record_id, step) for move in by_id if (step := move.pattern.offer) is not None]
+        OfferRepository(self._connection).step(workspace, steps, now_us)
         self._store_turns(workspace, [(m.place, m.pattern.turn) for m in made if m.pattern.turn is not None], now_us, first_turn)
         self._marks.clear(workspace, [(move.record_id, move.generation) for move in made if move.generation])
         self._marks.mark(workspace, [move.mark for move in made if move.mark is not None])
@@ -339,6 +358,7 @@ class MoveWriter:
         keys = [(workspace, move.record_id) for move in gone]
         delete_rows(self._connection, records, _KEY, keys)
         delete_rows(self._connection, pending, _KEY, keys)
+        OfferRepository(self._connection).forget_records(workspace, [move.record_id for move in gone])
 
     def _store_enrollments(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
         ends = [end for m in made if (end := m.pattern.ends) is not None]
@@ -353,6 +373,15 @@ class MoveWriter:
             taken = [(place, turn) for place, (_, turn) in enumerate(taken)]
         latest = {turn: first + place for place, turn in sorted(taken, key=itemgetter(0))}
         self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])
+
+
+def _given(patterns: Sequence[Pattern]) -> Counter[Place]:
+    """Return the efforts that come to sellers who did not have them."""
+    given: Counter[Place] = Counter()
+    for pattern in patterns:
+        if pattern.weight_after is not None and capacity.gains(pattern.weight, pattern.weight_after):
+            given[pattern.weight_after.place] += pattern.weight_after.effort
+    return given
 
 
 def _road(move: Move, now_us: int) -> tuple[Any, ...]:

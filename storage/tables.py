@@ -76,6 +76,25 @@ config_changes = Table(
     Index(None, "workspace", "change_id"),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _number("time_us"),
+    _text("principal"),
+    _text("origin"),
+    _text("method"),
+    _text("on_behalf_of"),
+    _text("remark"),
+    _text("kind"),
+    _text("id"),
+    _text("before"),
+    _text("after"),
+    Index(None, "workspace", "number"),
+)
+"""Who did what by hand; the database refuses changes of what stands here."""
+
 records = Table(
     "records",
     metadata,
@@ -97,6 +116,7 @@ records = Table(
     _text("previous_segment_id"),
     _text("previous_owner_kind"),
     _text("previous_owner_id"),
+    _text("offered_to"),
     _text("segmentation"),
     _text("assignment"),
     _text("connection"),
@@ -140,7 +160,10 @@ pending = Table(
     Index(None, "workspace", "number"),
 )
 
-rerun_requests = Table("rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1))
+rerun_requests = Table(
+    "rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1), _text("sellers", "null")
+)
+"""`sellers` are those for whose sake, null = for everybody's."""
 
 sellers = Table(
     "sellers",
@@ -175,6 +198,23 @@ loads = Table(
 )
 
 turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
+
+gains = Table(
+    "gains",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    Column("time_us", BigInteger, primary_key=True),
+    _key("record_type"),
+    _key("segment_id"),
+    _number("effort"),
+)
+"""What sellers whose capacity has rolling windows were given, and when."""
+
+capacity_timers = Table(
+    "capacity_timers", metadata, _key("workspace"), _key("seller_id"), _number("due_us"), Index(None, "workspace", "due_us")
+)
+"""When a seller may next have more room with the clock alone."""
 
 time_off = Table(
     "time_off",
@@ -308,6 +348,28 @@ leases = Table("leases", metadata, _key("workspace"), _text("holder"), _number("
 
 rechecks = Table("rechecks", metadata, _key("workspace"), _key("record_id"), _number("due_us"), Index(None, "workspace", "due_us"))
 """When the answer of a segment's condition about a record can change with the clock alone: then it is segmented again."""
+
+offers = Table(
+    "offers",
+    metadata,
+    _key("workspace"),
+    _key("record_id"),
+    _key("seller_id"),
+    _text("rule_id"),
+    _text("state"),
+    _number("start_us"),
+    _instant("remind_us"),
+    _instant("end_us"),
+    _text("ends_as"),
+    _text("status_before"),
+    _instant("next_us"),
+    Index(None, "workspace", "next_us"),
+    Index(None, "workspace", "seller_id"),
+)
+"""Offers of records to sellers: the open one of a record, which has a `next_us`, and those that have ended while it waited."""
+
+unanswered = Table("unanswered", metadata, _key("workspace"), _key("seller_id"), _number("offers"), _instant("since_us"))
+"""How many offers in a row a seller let run out, and since when the seller is out of the pool for it, if so."""
 
 previews = Table(
     "previews",

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
+from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.bonds import BondRepository
 from reallot.storage.capacity import LoadAccount, open_account
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
@@ -16,6 +17,7 @@ from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
+from reallot.storage.offers import OfferRepository
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
@@ -34,9 +36,10 @@ class ReadTransaction:
 
     def __init__(self, connection: Connection, buffer: EventBuffer | None = None) -> None:
         self.connection = connection
-        self.config = ConfigRepository(connection)
+        self.audit = AuditRepository(connection)
+        self.config = ConfigRepository(connection, self.audit)
         self.schedules = ScheduleRepository(connection)
-        self.sellers = SellerRepository(connection)
+        self.sellers = SellerRepository(connection, self.audit)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
@@ -44,8 +47,9 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
-        self.runs = RunRepository(connection)
+        self.runs = RunRepository(connection, self.audit)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
@@ -81,12 +85,17 @@ class WriteTransaction(ReadTransaction):
     def commit_records(self, workspace: str, transitions: Sequence[Transition]) -> list[Outcome]:
         """Carry out transitions (see `RecordRepository.commit`) and announce what they change."""
         outcomes = self.records.commit(workspace, transitions, self.now_us)
+        self._announce_timers(workspace)
         made = [t for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self.references.keep(workspace, [_related(t) for t in made])
+        if self.audit.is_noting:
+            self.audit.note(workspace, [_noted(t) for t in made])
         if any(t.event is not None for t in transitions):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
+        if any(t.offer_start is not None for t in transitions):
+            self.signal(workspace, "offers")
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -94,6 +103,7 @@ class WriteTransaction(ReadTransaction):
         writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
         self.records.forget_read(deleted=False)
         versions = writer.store(workspace, arrivals, self.now_us)
+        self._announce_timers(workspace)
         referring = arrivals.frame.filter(col("related") != "{}").select("record_id", "related").rows()
         self.references.keep(workspace, [Related(record_id, {}, load(related)) for record_id, related in referring])
         self.signal(workspace, "events")
@@ -108,7 +118,8 @@ class WriteTransaction(ReadTransaction):
     def commit_prepared(self, workspace: str, moves: PreparedMoves, limits: Mapping[str, Limits], first_turn: int) -> bool:
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
         self.records.forget_read()
-        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
+        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer, self.sellers)
+        self._announce_timers(workspace)
         if made and moves.events:
             self.signal(workspace, "events")
         return made
@@ -119,7 +130,24 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        if any(move.pattern.offer is not None for move in moves):
+            self.signal(workspace, "offers")
+        outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        self._announce_timers(workspace)
+        return outcomes
+
+    def _announce_timers(self, workspace: str) -> None:
+        if self.sellers.windows.timers_set:
+            self.signal(workspace, "timers")
+
+
+def _noted(transition: Transition) -> Note:
+    """Return what a transition comes to for people, as the record's event or else its log tells it."""
+    subject, told = transition.after or transition.before, transition.event or transition.decision
+    assert subject is not None
+    states = (told.before, told.after) if told is not None else (None, None)
+    before, after = (None if state == "null" else state for state in states)
+    return "record", subject.record_id, before, after
 
 
 def _related(transition: Transition) -> Related:

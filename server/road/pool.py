@@ -14,16 +14,18 @@ from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.calendars import Availability
+from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
-from reallot.storage.entities import Load, Owner, OwnerKind, Seller, TimeOff, Turn
+from reallot.storage import ReadTransaction
+from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Seller, TimeOff, Turn, Window
+from reallot.storage.windows import room_in_window, windows_of
 
 
 @dataclass(frozen=True)
 class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
-    `loads` may hold, below 0, what the batch itself takes off them.
+    `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
     """
 
     config: WorkspaceConfig
@@ -32,6 +34,25 @@ class Pool:
     turns: Sequence[Turn]
     time_off: Sequence[TimeOff]
     now_us: int
+    gains: Sequence[Gain]
+    silent: frozenset[str]
+
+    @staticmethod
+    def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
+        """Return the sellers of a workspace as they stand."""
+        workspace = config.workspace
+        sellers = list(tx.sellers.get(workspace).values())
+        windows = {seller.seller_id: windows_of(seller.capacity) for seller in sellers if seller.capacity.get("windows")}
+        return Pool(
+            config=config,
+            sellers=sellers,
+            loads=tx.sellers.loads(workspace),
+            turns=tx.sellers.turns(workspace),
+            time_off=tx.sellers.time_off(workspace, now_us),
+            now_us=now_us,
+            gains=tx.sellers.windows.gains(workspace, windows, now_us),
+            silent=silent_sellers(tx, workspace),
+        )
 
     @cached_property
     def place(self) -> Mapping[str, int]:
@@ -79,6 +100,11 @@ class Pool:
         return np.array([seller.assignable for seller in self.sellers], dtype=np.bool_)
 
     @cached_property
+    def responds(self) -> npt.NDArray[np.bool_]:
+        """Has not let offers run out: bool, shape (m,)."""
+        return np.array([seller.seller_id not in self.silent for seller in self.sellers], dtype=np.bool_)
+
+    @cached_property
     def roles_ok(self) -> npt.NDArray[np.bool_]:
         """The role may own records: bool, shape (m,)."""
         return np.array([seller.roles_ok for seller in self.sellers], dtype=np.bool_)
@@ -117,8 +143,37 @@ class Pool:
                 room[index] -= effort
         return room
 
+    @cached_property
+    def windows(self) -> Sequence[tuple[int, Window, int]]:
+        """Rolling windows of the sellers: place of the seller, the window, and what it leaves, which may be below 0."""
+        given: dict[str, list[Gain]] = {}
+        for gain in self.gains:
+            given.setdefault(gain.seller_id, []).append(gain)
+        return [
+            (index, window, room_in_window(window, given.get(seller.seller_id, ()), self.now_us))
+            for index, seller in enumerate(self.sellers)
+            for window in windows_of(seller.capacity)
+        ]
+
+    @cached_property
+    def room(self) -> Ints:
+        """What each seller can take of any kind: what is free, as far as the windows over all kinds leave it: int64, shape (m,)."""
+        room = self.free.copy()
+        for index, window, left in self.windows:
+            if not window.record_type and not window.segment_id:
+                room[index] = min(int(room[index]), left)
+        return room
+
+    def room_for(self, record_type: str, segment_id: str) -> Ints:
+        """Return what each seller can take of a segment's records: int64, shape (m,)."""
+        room = self.room.copy()
+        for limited in (self.free_in("record_type", record_type), self.free_in("segment", segment_id)):
+            for index, free in limited.items():
+                room[index] = min(int(room[index]), free)
+        return room
+
     def free_in(self, kind: str, name: str) -> dict[int, int]:
-        """Return what sellers with a maximum for a record type or segment have free there."""
+        """Return what sellers with a maximum or a window for a record type or segment can take there."""
         key = f"by_{kind}"
         room = {
             index: int(seller.capacity[key][name]) for index, seller in enumerate(self.sellers) if name in (seller.capacity.get(key) or {})
@@ -127,16 +182,24 @@ class Pool:
         for place, effort in self.held.items():
             if place[0] in room and place[part] == name:
                 room[place[0]] -= effort
+        for index, window, left in self.windows:
+            # A segment is of one record type.
+            if name == (window.segment_id if kind == "segment" else "" if window.segment_id else window.record_type):
+                room[index] = min(room.get(index, left), left)
         return room
 
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:
         """Availability, 0 = now: int8, shape (m,)."""
+        return Availability.of(self.calendars, self.now_us).bucket
+
+    @cached_property
+    def calendars(self) -> list[Calendar | None]:
+        """When each works, absences left out; None = always."""
         away: dict[str, list[tuple[int, int]]] = {}
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
-        calendars = [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
-        return Availability.of(calendars, self.now_us).bucket
+        return [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
 
     @cached_property
     def members(self) -> Mapping[str, npt.NDArray[np.int32]]:
@@ -154,3 +217,8 @@ class Pool:
             for seller in self.sellers
         ]
         return frame_of("seller", self.config.seller_schema, rows, skills=sorted(set(skills)))
+
+
+def silent_sellers(tx: ReadTransaction, workspace: str) -> frozenset[str]:
+    """Return the sellers who let offers run out and are out of the pool."""
+    return frozenset(seller_id for seller_id, row in tx.offers.unanswered(workspace).items() if row.since_us is not None)

@@ -1,33 +1,36 @@
 """AssignmentService: runs over many records, and decisions by hand through the same checks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import grpc
 
+from reallot.server.claiming import claim_next, extend, lease_of
 from reallot.server.configuration import selection_faults
+from reallot.server.convert.offers import offer_message
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_implemented
 from reallot.server.explanation import candidates_of
-from reallot.server.handover import Parties, by_hand, owning_seller
+from reallot.server.handover import Parties, by_hand, involved, owning_seller
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
+from reallot.server.offers import respond
 from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.change import frees_capacity
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.commit import limits_of
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.previews import apply_run, drop_run, list_preview
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.undoing import undo_run
-from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
+from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Outcome, Owner, Record, Run
+from reallot.storage.entities import Claim, Outcome, Owner, Record, Run, Seller, open_offer
 from reallot.v1 import assignment_service_pb2 as pb
-from reallot.v1 import assignment_service_pb2_grpc, run_pb2
+from reallot.v1 import assignment_service_pb2_grpc, event_pb2, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 WATCH_POLL_S = 1.0
@@ -52,7 +55,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> run_pb2.Run:
             config = self._runtime.configs.of(tx, workspace)
             faults = [Violation(f"selection.{p}", t, r) for p, t, r in selection_faults(config, request.selection)]
-            refuse(faults)
+            refuse([*faults, *_unknown_sellers(tx, workspace, request.selection.seller_ids)])
             run = Run(
                 new_run_id(),
                 "MANUAL",
@@ -167,12 +170,18 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
+        obstacle = None if request.force or seller is None else _obstacle(seller)
+        if obstacle is not None:
+            refused = {record.record_id for record in takes}
+            return pb.AssignRecordsResponse(
+                results=[_kept_out(i, obstacle) if i in refused else _result(i, found.get(i), None) for i in request.record_ids]
+            )
         claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
-        parties = Parties.of(tx, config.workspace, owner, *(record.owner for record in takes))
+        parties = Parties.of(tx, config.workspace, owner, *involved(takes))
         made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, parties=parties) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
-        if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
-            request_rerun(tx, config, "CAPACITY_FREED")
+        done = ((t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED)
+        request_rerun(tx, config, "CAPACITY_FREED", freed_sellers(done))
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
         return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
 
@@ -184,15 +193,14 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> pb.ReleaseRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.records.get(workspace, request.record_ids)
-            parties = Parties.of(tx, workspace, *(record.owner for record in found.values()))
+            parties = Parties.of(tx, workspace, *involved(found.values()))
             made = [
                 by_hand(config, record, None, request.reason, None, now_us=tx.now_us, parties=parties)
                 for _, record in sorted(found.items())
-                if record.owner is not None
+                if record.owner is not None or open_offer(record)
             ]
             tx.commit_records(workspace, made)
-            if any(frees_capacity(t.before, t.after) for t in made):
-                request_rerun(tx, config, "CAPACITY_FREED")
+            request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
             unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
             return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)
 
@@ -212,21 +220,81 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
         return await self._runtime.read(read)
 
+    async def ListOffers(self, request: pb.ListOffersRequest, context: Context) -> pb.ListOffersResponse:  # noqa: N802
+        """List open offers, by record."""
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request) or ""
+
+        def read(tx: ReadTransaction) -> pb.ListOffersResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            sellers = [request.seller_id] if request.seller_id else None
+            found = tx.offers.open(workspace, record_id=request.record_id, seller_ids=sellers, after=after, limit=size + 1)
+            records = tx.records.get(workspace, [offer.record_id for offer in found])
+            token = page_token(request, found[size - 1].record_id) if len(found) > size else ""
+            messages = [offer_message(offer, records[offer.record_id], config) for offer in found[:size]]
+            return pb.ListOffersResponse(offers=messages, next_page_token=token)
+
+        return await self._runtime.read(read)
+
     async def RespondToOffer(self, request: pb.RespondToOfferRequest, context: Context) -> pb.RespondToOfferResponse:  # noqa: N802
         """Accept or decline an offer."""
-        raise not_implemented("offers")
+        workspace = workspace_of(request)
+        refuse([*check_id("record_id", request.record_id), *check_id("seller_id", request.seller_id)])
+        if len(request.reason) > LONGEST_TEXT:
+            raise invalid_field("reason", f"a reason has at most {LONGEST_TEXT} characters")
+
+        def work(tx: WriteTransaction) -> pb.RespondToOfferResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            respond(tx, config, request.record_id, request.seller_id, accept=request.accept, reason=request.reason)
+            return pb.RespondToOfferResponse()
+
+        return await self._runtime.write(workspace, once(request, workspace, pb.RespondToOfferResponse, work))
 
     async def ClaimNext(self, request: pb.ClaimNextRequest, context: Context) -> pb.ClaimNextResponse:  # noqa: N802
         """Give a seller the next record of a pool."""
-        raise not_implemented("claiming from a pool")
+        return await claim_next(self._runtime, workspace_of(request), request)
+
+    async def ExtendClaim(self, request: pb.ExtendClaimRequest, context: Context) -> pb.OpenOffer:  # noqa: N802
+        """Hold a claimed record for longer."""
+        workspace, lease_us = workspace_of(request), lease_of(request)
+        refuse([*check_id("record_id", request.record_id), *check_id("seller_id", request.seller_id)])
+
+        def work(tx: WriteTransaction) -> pb.OpenOffer:
+            return extend(tx, self._runtime.configs.of(tx, workspace), request.record_id, request.seller_id, lease_us)
+
+        return await self._runtime.write(workspace, once(request, workspace, pb.OpenOffer, work))
+
+
+_OBSTACLES: dict[int, str] = {
+    event_pb2.VERDICT_ROLE_NOT_ELIGIBLE: "the owner's role may not own records (force assigns all the same)",
+    event_pb2.VERDICT_SWITCHED_OFF: "the owner takes no records at present (force assigns all the same)",
+}
+
+
+def _obstacle(seller: Seller) -> event_pb2.Verdict.ValueType | None:
+    """Return what keeps a seller from taking any record, as it would keep a rule from choosing them; None if nothing does."""
+    if not seller.roles_ok:
+        return event_pb2.VERDICT_ROLE_NOT_ELIGIBLE
+    return None if seller.assignable else event_pb2.VERDICT_SWITCHED_OFF
+
+
+def _kept_out(record_id: str, verdict: event_pb2.Verdict.ValueType) -> pb.AssignResult:
+    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ELIGIBLE, text=_OBSTACLES[verdict], verdict=verdict)
+
+
+def _unknown_sellers(tx: ReadTransaction, workspace: str, seller_ids: Sequence[str]) -> Iterator[Violation]:
+    known = tx.sellers.get(workspace, seller_ids)
+    for index, name in enumerate(seller_ids):
+        if name not in known:
+            yield Violation(f"selection.seller_ids[{index}]", f"seller {name!r} does not exist", "UNKNOWN_REFERENCE")
 
 
 def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:
     if outcome is Outcome.COMMITTED:
         return pb.AssignResult(record_id=record_id, assigned=True)
     if outcome is Outcome.CAPACITY_LOST:
-        text = "the owner has no free capacity (force assigns all the same)"
-        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text)
+        text = "the owner has no free capacity, or was given as much as a window allows (force assigns all the same)"
+        verdict = event_pb2.VERDICT_NO_CAPACITY
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text, verdict=verdict)
     if record is None:
         return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text="the record does not exist")
     if not record.active:
