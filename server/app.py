@@ -35,6 +35,7 @@ from reallot.server.services.sequences import SequenceService
 from reallot.server.services.solver import SolverService
 from reallot.server.settings import Settings, manual_start_us
 from reallot.server.solving import SolvingDesk
+from reallot.server.steps import StepLoop
 from reallot.server.streams import Hub
 from reallot.server.workers import Worker
 from reallot.storage import Database, Signal
@@ -92,7 +93,7 @@ class Application:
         self.port = 0
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | Keeper, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | StepLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -138,11 +139,11 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
-        self._rechecks, self._fanouts = RecheckLoop(self.runtime), FanoutLoop(self.runtime)
+        self._rechecks, self._fanouts, self._steps = RecheckLoop(self.runtime), FanoutLoop(self.runtime), StepLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._fanouts, self._keeper)
+        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._fanouts, self._steps, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -172,6 +173,8 @@ class Application:
             self._rechecks.wake.set()
         if topics & {"fanouts", "config"}:
             self._fanouts.wake.set()
+        if topics & {"steps", "config"}:
+            self._steps.wake.set()
 
     async def _serve(self, board: ProgressBoard) -> None:
         options = [
@@ -231,7 +234,7 @@ class Application:
                     return True
                 if tx.references.oldest(workspace, 1):
                     return True
-                if dict(tx.rechecks.next_due()).get(workspace, now_us + 1) <= now_us:
+                if any(dict(due).get(workspace, now_us + 1) <= now_us for due in (tx.rechecks.next_due(), tx.steps.next_due())):
                     return True
             return False
 

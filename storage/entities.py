@@ -310,7 +310,8 @@ class Transition:
     """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
-    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows.
+    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. `looks`: what changes may
+    matter to the record's open steps, beside its owner and its enrollment.
     """
 
     before: Record | None
@@ -322,6 +323,7 @@ class Transition:
     decision: Decision | None = None
     mark: PendingMark | None = None
     clear_generation: int | None = None
+    looks: bool = False
 
 
 class Outcome(enum.StrEnum):

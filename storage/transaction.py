@@ -26,6 +26,7 @@ from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.shown import shown_records
+from reallot.storage.steps import StepRepository
 
 
 class ReadTransaction:
@@ -43,7 +44,8 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
-        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
+        self.steps = StepRepository(connection)
+        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
@@ -82,6 +84,7 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
+        self._signal_steps(workspace)
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -104,6 +107,9 @@ class WriteTransaction(ReadTransaction):
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
         self.records.forget_read()
         made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
+        if made:
+            self.steps.ask(workspace, moves.looks, self.now_us)
+            self._signal_steps(workspace)
         if made and moves.events:
             self.signal(workspace, "events")
         return made
@@ -114,7 +120,13 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        self._signal_steps(workspace)
+        return outcomes
+
+    def _signal_steps(self, workspace: str) -> None:
+        if workspace in self.steps.asked:
+            self.signal(workspace, "steps")
 
 
 def _related(transition: Transition) -> Related:

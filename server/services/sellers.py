@@ -143,6 +143,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             request_rerun(tx, config, cause)
         if changed:
             tx.signal(config.workspace, "sellers")
+        _look_at_steps(
+            tx, config.workspace, [s.seller_id for s in changed if s.seller_id in stored and s.calendar != stored[s.seller_id].calendar]
+        )
 
     async def RetireSeller(  # noqa: N802
         self, request: seller_service_pb2.RetireSellerRequest, context: Context
@@ -227,6 +230,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if others:
                 request_rerun(tx, config, "SELLER_AVAILABLE")
                 tx.signal(workspace, "sellers")
+            _look_at_steps(tx, workspace, [s.seller_id for s in others])
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -250,6 +254,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
+            _look_at_steps(tx, workspace, ids)
             return seller_service_pb2.AddTimeOffResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
@@ -266,6 +271,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             removed = tx.sellers.remove_time_off(workspace, request.seller_id, list(request.time_off_ids))
             if removed:
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
+                _look_at_steps(tx, workspace, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
@@ -314,6 +320,13 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _look_at_steps(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:
+    """Have the open steps of sellers timed anew, whose working time has changed."""
+    if seller_ids:
+        tx.steps.ask_sellers(workspace, seller_ids, tx.now_us)
+        tx.signal(workspace, "steps")
 
 
 def _absence_faults(absence: seller_pb2.TimeOff) -> Iterator[Violation]:

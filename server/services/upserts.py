@@ -8,6 +8,7 @@ from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner
 from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
+from reallot.server.passages import Versions, after_change
 from reallot.server.road.arrivals import arrivals_of, frames_of
 from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
@@ -155,7 +156,7 @@ def _commit(
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
     sellers = tx.sellers.get(config.workspace, owners)
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
-    write = _Write(config, tx.now_us, sellers, names, quiet=quiet)
+    write = _Write(config, tx.now_us, sellers, names, Versions(tx, config), quiet=quiet)
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
@@ -174,6 +175,7 @@ class _Write:
     now_us: int
     sellers: Mapping[str, Seller]
     names: Mapping[str, str]
+    versions: Versions
     quiet: bool
 
     def transition(self, before: Record | None, parts: Sequence[Change]) -> Transition | None:
@@ -187,7 +189,10 @@ class _Write:
         touched = given or any(p.released for p in parts)
         unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
-        enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)
+        changed_fields = tuple(sorted({name for p in parts for name in p.changed_fields}))
+        enrollment, looks = next((p.enrollment for p in parts if p.enrollment is not None), None), False
+        if enrollment is None and before is not None:
+            enrollment, looks = after_change(self.versions, self.config, before, after, changed_fields, self.now_us)
         cause = {"kind": "MANUAL"} if by_hand else parts[-1].cause
         event = event_of(
             before,
@@ -195,7 +200,7 @@ class _Write:
             config=self.config,
             time_us=self.now_us,
             cause=cause,
-            changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
+            changed_fields=changed_fields,
             quiet=self.quiet or self.config.settings.paused,
             names=self.names,
         )
@@ -208,6 +213,7 @@ class _Write:
             event=event,
             decision=self._decision(before, after, cause, "" if touched else unmoved) if touched or unmoved else None,
             mark=mark,
+            looks=looks,
         )
 
     def _decision(self, before: Record | None, after: Record, cause: Json, unmoved: str) -> Decision:

@@ -18,6 +18,7 @@ from reallot.server.services.configuration import ConfigService
 from reallot.server.services.insight import InsightService
 from reallot.server.services.records import RecordService
 from reallot.server.settings import Settings
+from reallot.server.steps import StepLoop
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, Signal, WriteTransaction
 from reallot.storage.entities import Enrollment, EventDraft, Load, Notice, Record, Run, Seller, Turn
@@ -69,6 +70,7 @@ class Office:
         """Forget all that is not in the database."""
         board = ProgressBoard()
         self.intake, self.runs = IntakeLane(self.runtime, self.worker), RunLane(self.runtime, self.worker, board)
+        self.steps = StepLoop(self.runtime)
         self.assignment = AssignmentService(self.runtime, board)
 
     def close(self) -> None:
@@ -127,6 +129,7 @@ class Office:
         for _ in range(20):
             self.runner.run(self.intake.drain())
             self.runner.run(self.runs.drain())
+            self.runner.run(self.steps.look())
             if not self.read(lambda tx: tx.pending.count(self.workspace) and not self.config.settings.paused):
                 return
         raise AssertionError("the lanes do not come to rest")
