@@ -209,7 +209,7 @@ class _Attendance:
             tx.now_us,
             calendar_of=self._calendar_of,
             resting_of=lambda row: resting_triggers(tx, config, [row], tx.now_us).get(row.record_id, frozenset()),
-            at_once_of=lambda record: tx.steps.ended_since(config.workspace, record.record_id, AT_ONCE, tx.now_us - LOOP_US),
+            rounds_of=lambda record: tx.steps.ended_since(config.workspace, record.record_id, AT_ONCE, tx.now_us - LOOP_US),
             last_outcome_of=self._last_outcome,
         )
 

@@ -4,7 +4,8 @@ A look carries on from the present step as far as nothing has to be waited for: 
 It is repeated when one of these instants comes, when somebody has done something, or when the record or its owner changes.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from reallot.solver.segmentation import Condition, Schema, evaluate, frame_of
 from reallot.storage.entities import EnrollmentChange, OwnerKind, Record
 from reallot.storage.steps import CANCELLED, COMPLETED, SKIPPED, StepRow
 
-MOST_AT_ONCE = 50
-"""Steps that take no time and that a record comes to within LOOP_US: beyond that it goes round in circles."""
+MOST_ROUNDS = 10
+"""How often a record may come to the same step that takes no time within LOOP_US: beyond that it goes round in circles."""
 LOOP_US = 60_000_000
 MOST_IN_A_LOOK = 200
 """Steps that one look ends; the next goes on from there."""
@@ -42,7 +43,7 @@ class Around:
         now_us: The present instant.
         calendar_of: Calendar of a seller; None = always at work.
         resting_of: Triggers that rest for a change of the record.
-        at_once_of: How many steps that take no time the record has come to lately.
+        rounds_of: How often the record has lately come to steps that take no time, by sequence and number of the step.
         last_outcome_of: Outcome of the last completed step of the record's enrollment.
     """
 
@@ -50,7 +51,7 @@ class Around:
     now_us: int
     calendar_of: Callable[[str], Calendar | None]
     resting_of: Callable[[Upsert], frozenset[str]]
-    at_once_of: Callable[[Record], int]
+    rounds_of: Callable[[Record], Mapping[tuple[str, int], int]]
     last_outcome_of: Callable[[Record], str]
 
 
@@ -171,7 +172,7 @@ class Passage:
         self._timing = Timing(sequence, around)
         self._count = row.number if row is not None else 0
         self._outcome: str | None = None
-        self._at_once: int | None = None
+        self._rounds: Counter[tuple[str, int]] | None = None
         self._at_us = around.now_us
         self._row, self._number = row, record.step
 
@@ -294,10 +295,10 @@ class Passage:
     def _goes_in_circles(self, row: StepRow) -> bool:
         if row.kind not in AT_ONCE:
             return False
-        if self._at_once is None:
-            self._at_once = self._around.at_once_of(self._record)
-        self._at_once += 1
-        return self._at_once > MOST_AT_ONCE
+        if self._rounds is None:
+            self._rounds = Counter(self._around.rounds_of(self._record))
+        self._rounds[row.sequence_id, row.step] += 1
+        return self._rounds[row.sequence_id, row.step] > MOST_ROUNDS
 
     def _close(self, row: StepRow, ended: _Ended) -> None:
         self.done = replace(row, state=ended.state, outcome=ended.outcome, end_us=self._at_us)
