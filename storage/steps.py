@@ -167,13 +167,12 @@ class StepRepository:
             statement = statement.where(or_(c.record_id > after[0], and_(c.record_id == after[0], c.enrollment_id > after[1])))
         return [_to_step(row) for row in self._connection.execute(statement.order_by(c.record_id, c.enrollment_id).limit(limit))]
 
-    def ended_since(self, workspace: str, record_id: str, kinds: Collection[str], since_us: int) -> int:
-        """Return how many steps of some kinds a record has come to an end of since an instant."""
+    def ended_since(self, workspace: str, record_id: str, kinds: Collection[str], since_us: int) -> dict[tuple[str, int], int]:
+        """Return how often steps of some kinds of a record have ended since an instant, by sequence and number of the step."""
         c = steps.c
-        statement = select(func.count()).where(
-            c.workspace == workspace, c.record_id == record_id, among(c.kind, kinds), c.end_us >= since_us
-        )
-        return int(self._connection.execute(statement).scalar_one())
+        ended = (c.workspace == workspace, c.record_id == record_id, among(c.kind, kinds), c.end_us >= since_us)
+        statement = select(c.sequence_id, c.step, func.count()).where(*ended).group_by(c.sequence_id, c.step)
+        return {(sequence_id, step): number for sequence_id, step, number in self._connection.execute(statement)}
 
     def cancel(self, workspace: str, enrollment_ids: Mapping[str, str], now_us: int) -> None:
         """Have the open steps of enrollments fall away, each for a reason."""
