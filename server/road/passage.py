@@ -187,6 +187,8 @@ class Passage:
             if self._sequence.step(number) is None:
                 return self._leave(None, EnrollmentChange("COMPLETED"))
             row, self._number = self._owned(row or self._arrival(number)), number
+            if self._goes_in_circles(row):
+                return self._leave(row, EnrollmentChange("LOOP"))
             ended = self._end_of(row, act) if row.state != CANCELLED else _Ended(CANCELLED, following=number + 1)
             if ended is None:
                 return self._rest(row, number)
@@ -194,8 +196,6 @@ class Passage:
             self._close(row, ended)
             if ended.change is not None:
                 return self._leave(None, ended.change)
-            if self._goes_in_circles(row):
-                return self._leave(None, EnrollmentChange("LOOP"))
             number, row = ended.following or len(self._sequence.message.steps) + 1, None
         self._rest(self._owned(self._arrival(number)), number)
         self.next_us = self._around.now_us
@@ -293,6 +293,7 @@ class Passage:
             self.after = change.after
 
     def _goes_in_circles(self, row: StepRow) -> bool:
+        """Tell whether a step has been come to too often of late; it is not carried out again, so that nothing follows from it."""
         if row.kind not in AT_ONCE:
             return False
         if self._rounds is None:

@@ -350,7 +350,7 @@ def test_what_is_open_on_a_new_owner_goes_by_the_sequence(
     world: Make, policy: str, first: tuple[int, str], second: tuple[int, str]
 ) -> None:
     here = world()
-    started(here, a_sequence(CALL, CALL, CALL, CALL, on_owner_change=policy))
+    started(here, a_sequence(*[CALL] * 6, on_owner_change=policy))
     here.give("bob", "l")
     assert [(s.step, s.seller_id) for s in open_steps(here)] == [first]
     complete(here, first[0])
