@@ -120,6 +120,7 @@ class Pattern(NamedTuple):
         counted: Names of the counters that it raises by one.
         looks: Its steps are to be looked at.
         closes: It is worked no more.
+        parties: Sellers whom the old owner and whom the new owner concerns.
     """
 
     version: int | None
@@ -141,6 +142,7 @@ class Pattern(NamedTuple):
     counted: tuple[str, ...] = ()
     looks: bool = False
     closes: str = ""
+    parties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 class Move(NamedTuple):

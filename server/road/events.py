@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reallot.server.convert.records import NO_FIELDS, state_text
-from reallot.server.workspace_config import WorkspaceConfig
+from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
 from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing
 from reallot.storage.moves import enrollment_of
 
@@ -52,6 +52,7 @@ def event_of(
     title: str = "",
     due: DueStep | None = None,
     always: bool = False,
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> EventDraft | None:
     """Return the event of a transition; None if nothing that shows has changed.
 
@@ -69,6 +70,7 @@ def event_of(
         title: What the record is called in the sentence; "" = as its fields say.
         due: Step that is to be done, if that is told.
         always: It is told though nothing that shows has changed.
+        members: Sellers by team, of the teams that own it before or after.
     """
     subject = after or before
     if subject is None:
@@ -81,7 +83,7 @@ def event_of(
     if kind == "CHANGED" and old == new and not changed_fields and not always:
         return None
     owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
-    told = tuple(dict.fromkeys(o.id for o in owners if o.kind is OwnerKind.SELLER))
+    told = concerned(owners, members or {})
     if due is not None and kind in ("STEP_DUE", "OVERDUE"):
         told = (due.seller_id,) if due.seller_id else ()
     return EventDraft(
@@ -97,6 +99,17 @@ def event_of(
         sentence=sentence_of(kind, before, after, config, cause, names or {}, title, due),
         notify=() if quiet or kind not in SELLER_KINDS else told,
     )
+
+
+def concerned(owners: Sequence[Owner | None], members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the sellers among owners, and the members of teams among them; a queue has nobody to tell."""
+    found: dict[str, None] = {}
+    for owner in owners:
+        if owner is not None and owner.kind is OwnerKind.SELLER:
+            found[owner.id] = None
+        elif owner is not None and owner.kind is OwnerKind.TEAM:
+            found.update(dict.fromkeys(members.get(owner.id, ())))
+    return tuple(found)
 
 
 def kind_of(before: Told | None, after: Told | None, *, tried: bool, due: DueStep | None = None) -> str:
@@ -139,8 +152,8 @@ def sentence_of(
         "record": title or config.title(subject.record_type, subject.record_id, subject.fields),
         "old_segment": _segment_name(before, config),
         "new_segment": _segment_name(after, config),
-        "old_owner": _owner_name(before.owner if before else None, names),
-        "new_owner": _owner_name(after.owner if after else None, names),
+        "old_owner": owner_name(before.owner if before else None, config, names),
+        "new_owner": owner_name(after.owner if after else None, config, names),
         "sequence": _sequence_name(after, config),
         "reason": subject.reason,
         "because": because(cause),
@@ -220,7 +233,16 @@ def _sequence_name(record: Told | None, config: WorkspaceConfig) -> str:
     return (message.display_name or message.sequence_id) if message else record.sequence_id
 
 
-def _owner_name(owner: Owner | None, names: Mapping[str, str]) -> str:
+def owner_name(owner: Owner | None, config: WorkspaceConfig, names: Mapping[str, str] | None = None) -> str:
+    """Return what an owner is called in sentences; `names` are those of sellers."""
     if owner is None:
         return "nobody"
-    return names.get(owner.id, owner.id) if owner.kind is OwnerKind.SELLER else f"{owner.kind.lower()} {owner.id}"
+    if owner.kind is OwnerKind.SELLER:
+        return (names or {}).get(owner.id, owner.id)
+    kind = owner.kind.lower()
+    return f"{kind} {group_names(config, kind).get(owner.id, owner.id)}"
+
+
+def group_names(config: WorkspaceConfig, kind: str) -> Mapping[str, str]:
+    """Return what the teams, or queues, with a name of their own are called, by id."""
+    return {getattr(m, ID_FIELDS[kind]): m.display_name for m in config.all(kind) if m.display_name} if kind else {}
