@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from reallot.storage.tables import decisions, loads, records
+from reallot.storage.documents import load
+from reallot.storage.tables import decisions, events, loads, records
 
 
 class FirstOwner(NamedTuple):
@@ -20,6 +21,16 @@ class Waiting(NamedTuple):
     segment_id: str
     status: str
     records: int
+
+
+class SegmentMove(NamedTuple):
+    """A record that left a segment for another, "" = none; `fields` are those whose change led to it."""
+
+    record_id: str
+    time_us: int
+    old: str
+    new: str
+    fields: tuple[str, ...]
 
 
 class WrongLoad(NamedTuple):
@@ -66,6 +77,20 @@ class ReportRepository:
             .order_by(c.segment_id, c.assignment)
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
+
+    def moves(self, workspace: str, from_us: int, to_us: int) -> list[SegmentMove]:
+        """Return the moves within [from, to) of records that moved more than once, by record, in order. What is undone is none."""
+        c = events.c
+        within = (c.workspace == workspace, c.kind == "RESEGMENTED", c.time_us >= from_us, c.time_us < to_us)
+        often = select(c.record_id).where(*within).group_by(c.record_id).having(func.count() > 1)
+        statement = select(c.record_id, c.time_us, c.before, c.after, c.cause).where(*within, c.record_id.in_(often.scalar_subquery()))
+        found = []
+        for record_id, time_us, before, after, cause in self._connection.execute(statement.order_by(c.record_id, c.number)):
+            why = load(cause) or {}
+            if why.get("kind") != "UNDO":
+                places = load(before).get("segment_id", ""), (load(after) or {}).get("segment_id", "")
+                found.append(SegmentMove(record_id, time_us, *places, tuple(why.get("fields", ()))))
+        return found
 
     def wrong_loads(self, workspace: str) -> list[WrongLoad]:
         """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""

@@ -65,7 +65,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")

@@ -4,7 +4,7 @@ Columns are named `record.#…`, which no field can be called. Reads, decides no
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
-from reallot.solver.segmentation import frame_from_json
+from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction, RecordColumns
 from reallot.storage.documents import load
 from reallot.storage.entities import OwnerKind, Record
@@ -75,21 +75,44 @@ def with_traits(
     return frame.with_columns(columns)
 
 
-def note_steps(work: Work, waiting: Iterable[int]) -> None:
-    """Have records that keep waiting, given by their rows, looked at again when the next requirement of their rules falls away."""
+Frames = Mapping[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
+"""Columns that rules read, by record type, with their rows."""
+
+
+def note_steps(work: Work, waiting: Sequence[int], frames: Frames) -> None:
+    """Have records that keep waiting, given by their rows, looked at again when their rules may have another answer.
+
+    That is when the next requirement falls away, and when the answer of a rule's condition can change with the clock.
+    """
     records, now_us = work.records, work.task.now_us
     noted = {recheck.record_id: index for index, recheck in enumerate(work.rechecks)}
+    rolling = _rolling_rules(work, waiting, frames)
     for row in waiting:
         segment = work.config.segments.get(str(work.segment[row]))
         waits = [part.after.ToMicroseconds() for rule in (segment.rules if segment else ()) for part in rule.message.relax]
         since_us = now_us if records.waiting_since_us[row] is None else int(records.waiting_since_us[row] or 0)
-        due_us = min((since_us + wait for wait in waits if since_us + wait > now_us), default=None)
+        following = [since_us + wait for wait in waits if since_us + wait > now_us]
+        due_us = min([*following, *([rolling[row]] if row in rolling else [])], default=None)
         if due_us is None:
             continue
         index = noted.get(records.record_id[row], len(work.rechecks))
         earlier = work.rechecks[index].due_us if index < len(work.rechecks) else None
         found = Recheck(records.record_id[row], records.version[row], due_us if earlier is None else min(earlier, due_us))
         work.rechecks[index : index + 1] = [found]
+
+
+def _rolling_rules(work: Work, waiting: Sequence[int], frames: Frames) -> dict[int, int]:
+    """Return by row when the answer of a rule's condition about a record can change with the clock."""
+    found: dict[int, int] = {}
+    for segment in work.config.segments.values():
+        asked = [rule.condition for rule in segment.rules if rule.condition is not None and rule.condition.crossings]
+        here = np.array([row for row in waiting if asked and work.segment[row] == segment.id], dtype=np.int64)
+        if not len(here):
+            continue
+        rows, frame = frames[segment.message.record_type]
+        due = next_change(asked, frame[np.searchsorted(rows, here)], now_us=work.task.now_us)
+        found.update((row, due_us) for row, due_us in zip(here.tolist(), due.tolist(), strict=True) if due_us != NEVER)
+    return found
 
 
 def _former(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str]:

@@ -215,6 +215,8 @@ class Writing:
         states = (told.before, told.after) if told is not None else (state_text(before), state_text(after))
         why = told.cause if told is not None else dump(cause)
         reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
+        if before.segment_id and before.segment_id != after.segment_id == before.previous_segment_id != "":
+            reason += f"; it is back in {after.segment_id}, which it had left for {before.segment_id}"
         return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
     def _trace(self, chain: int) -> JsonText:

@@ -11,7 +11,7 @@ from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.handover import Parties
 from reallot.server.passages import Versions, after_change
 from reallot.server.road.arrivals import arrivals_of, frames_of
-from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
+from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import enrolled, event_of
 from reallot.server.road.resting import resting_triggers, why_not_again
@@ -62,7 +62,7 @@ def carry_out(
     changes: list[Change] = []
     rests = resting_triggers(tx, config, [row for row in upserts if row.record_id in stored], tx.now_us)
     for row in upserts:
-        resting = rests.get(row.record_id, frozenset())
+        resting = rests.get(row.record_id, NOT_RESTING)
         change = change_of(present.get(row.record_id), row, config, now_us=tx.now_us, quiet=quiet, resting=resting)
         changes.append(change)
         if not change.conflict:
@@ -167,6 +167,7 @@ def _commit(
     outcomes = tx.commit_records(config.workspace, made)
     done = [t for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     note_changes(tx, config, done, quiet=quiet)
+    _note_rests(tx, config.workspace, by_record, done)
     if any(frees_capacity(t.before, t.after) for t in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
@@ -176,6 +177,19 @@ def _changed_owners(before: Record | None, after: Record) -> list[Owner]:
     """Return the owners of a record before and after, if they differ."""
     old = before.owner if before is not None else None
     return [owner for owner in (old, after.owner) if owner is not None] if old != after.owner else []
+
+
+def _note_rests(tx: WriteTransaction, workspace: str, by_record: Mapping[str, Sequence[Change]], done: Sequence[Transition]) -> None:
+    """Have records that a resting trigger keeps from being looked at again be looked at when it has rested."""
+    due = {}
+    for transition in done:
+        record_id = transition.after.record_id if transition.after is not None and transition.mark is None else ""
+        ends = [change.looks_again_us for change in by_record.get(record_id, ()) if change.looks_again_us is not None]
+        if ends:
+            due[record_id] = min(ends)
+    if due:
+        tx.rechecks.bring_forward(workspace, due)
+        tx.signal(workspace, "rechecks")
 
 
 @dataclass(frozen=True)
