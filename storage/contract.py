@@ -8,7 +8,7 @@ from reallot.storage.entities import Json, Owner
 
 
 class Signal(NamedTuple):
-    """Something of a workspace was committed. Topics: "events", "pending", "runs", "config", "sellers"."""
+    """Something of a workspace was committed. Topics: "events", "pending", "runs", "config", "sellers", "offers", …"""
 
     workspace: str
     topic: str
@@ -30,6 +30,7 @@ class RecordFilter:
     waiting_before_us: int | None = None
     not_run_id: str | None = None
     enrolled: bool | None = None
+    offered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class RecordColumns:
     version: list[int]
     previous_owner_kind: list[str]
     previous_owner_id: list[str]
+    offered_to: list[str]
     previous_segment_id: list[str]
     segmentation: list[str]
     connection: list[str]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from reallot.storage.documents import load
 from reallot.storage.tables import decisions, events, loads, records
@@ -34,7 +34,7 @@ class SegmentMove(NamedTuple):
 
 
 class WrongLoad(NamedTuple):
-    """A load that is not the sum over the records that the seller owns: effort as kept, and as counted anew."""
+    """A load that is not the sum over the records that the seller owns or has an offer of: effort as kept, and as counted anew."""
 
     seller_id: str
     record_type: str
@@ -95,8 +95,9 @@ class ReportRepository:
     def wrong_loads(self, workspace: str) -> list[WrongLoad]:
         """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""
         r, k = records.c, loads.c
-        place = (r.owner_id, r.record_type, r.segment_id)
-        owned = (r.workspace == workspace, r.active, r.owner_kind == "SELLER")
+        owns = r.owner_kind == "SELLER"
+        place = (case((owns, r.owner_id), else_=r.offered_to), r.record_type, r.segment_id)
+        owned = (r.workspace == workspace, r.active, or_(owns, r.offered_to != ""))
         recount = select(*place, func.sum(r.effort)).where(*owned).group_by(*place)
         stored = select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace)
         counted, kept = (

@@ -16,6 +16,7 @@ from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
+from reallot.storage.offers import OfferRepository
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
@@ -45,8 +46,13 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+<<<<<<< HEAD
         self.steps = StepRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
+=======
+        self.offers = OfferRepository(connection)
+        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
+>>>>>>> main
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
@@ -89,7 +95,12 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
+<<<<<<< HEAD
         self._signal_steps(workspace)
+=======
+        if any(t.offer_start is not None for t in transitions):
+            self.signal(workspace, "offers")
+>>>>>>> main
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -125,6 +136,7 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
+<<<<<<< HEAD
         outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
         self._signal_steps(workspace)
         return outcomes
@@ -132,6 +144,11 @@ class WriteTransaction(ReadTransaction):
     def _signal_steps(self, workspace: str) -> None:
         if workspace in self.steps.asked:
             self.signal(workspace, "steps")
+=======
+        if any(move.pattern.offer is not None for move in moves):
+            self.signal(workspace, "offers")
+        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+>>>>>>> main
 
 
 def _related(transition: Transition) -> Related:

@@ -9,7 +9,8 @@ from reallot.server.convert.values import to_stored
 from reallot.server.road.enrol import leave
 from reallot.server.workspace_config import RuleConfig, TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
+from reallot.storage.capacity import weight_of
+from reallot.storage.entities import EnrollmentChange, Json, Owner, PendingMark, Record, Standing, open_offer
 
 OWNER_CAME = "the owner came with the record"
 """What the log says of an owner whom a write gives."""
@@ -102,6 +103,8 @@ def change_of(
     held = tuple(name for name in matched if name in resting)
     quieted = {f"implied:{name}" for name in _fields_of(held, after.record_type, config)}
     fired = tuple(name for name in matched if name not in held and name not in quieted)
+    if open_offer(before) and not after.active:
+        after = replace(after, offered_to="", assignment="WAITING", reason="its offer ended when it was closed")
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
@@ -146,6 +149,7 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
         record,
         previous_owner=record.owner or record.previous_owner,
         owner=owner,
+        offered_to="",
         assignment=status,
         reason=reason,
         rule_id="",
@@ -174,11 +178,12 @@ def _taken_back(record: Record, rule: RuleConfig) -> Record:
 
 def frees_capacity(before: Record | Standing | None, after: Record | Standing | None) -> bool:
     """Tell whether a change may leave somebody with more room than before: in all, or in a record type or segment."""
-    if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
+    held, left = weight_of(before), weight_of(after)
+    if before is None or held is None:
         return False
-    if after is None or not after.active or after.effort < before.effort:
+    if after is None or left is None or left.effort < held.effort:
         return True
-    return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
+    return left.place[0] != held.place[0] or before.segment_id not in ("", after.segment_id)
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.road.offers import starts_anew, still_counting
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
 from reallot.solver.segmentation import NEVER, frame_from_json, next_change
@@ -20,23 +21,25 @@ from reallot.storage.entities import OwnerKind, Record
 from reallot.storage.rechecks import Recheck
 from reallot.v1 import segment_pb2
 
-OWNER, FORMER, KEEPER = "record.#owner", "record.#former", "record.#keeper:"
-"""Seller id of the present owner; ids of former owners, each between line breaks; seller id of who has most of the same key."""
+OWNER, FORMER, KEEPER, ASKED = "record.#owner", "record.#former", "record.#keeper:", "record.#asked"
+"""Seller id of the present owner; ids of former owners, each between line breaks; seller id of who has most of the same key; ids of
+those whose offer of it has ended, each between line breaks."""
 GROUP_KEY = "group_key"
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Records of one type, in parallel lists; owners are seller ids, "" = none."""
+    """Records of one type, in parallel lists; owners are seller ids, "" = none; with `anew` everybody may be asked again."""
 
     record_id: Sequence[str]
     owner: Sequence[str]
     previous_owner: Sequence[str]
     group_key: Sequence[str]
     waiting_since_us: Sequence[int]
+    anew: Sequence[bool]
 
 
-def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int) -> Subjects:
+def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int, task_kind: str) -> Subjects:
     """Return the records in some rows of a snapshot; one that has not waited yet waits from now on."""
 
     def sellers(kinds: Sequence[str], ids: Sequence[str]) -> list[str]:
@@ -49,14 +52,18 @@ def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int
         sellers(records.previous_owner_kind, records.previous_owner_id),
         [records.group_key[row] for row in rows],
         [now_us if waits is None else waits for waits in since],
+        [starts_anew(task_kind, records.assignment[row]) for row in rows],
     )
 
 
-def subject_of(record: Record, now_us: int) -> Subjects:
-    """Return one record."""
-    owner, previous = ("" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in (record.owner, record.previous_owner))
-    since = now_us if record.waiting_since_us is None else record.waiting_since_us
-    return Subjects([record.record_id], [owner], [previous], [record.group_key], [since])
+def subjects_of_records(records: Sequence[Record], now_us: int) -> Subjects:
+    """Return records of one type."""
+    owners, previous = (
+        ["" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in some]
+        for some in ([r.owner for r in records], [r.previous_owner for r in records])
+    )
+    since = [now_us if r.waiting_since_us is None else r.waiting_since_us for r in records]
+    return Subjects([r.record_id for r in records], owners, previous, [r.group_key for r in records], since, [False] * len(records))
 
 
 def with_traits(
@@ -71,6 +78,8 @@ def with_traits(
         columns.append(pl.Series(FORMER, _former(tx, config.workspace, subjects), dtype=pl.String))
     for by in sorted({rule.message.sticky.by for rule in rules if rule.message.HasField("sticky")}):
         columns.append(pl.Series(f"{KEEPER}{by}", _keepers(tx, config, record_type, by, frame, subjects), dtype=pl.String))
+    if any(rule.message.HasField("offer") for rule in rules):
+        columns.append(pl.Series(ASKED, _asked(tx, config.workspace, subjects), dtype=pl.String))
     columns += [_steps(rule, subjects, now_us) for rule in rules if rule.message.relax]
     return frame.with_columns(columns)
 
@@ -122,6 +131,12 @@ def _former(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str
         names = logged.get(record_id, set()) | ({previous} if previous else set())
         found.append("\n".join(["", *sorted(names), ""]))
     return found
+
+
+def _asked(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str]:
+    since = {r: s for r, s, anew in zip(subjects.record_id, subjects.waiting_since_us, subjects.anew, strict=True) if not anew}
+    asked = still_counting(tx.offers.ended(workspace, subjects.record_id), since)
+    return ["\n".join(["", *asked[record_id], ""]) if record_id in asked else "" for record_id in subjects.record_id]
 
 
 def _steps(rule: RuleConfig, subjects: Subjects, now_us: int) -> pl.Series:

@@ -19,7 +19,7 @@ from reallot.server.runtime import request_rerun
 from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition
+from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition, open_offer
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_service_pb2
 
@@ -155,6 +155,7 @@ def _commit(
             by_record.setdefault(row.record_id, []).append(change)
     involved = [r for i, cs in by_record.items() for r in (stored.get(i), cs[-1].after) if r is not None]
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
+    owners |= {offered for r in involved if (offered := open_offer(r))}
     sellers = tx.sellers.get(config.workspace, owners)
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
     moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
@@ -211,7 +212,7 @@ class _Write:
             return None
         given = any(p.owner_given for p in parts)
         by_hand = given and before is not None
-        touched = given or any(p.released for p in parts)
+        touched = given or any(p.released for p in parts) or open_offer(before) != open_offer(after)
         unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
         changed_fields = tuple(sorted({name for p in parts for name in p.changed_fields}))

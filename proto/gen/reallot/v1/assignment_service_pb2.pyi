@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from reallot.v1 import config_service_pb2 as _config_service_pb2
@@ -1019,6 +1020,136 @@ class ListEligibleSellersResponse(_message.Message):
 Global___ListEligibleSellersResponse: _TypeAlias = ListEligibleSellersResponse  # noqa: Y015
 
 @_typing.final
+class ListOffersRequest(_message.Message):
+    """Request of ListOffers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    seller_id: _builtins.str
+    """Only this seller's."""
+    record_id: _builtins.str
+    """Only of this record."""
+    page_size: _builtins.int
+    """Rows in a page: default 50, at most 1,000."""
+    page_token: _builtins.str
+    """Token of the page before; bound to the other fields."""
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffersRequest: _TypeAlias = ListOffersRequest  # noqa: Y015
+
+@_typing.final
+class OpenOffer(_message.Message):
+    """A record that waits for a seller's answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    REMIND_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CLAIMED_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    record_type: _builtins.str
+    """Its type."""
+    title: _builtins.str
+    """What it is called."""
+    segment_id: _builtins.str
+    """Its segment."""
+    seller_id: _builtins.str
+    """The seller."""
+    rule_id: _builtins.str
+    """Rule that offers it, as `segment/rule`."""
+    claimed: _builtins.bool
+    """The seller has claimed it from a pool."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was offered."""
+
+    @_builtins.property
+    def remind_time(self) -> _timestamp_pb2.Timestamp:
+        """When the seller is reminded; absent = not any more."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends without an answer."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        record_type: _builtins.str = ...,
+        title: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        remind_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        claimed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "remind_time", b"remind_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "end_time", b"end_time", "record_id", b"record_id", "record_type", b"record_type", "remind_time", b"remind_time", "rule_id", b"rule_id", "segment_id", b"segment_id", "seller_id", b"seller_id", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenOffer: _TypeAlias = OpenOffer  # noqa: Y015
+
+@_typing.final
+class ListOffersResponse(_message.Message):
+    """Response of ListOffers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty = this is the last."""
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenOffer]:
+        """By record."""
+
+    def __init__(
+        self,
+        *,
+        offers: _abc.Iterable[Global___OpenOffer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "offers", b"offers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffersResponse: _TypeAlias = ListOffersResponse  # noqa: Y015
+
+@_typing.final
 class RespondToOfferRequest(_message.Message):
     """Request of RespondToOffer."""
 
@@ -1029,6 +1160,7 @@ class RespondToOfferRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     SELLER_ID_FIELD_NUMBER: _builtins.int
     ACCEPT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -1039,6 +1171,8 @@ class RespondToOfferRequest(_message.Message):
     """The seller who answers."""
     accept: _builtins.bool
     """Takes it."""
+    reason: _builtins.str
+    """Why, for the log."""
     def __init__(
         self,
         *,
@@ -1047,10 +1181,11 @@ class RespondToOfferRequest(_message.Message):
         record_id: _builtins.str = ...,
         seller_id: _builtins.str = ...,
         accept: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "reason", b"reason", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1083,6 +1218,8 @@ class ClaimNextRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SELLER_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    QUEUE_IDS_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -1093,6 +1230,14 @@ class ClaimNextRequest(_message.Message):
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only from these segments."""
 
+    @_builtins.property
+    def queue_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only from these queues. With neither segments nor queues: from all of both."""
+
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """For how long the record is held for the seller, who then accepts it or has it held for longer. Default 15 minutes, at most 24 hours."""
+
     def __init__(
         self,
         *,
@@ -1100,10 +1245,12 @@ class ClaimNextRequest(_message.Message):
         request_id: _builtins.str = ...,
         seller_id: _builtins.str = ...,
         segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        queue_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lease: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "segment_ids", b"segment_ids", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "queue_ids", b"queue_ids", "request_id", b"request_id", "segment_ids", b"segment_ids", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1116,17 +1263,63 @@ class ClaimNextResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record; empty = the pool has none for this seller."""
+    @_builtins.property
+    def claim(self) -> Global___OpenOffer:
+        """The claim; absent if there is none."""
+
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
+        claim: Global___OpenOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimNextResponse: _TypeAlias = ClaimNextResponse  # noqa: Y015
+
+@_typing.final
+class ExtendClaimRequest(_message.Message):
+    """Request of ExtendClaim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    request_id: _builtins.str
+    """Makes the request safe to repeat."""
+    record_id: _builtins.str
+    """The record."""
+    seller_id: _builtins.str
+    """The seller who has claimed it."""
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """For how long from now. Default 15 minutes, at most 24 hours."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        lease: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendClaimRequest: _TypeAlias = ExtendClaimRequest  # noqa: Y015

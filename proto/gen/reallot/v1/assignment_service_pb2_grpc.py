@@ -101,6 +101,11 @@ class AssignmentServiceStub:
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersResponse.FromString,
                 _registered_method=True)
+        self.ListOffers = channel.unary_unary(
+                '/reallot.v1.AssignmentService/ListOffers',
+                request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.FromString,
+                _registered_method=True)
         self.RespondToOffer = channel.unary_unary(
                 '/reallot.v1.AssignmentService/RespondToOffer',
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.RespondToOfferRequest.SerializeToString,
@@ -110,6 +115,11 @@ class AssignmentServiceStub:
                 '/reallot.v1.AssignmentService/ClaimNext',
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.FromString,
+                _registered_method=True)
+        self.ExtendClaim = channel.unary_unary(
+                '/reallot.v1.AssignmentService/ExtendClaim',
+                request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.FromString,
                 _registered_method=True)
 
 
@@ -209,15 +219,30 @@ class AssignmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOffers(self, request, context):
+        """Lists open offers, by record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RespondToOffer(self, request, context):
-        """Accepts or declines an offer.
+        """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimNext(self, request, context):
-        """Gives the calling seller the next record of a pool.
+        """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+        gives it back; what is not accepted in time goes back to where it waited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendClaim(self, request, context):
+        """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,6 +316,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersResponse.SerializeToString,
             ),
+            'ListOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffers,
+                    request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.SerializeToString,
+            ),
             'RespondToOffer': grpc.unary_unary_rpc_method_handler(
                     servicer.RespondToOffer,
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.RespondToOfferRequest.FromString,
@@ -300,6 +330,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
                     servicer.ClaimNext,
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.SerializeToString,
+            ),
+            'ExtendClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendClaim,
+                    request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -665,6 +700,33 @@ class AssignmentService:
             _registered_method=True)
 
     @staticmethod
+    def ListOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.AssignmentService/ListOffers',
+            reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.SerializeToString,
+            reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RespondToOffer(request,
             target,
             options=(),
@@ -708,6 +770,33 @@ class AssignmentService:
             '/reallot.v1.AssignmentService/ClaimNext',
             reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.SerializeToString,
             reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.AssignmentService/ExtendClaim',
+            reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.SerializeToString,
+            reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.FromString,
             options,
             channel_credentials,
             insecure,

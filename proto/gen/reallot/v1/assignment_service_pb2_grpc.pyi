@@ -62,10 +62,16 @@ class AssignmentServiceStub:
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]
     """Lists who could take a record, with the reason where not."""
+    ListOffers: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListOffersRequest, _assignment_service_pb2.ListOffersResponse]
+    """Lists open offers, by record."""
     RespondToOffer: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]
-    """Accepts or declines an offer."""
+    """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]
-    """Gives the calling seller the next record of a pool."""
+    """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+    gives it back; what is not accepted in time goes back to where it waited.
+    """
+    ExtendClaim: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ExtendClaimRequest, _assignment_service_pb2.OpenOffer]
+    """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 @_typing.type_check_only
 class AssignmentServiceAsyncStub(AssignmentServiceStub):
@@ -100,10 +106,16 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]  # type: ignore[assignment]
     """Lists who could take a record, with the reason where not."""
+    ListOffers: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListOffersRequest, _assignment_service_pb2.ListOffersResponse]  # type: ignore[assignment]
+    """Lists open offers, by record."""
     RespondToOffer: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]  # type: ignore[assignment]
-    """Accepts or declines an offer."""
+    """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]  # type: ignore[assignment]
-    """Gives the calling seller the next record of a pool."""
+    """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+    gives it back; what is not accepted in time goes back to where it waited.
+    """
+    ExtendClaim: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ExtendClaimRequest, _assignment_service_pb2.OpenOffer]  # type: ignore[assignment]
+    """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Decides who works what: runs over many records, and decisions by hand through the same checks."""
@@ -215,12 +227,20 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists who could take a record, with the reason where not."""
 
     @_abc_1.abstractmethod
+    def ListOffers(
+        self,
+        request: _assignment_service_pb2.ListOffersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assignment_service_pb2.ListOffersResponse, _abc.Awaitable[_assignment_service_pb2.ListOffersResponse]]:
+        """Lists open offers, by record."""
+
+    @_abc_1.abstractmethod
     def RespondToOffer(
         self,
         request: _assignment_service_pb2.RespondToOfferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.RespondToOfferResponse, _abc.Awaitable[_assignment_service_pb2.RespondToOfferResponse]]:
-        """Accepts or declines an offer."""
+        """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
 
     @_abc_1.abstractmethod
     def ClaimNext(
@@ -228,6 +248,16 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assignment_service_pb2.ClaimNextRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.ClaimNextResponse, _abc.Awaitable[_assignment_service_pb2.ClaimNextResponse]]:
-        """Gives the calling seller the next record of a pool."""
+        """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+        gives it back; what is not accepted in time goes back to where it waited.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendClaim(
+        self,
+        request: _assignment_service_pb2.ExtendClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assignment_service_pb2.OpenOffer, _abc.Awaitable[_assignment_service_pb2.OpenOffer]]:
+        """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 def add_AssignmentServiceServicer_to_server(servicer: AssignmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
