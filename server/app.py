@@ -95,11 +95,7 @@ class Application:
         self.port = 0
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
-<<<<<<< HEAD
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | StepLoop | Keeper, ...] = ()
-=======
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | Keeper, ...] = ()
->>>>>>> main
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | StepLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -145,20 +141,12 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
-<<<<<<< HEAD
-        self._rechecks, self._fanouts, self._steps = RecheckLoop(self.runtime), FanoutLoop(self.runtime), StepLoop(self.runtime)
-        db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
-        if isinstance(self.clock, ManualClock):
-            self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._fanouts, self._steps, self._keeper)
-=======
         self._rechecks, self._fanouts = RecheckLoop(self.runtime), FanoutLoop(self.runtime)
-        self._offers = OfferLoop(self.runtime)
+        self._offers, self._steps = OfferLoop(self.runtime), StepLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._offers, self._fanouts, self._keeper)
->>>>>>> main
+        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._offers, self._fanouts, self._steps, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -243,11 +231,8 @@ class Application:
 
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
-<<<<<<< HEAD
-            waiting |= {workspace for workspace, due_us in (*tx.rechecks.next_due(), *tx.steps.next_due()) if due_us <= now_us}
-=======
-            waiting |= {workspace for workspace, due_us in (*tx.rechecks.next_due(), *tx.offers.next_due()) if due_us <= now_us}
->>>>>>> main
+            due = (*tx.rechecks.next_due(), *tx.offers.next_due(), *tx.steps.next_due())
+            waiting |= {workspace for workspace, due_us in due if due_us <= now_us}
             waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 

@@ -1,6 +1,6 @@
 """Looks at the steps of records, carried out: what they read, and what is committed. In one unit of work of their caller."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -21,6 +21,11 @@ from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Decision, EnrollmentChange, EventDraft, Json, PendingMark, Record, Seller, Transition
 from reallot.storage.pending import merge_causes
 from reallot.storage.steps import COMPLETED, StepLook, StepRow
+
+
+def raise_on(_look: StepLook, error: Exception) -> None:
+    """Raise what went wrong at a look."""
+    raise error
 
 
 class Versions:
@@ -47,17 +52,31 @@ class Versions:
         return found
 
 
-def attend(tx: WriteTransaction, config: WorkspaceConfig, looks: Sequence[StepLook], acts: Mapping[str, Act] | None = None) -> None:
-    """Look at the steps of records, after what people have done with the present steps, by record, and carry out what follows."""
+def attend(
+    tx: WriteTransaction,
+    config: WorkspaceConfig,
+    looks: Sequence[StepLook],
+    acts: Mapping[str, Act] | None = None,
+    on_fault: Callable[[StepLook, Exception], None] = raise_on,
+) -> None:
+    """Look at the steps of records, after what people have done with the present steps, by record, and carry out what follows.
+
+    What goes wrong while one record is looked at, before anything of it is written, is told to `on_fault`.
+    """
     records = tx.records.get(config.workspace, [look.record_id for look in looks])
     opened = tx.steps.open_of(config.workspace, [look.record_id for look in looks])
-    attendance = _Attendance(tx, config, list(records.values()), opened)
+    attendance = _Attendance(tx=tx, config=config, records=list(records.values()), opened=opened)
     for look in looks:
         record = records.get(look.record_id)
-        if record is not None:
-            attendance.look(record, look, (acts or {}).get(look.record_id))
-        else:
+        if record is None:
             attendance.later[look.record_id] = None
+            continue
+        try:
+            found = attendance.look(record, look, (acts or {}).get(look.record_id))
+        except Exception as error:
+            on_fault(look, error)
+        else:
+            attendance.take(found)
     attendance.store()
 
 
@@ -98,39 +117,56 @@ def _tell_of_step(tx: WriteTransaction, config: WorkspaceConfig, record: Record,
 
 
 @dataclass
-class _Attendance:
+class _Found:
+    """What looks come to: transitions, steps that change, events of their own, and when to look next, None = not by the clock alone."""
+
+    transitions: list[Transition] = field(default_factory=list)
+    rows: list[StepRow] = field(default_factory=list)
+    drafts: list[EventDraft] = field(default_factory=list)
+    later: dict[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class _Attendance(_Found):
     """Some looks together: what they have in common is read once, and what follows is stored at once."""
 
     tx: WriteTransaction
     config: WorkspaceConfig
     records: Sequence[Record]
     opened: Mapping[str, Sequence[StepRow]]
-    transitions: list[Transition] = field(default_factory=list)
-    rows: list[StepRow] = field(default_factory=list)
-    drafts: list[EventDraft] = field(default_factory=list)
-    later: dict[str, int | None] = field(default_factory=dict)
 
-    def look(self, record: Record, look: StepLook, act: Act | None) -> None:
-        """Look at one record."""
-        times: list[int | None] = []
+    def take(self, found: _Found) -> None:
+        """Have what a look comes to stored."""
+        self.transitions += found.transitions
+        self.rows += found.rows
+        self.drafts += found.drafts
+        self.later |= found.later
+
+    def look(self, record: Record, look: StepLook, act: Act | None) -> _Found:
+        """Return what a look at one record comes to."""
+        found, times = _Found(), list[int | None]()
         for row in self.opened.get(record.record_id, ()):
             if row.enrollment_id != record.enrollment_id:
                 left, told, next_us = settle_left(row, self._versions.of(row.sequence_id, row.sequence_version), record, self._around)
-                self._keep([left] if left != row else [])
-                self._tell(record, told, silent=look.told)
+                found.rows += [left] if left != row else []
+                found.drafts += self._told(record, told, silent=look.told)
                 times.append(next_us)
         begins = False
         if record.enrollment_id and record.active:
             present = next((r for r in self.opened.get(record.record_id, ()) if r.enrollment_id == record.enrollment_id), None)
             sequence = self._versions.of(record.sequence_id, record.sequence_version)
             passage = Passage(record, present, sequence, self._around).go_on(act)
-            self._keep([row for row in passage.rows if row != present])
-            self._take(record, passage, sequence, silent=look.told)
+            found.rows += [row for row in passage.rows if row != present]
+            if passage.change is None and passage.after == record:
+                found.drafts += self._told(record, passage.told, silent=look.told)
+            else:
+                found.transitions.append(self._transition(record, passage, sequence))
             begins = passage.change is not None and bool(passage.change.start_sequence_id)
             times.append(passage.next_us)
         if not begins:
             # Where another enrollment begins, its commit has asked for the next look.
-            self.later[record.record_id] = min((time for time in times if time is not None), default=None)
+            found.later[record.record_id] = min((time for time in times if time is not None), default=None)
+        return found
 
     def store(self) -> None:
         """Store what the looks come to."""
@@ -147,14 +183,8 @@ class _Attendance:
         tx.steps.plan(workspace, self.later)
         tx.signal(workspace, "steps")
 
-    def _keep(self, rows: Sequence[StepRow]) -> None:
-        self.rows.extend(rows)
-
-    def _take(self, record: Record, passage: Passage, sequence: SequenceConfig, *, silent: bool) -> None:
+    def _transition(self, record: Record, passage: Passage, sequence: SequenceConfig) -> Transition:
         change = passage.change
-        if change is None and passage.after == record:
-            self._tell(record, passage.told, silent=silent)
-            return
         fields = tuple(changed_fields_of(passage.changes))
         cause: dict[str, Json] = {"kind": "STEP"}
         if passage.done is not None:
@@ -174,7 +204,7 @@ class _Attendance:
             documents = (state_text(record), state_text(after))
             decision = Decision(record.record_id, self.tx.now_us, {"kind": "STEP"}, after.assignment, reason, *documents)
         mark = _merged([c.mark for c in passage.changes if c.mark is not None])
-        self.transitions.append(Transition(record, passage.after, enrollment=change, event=event, decision=decision, mark=mark))
+        return Transition(record, passage.after, enrollment=change, event=event, decision=decision, mark=mark)
 
     def _reason(self, passage: Passage, sequence: SequenceConfig, fields: Sequence[str]) -> str:
         name = sequence.message.display_name or sequence.message.sequence_id
@@ -187,15 +217,15 @@ class _Attendance:
         step = sequence.step(told.row.step) if told is not None else None
         return DueStep(step_name(step), told.row.seller_id, told.overdue) if told is not None and step is not None else None
 
-    def _tell(self, record: Record, told: Told | None, *, silent: bool) -> None:
-        """Tell of a step that is due though nothing of the record changes; `silent`: what brought it there has told so."""
+    def _told(self, record: Record, told: Told | None, *, silent: bool) -> list[EventDraft]:
+        """Return what tells of a step that is due though nothing of the record changes; `silent`: what brought it there has told so."""
         if told is None or (silent and not told.overdue):
-            return
+            return []
         sequence = self._versions.of(told.row.sequence_id, told.row.sequence_version)
         cause = {"kind": "TIME", "due_step": step_document(told.row, sequence.step(told.row.step))}
         due = self._due(told, sequence)
         event = event_of(record, record, config=self.config, time_us=self.tx.now_us, cause=cause, names=self._names, due=due)
-        self.drafts.extend([event] if event is not None else [])
+        return [event] if event is not None else []
 
     @cached_property
     def _versions(self) -> Versions:
@@ -208,7 +238,7 @@ class _Attendance:
             config,
             tx.now_us,
             calendar_of=self._calendar_of,
-            resting_of=lambda row: resting_triggers(tx, config, [row], tx.now_us).get(row.record_id, frozenset()),
+            resting_of=lambda row: resting_triggers(tx, config, [row], tx.now_us).get(row.record_id, {}),
             rounds_of=lambda record: tx.steps.ended_since(config.workspace, record.record_id, AT_ONCE, tx.now_us - LOOP_US),
             last_outcome_of=self._last_outcome,
         )

@@ -370,14 +370,11 @@ class Transition:
     """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
-<<<<<<< HEAD
     `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. `looks`: what changes may
     matter to the record's open steps, beside its owner and its enrollment.
-=======
-    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. An offer that stands
+    An offer that stands
     before and not after ends; it is remembered with the state `offer_end`, "" = not at all. `offer_start` is the
     offer that begins.
->>>>>>> main
     """
 
     before: Record | None
@@ -389,12 +386,9 @@ class Transition:
     decision: Decision | None = None
     mark: PendingMark | None = None
     clear_generation: int | None = None
-<<<<<<< HEAD
-    looks: bool = False
-=======
     offer_end: str = ""
     offer_start: OfferTerms | None = None
->>>>>>> main
+    looks: bool = False
 
 
 class Outcome(enum.StrEnum):

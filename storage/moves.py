@@ -217,7 +217,12 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
     )
 
 
-<<<<<<< HEAD
+def _offer_step(before: Record | None, after: Record | None, transition: Transition) -> OfferStep | None:
+    held, starts = open_offer(before), transition.offer_start
+    ends = held if held != open_offer(after) else ""
+    return OfferStep(ends, transition.offer_end, starts) if ends or starts is not None else None
+
+
 def looks(before: Record | Standing | None, after: Record | Standing | None, change: EnrollmentChange | None) -> bool:
     """Tell whether the steps of a record are to be looked at: its enrollment goes another way, or it has another owner."""
     if after is None or not after.active:
@@ -230,12 +235,6 @@ def closes(before: Record | Standing | None, after: Record | Standing | None) ->
     if before is None or (after is not None and (after.active or not before.active)):
         return ""
     return "RECORD_DELETED" if after is None else "RECORD_CLOSED"
-=======
-def _offer_step(before: Record | None, after: Record | None, transition: Transition) -> OfferStep | None:
-    held, starts = open_offer(before), transition.offer_start
-    ends = held if held != open_offer(after) else ""
-    return OfferStep(ends, transition.offer_end, starts) if ends or starts is not None else None
->>>>>>> main
 
 
 def _waiting_since(after: Record, now_us: int) -> int | None:

@@ -46,13 +46,9 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
-<<<<<<< HEAD
         self.steps = StepRepository(connection)
-        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
-=======
         self.offers = OfferRepository(connection)
-        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
->>>>>>> main
+        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
@@ -95,12 +91,9 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
-<<<<<<< HEAD
-        self._signal_steps(workspace)
-=======
         if any(t.offer_start is not None for t in transitions):
             self.signal(workspace, "offers")
->>>>>>> main
+        self._signal_steps(workspace)
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -136,7 +129,8 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
-<<<<<<< HEAD
+        if any(move.pattern.offer is not None for move in moves):
+            self.signal(workspace, "offers")
         outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
         self._signal_steps(workspace)
         return outcomes
@@ -144,11 +138,6 @@ class WriteTransaction(ReadTransaction):
     def _signal_steps(self, workspace: str) -> None:
         if workspace in self.steps.asked:
             self.signal(workspace, "steps")
-=======
-        if any(move.pattern.offer is not None for move in moves):
-            self.signal(workspace, "offers")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
->>>>>>> main
 
 
 def _related(transition: Transition) -> Related:

@@ -82,15 +82,10 @@ def event_of(
     kind = kind_of(before, after, tried=tried, due=due)
     if kind == "CHANGED" and old == new and not changed_fields and not always:
         return None
-<<<<<<< HEAD
-    owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
+    owners = [owner for record in (before, after) for owner in parties_of(record)]
     told = concerned(owners, members or {})
     if due is not None and kind in ("STEP_DUE", "OVERDUE"):
         told = (due.seller_id,) if due.seller_id else ()
-=======
-    owners = [owner for record in (before, after) for owner in parties_of(record)]
-    told = () if quiet or kind not in SELLER_KINDS else concerned(owners, members or {})
->>>>>>> main
     return EventDraft(
         kind=kind,
         record_id=subject.record_id,
@@ -135,13 +130,10 @@ def kind_of(before: Told | None, after: Told | None, *, tried: bool, due: DueSte
     held, offered = open_offer(before), open_offer(after)
     if tried and after.owner is None and not offered:
         return "NOT_ASSIGNED"
-<<<<<<< HEAD
     if due is not None and due.overdue:
         return "OVERDUE"
-=======
     if held != offered:
         return "OFFERED" if offered else "OFFER_ENDED"
->>>>>>> main
     if before is not None and before.enrollment_id != after.enrollment_id:
         return "ENROLLED" if after.enrollment_id else "UNENROLLED" if after.active else "CLOSED"
     if due is not None:

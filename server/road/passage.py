@@ -42,7 +42,7 @@ class Around:
         config: The configuration.
         now_us: The present instant.
         calendar_of: Calendar of a seller; None = always at work.
-        resting_of: Triggers that rest for a change of the record.
+        resting_of: Triggers that rest for a change of the record, and until when.
         rounds_of: How often the record has lately come to steps that take no time, by sequence and number of the step.
         last_outcome_of: Outcome of the last completed step of the record's enrollment.
     """
@@ -50,7 +50,7 @@ class Around:
     config: WorkspaceConfig
     now_us: int
     calendar_of: Callable[[str], Calendar | None]
-    resting_of: Callable[[Upsert], frozenset[str]]
+    resting_of: Callable[[Upsert], Mapping[str, int]]
     rounds_of: Callable[[Record], Mapping[tuple[str, int], int]]
     last_outcome_of: Callable[[Record], str]
 

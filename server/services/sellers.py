@@ -144,11 +144,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             request_rerun(tx, config, cause)
         if changed:
             tx.signal(config.workspace, "sellers")
-<<<<<<< HEAD
         _look_at_steps(
             tx, config.workspace, [s.seller_id for s in changed if s.seller_id in stored and s.calendar != stored[s.seller_id].calendar]
         )
-=======
         self._follow_offers(tx, config, stored, changed)
 
     @staticmethod
@@ -160,7 +158,6 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         reschedule(tx, config, shifted)
         switched_on = [after.seller_id for before, after in known if after.assignable and not before.assignable]
         come_back(tx, config, [*shifted, *switched_on])
->>>>>>> main
 
     async def RetireSeller(  # noqa: N802
         self, request: seller_service_pb2.RetireSellerRequest, context: Context
@@ -253,12 +250,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if others:
                 request_rerun(tx, config, "SELLER_AVAILABLE")
                 tx.signal(workspace, "sellers")
-<<<<<<< HEAD
-            _look_at_steps(tx, workspace, [s.seller_id for s in others])
-=======
                 reschedule(tx, config, [s.seller_id for s in others])
                 come_back(tx, config, [s.seller_id for s in others])
->>>>>>> main
+            _look_at_steps(tx, workspace, [s.seller_id for s in others])
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -299,15 +293,11 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             _seller(tx, workspace, request.seller_id)
             removed = tx.sellers.remove_time_off(workspace, request.seller_id, list(request.time_off_ids))
             if removed:
-<<<<<<< HEAD
-                request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
-                _look_at_steps(tx, workspace, [request.seller_id])
-=======
                 config = self._runtime.configs.of(tx, workspace)
                 request_rerun(tx, config, "SELLER_AVAILABLE")
                 reschedule(tx, config, [request.seller_id])
                 come_back(tx, config, [request.seller_id])
->>>>>>> main
+                _look_at_steps(tx, workspace, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))

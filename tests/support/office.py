@@ -70,7 +70,6 @@ class Office:
         """Forget all that is not in the database."""
         board = ProgressBoard()
         self.intake, self.runs = IntakeLane(self.runtime, self.worker), RunLane(self.runtime, self.worker, board)
-        self.steps = StepLoop(self.runtime)
         self.assignment = AssignmentService(self.runtime, board)
 
     def close(self) -> None:
@@ -129,7 +128,8 @@ class Office:
         for _ in range(20):
             self.runner.run(self.intake.drain())
             self.runner.run(self.runs.drain())
-            self.runner.run(self.steps.look())
+            if not self.config.settings.paused:
+                self.write(lambda tx: StepLoop.carry_out(tx, self.config))
             if not self.read(lambda tx: tx.pending.count(self.workspace) and not self.config.settings.paused):
                 return
         raise AssertionError("the lanes do not come to rest")
