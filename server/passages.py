@@ -9,7 +9,7 @@ from reallot.server.convert.sellers import calendar_of
 from reallot.server.convert.steps import step_document
 from reallot.server.errors import failed_precondition
 from reallot.server.fanouts import note_changes
-from reallot.server.road.change import frees_capacity
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.events import DueStep, enrolled, event_of
 from reallot.server.road.passage import LOOP_US, Act, Around, Passage, Told, changed_fields_of, exits, seller_of, settle_left
 from reallot.server.road.resting import resting_triggers
@@ -174,8 +174,7 @@ class _Attendance(_Found):
         if self.transitions:
             tx.commit_records(workspace, self.transitions)
             note_changes(tx, self.config, self.transitions)
-            if any(frees_capacity(t.before, t.after) for t in self.transitions):
-                request_rerun(tx, self.config, "CAPACITY_FREED")
+            request_rerun(tx, self.config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in self.transitions))
         tx.steps.put(workspace, self.rows)
         if self.drafts:
             tx.events.append(workspace, self.drafts)
