@@ -178,7 +178,7 @@ class Planner:
     def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame) -> RuleTargets | GroupTargets:
         if rule.group is not None:
             return group_targets(rule, rule.group, self.pool, candidates.frame, candidates.record_id, self.now_us, self.seed)
-        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
+        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
         return RuleTargets(rule, fit, _widest(rule.message), self.pool)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:

@@ -50,7 +50,8 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     _route(work)
     clock.stage("plan")
     pool = _pool(tx, work)
-    planner = Planner(config, pool, task.now_us, task.seed)
+    # Who owns a record is not looked at as one who would get it now: an owner who is away stays.
+    planner = Planner(config, replace(pool, stands_in=False), task.now_us, task.seed)
     _drop_eligible_owners(work, planner, frames)
     pool = replace(pool, loads=_given_back(work, pool))
     planner = Planner(config, pool, task.now_us, task.seed)
