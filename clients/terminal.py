@@ -30,6 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 DEFAULT_ADDRESS = "localhost:7350"
 
 OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+AWAITS_APPROVAL = 10
 _EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
     (InvalidArgument, INVALID),
     (Unavailable, UNAVAILABLE),

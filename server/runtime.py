@@ -1,7 +1,7 @@
 """What every part of a running server shares: database, clock, settings, compiled configurations."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -61,8 +61,11 @@ class Runtime:
         return await self.read(lambda tx: self.configs.of(tx, workspace))
 
 
-def request_rerun(tx: WriteTransaction, config: WorkspaceConfig, cause: str) -> None:
-    """Ask for the waiting records to be tried again, if the workspace wants that for this cause."""
-    if cause in config.rerun_on:
-        tx.reruns.request(config.workspace, cause, tx.now_us)
+def request_rerun(tx: WriteTransaction, config: WorkspaceConfig, cause: str, sellers: Collection[str] | None) -> None:
+    """Ask for the waiting records to be tried again, if the workspace wants that for this cause.
+
+    Only records that one of these sellers may take are tried; None = all, and of no seller none.
+    """
+    if cause in config.rerun_on and (sellers is None or sellers):
+        tx.reruns.request(config.workspace, cause, tx.now_us, sellers)
         tx.signal(config.workspace, "runs")

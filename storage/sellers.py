@@ -11,6 +11,7 @@ from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, unanswered, workspaces
+from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
@@ -50,6 +51,7 @@ class SellerRepository:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.windows = WindowRepository(connection)
 
     def get(self, workspace: str, seller_ids: Collection[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
@@ -94,6 +96,7 @@ class SellerRepository:
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
         """Remove sellers with their turns, absences and unanswered offers; return how many existed."""
+        self.windows.forget(workspace, seller_ids)
         for table in (turns, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount

@@ -141,7 +141,10 @@ pending = Table(
     Index(None, "workspace", "number"),
 )
 
-rerun_requests = Table("rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1))
+rerun_requests = Table(
+    "rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1), _text("sellers", "null")
+)
+"""`sellers` are those for whose sake, null = for everybody's."""
 
 sellers = Table(
     "sellers",
@@ -177,6 +180,23 @@ loads = Table(
 )
 
 turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
+
+gains = Table(
+    "gains",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    Column("time_us", BigInteger, primary_key=True),
+    _key("record_type"),
+    _key("segment_id"),
+    _number("effort"),
+)
+"""What sellers whose capacity has rolling windows were given, and when."""
+
+capacity_timers = Table(
+    "capacity_timers", metadata, _key("workspace"), _key("seller_id"), _number("due_us"), Index(None, "workspace", "due_us")
+)
+"""When a seller may next have more room with the clock alone."""
 
 time_off = Table(
     "time_off",

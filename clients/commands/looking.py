@@ -13,7 +13,15 @@ from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2, seller_pb2
+from reallot.v1 import (
+    assignment_service_pb2,
+    event_pb2,
+    insight_service_pb2,
+    record_pb2,
+    record_service_pb2,
+    seller_pb2,
+    seller_service_pb2,
+)
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
 sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
@@ -215,6 +223,33 @@ def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", 
             return
         rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, _switch(s)) for s in found]
         table("", ("seller", "name", "load", "free", "switch"), rows, numbers=("load", "free"))
+
+
+@sellers.command("show")
+def show_seller(seller: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Show one seller: what the seller carries and can still take."""
+    with connected(address, workspace) as client:
+        found = client.stubs.sellers.GetSeller(seller_service_pb2.GetSellerRequest(seller_id=seller))
+        if as_json:
+            say(document(found))
+            return
+        switch = "takes records" if found.assignable and found.roles_ok else "takes no records"
+        out.print(f"{found.display_name or found.seller_id}: {found.free:,} free, {switch}", markup=False)
+        loads = [(row.record_type, row.segment_id or "(none)", row.records, row.effort) for row in found.load]
+        table("Carries", ("type", "segment", "records", "effort"), loads, numbers=("records", "effort"))
+        maxima = [*found.capacity.by_record_type.items(), *found.capacity.by_segment.items()]
+        if maxima:
+            table("At most", ("type or segment", "units"), sorted(maxima), numbers=("units",))
+        if found.window_use:
+            columns = ("window", "for", "used", "free", "next free (UTC)")
+            table("Rolling windows", columns, [_window_row(use) for use in found.window_use], numbers=("used", "free"))
+
+
+def _window_row(use: seller_pb2.WindowUse) -> tuple[Any, ...]:
+    window = use.window
+    scope = window.segment_id or window.record_type or "everything"
+    free_at = f"{moment(use.next_free_time):%Y-%m-%d %H:%M:%S}" if use.HasField("next_free_time") else ""
+    return (f"{window.count:,} in {window.duration.ToTimedelta()}", scope, use.used, use.free, free_at)
 
 
 def _duration(text: str) -> timedelta:

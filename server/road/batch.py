@@ -96,12 +96,12 @@ class Tally(NamedTuple):
 
     Attributes:
         counts: How many raise each counter by one.
-        frees: Somebody may have more room than before.
+        freed: Sellers who may have more room than before.
         told: Moves of which flooded sellers would be told.
     """
 
     counts: Mapping[str, int]
-    frees: bool
+    freed: frozenset[str]
     told: tuple[Handed, ...]
 
 
@@ -117,7 +117,8 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
         if old != new:
             told[key] = (old, new)
     lines = tuple(Handed(*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
-    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines)
+    freed = frozenset(p.weight.place[0] for p in patterns.values() if p.frees and p.weight is not None)
+    return Tally(counts, freed, lines)
 
 
 def _told_parties(pattern: Pattern, flooded: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

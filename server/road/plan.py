@@ -1,7 +1,7 @@
 """Stop "plan": from records in segments to an assignment problem, and from its solution back to records. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -43,12 +43,14 @@ class RuleTargets:
         fit: The sellers that its target fits, by combination, and how well.
         widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
         pool: The sellers.
+        room: What each of them can take of the segment's records: int64, shape (m,).
     """
 
     rule: RuleConfig
     fit: Fit
     widest: int
     pool: Pool
+    room: Ints
 
     @property
     def matches(self) -> Matches:
@@ -104,8 +106,12 @@ class RuleTargets:
         responding = switched & pool.responds[seller]
         able = responding & ~self.fit.asked
         there = able & (pool.bucket[seller] <= self.widest) if self.widest < UNAVAILABLE else able
-        free = there & (pool.free[seller] > 0) if self.rule.use_capacity else there
+        free = there & (self.room[seller] > 0) if self.rule.use_capacity else there
         return [role, switched, responding, able, there, free]
+
+    def fits_any(self, sellers: Ints) -> npt.NDArray[np.bool_]:
+        """Return which combinations of sellers have one of these: bool, one for each combination."""
+        return np.diff(_counted_upto(np.isin(self.matches.seller, sellers))[self.matches.start]) > 0
 
     @cached_property
     def _choices(self) -> Matches:
@@ -160,7 +166,7 @@ class Planner:
         self.now_us = now_us
         self.draft = Draft()
         self.scopes: list[tuple[str, Policy]] = []
-        self.cap_free: list[int] = pool.free.tolist()
+        self.cap_free: list[int] = pool.room.tolist()
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
         self._leaves: dict[str, Ints] = {}
 
@@ -173,13 +179,14 @@ class Planner:
         rules = candidates.segment.rules
         read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
         sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
-        return [self._target_of(rule, candidates, sellers) for rule in rules]
+        room = self.pool.room_for(candidates.segment.message.record_type, candidates.segment.id)
+        return [self._target_of(rule, candidates, sellers, room) for rule in rules]
 
-    def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame) -> RuleTargets | GroupTargets:
+    def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame, room: Ints) -> RuleTargets | GroupTargets:
         if rule.group is not None:
             return group_targets(rule, rule.group, self.pool, candidates.frame, candidates.record_id, self.now_us, self.seed)
         fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
-        return RuleTargets(rule, fit, _widest(rule.message), self.pool)
+        return RuleTargets(rule, fit, _widest(rule.message), self.pool, room)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
         """Return the sellers of a target that is no condition, ascending."""
@@ -212,10 +219,24 @@ class Planner:
                 open_ &= ~matched
         return chain
 
-    def add(self, candidates: Candidates, effort: Ints) -> None:
-        """Add the candidates of one segment; `effort` is theirs: int64, shape (records,)."""
+    def add(self, candidates: Candidates, effort: Ints, wanted: Ints | None = None) -> Ints:
+        """Add the candidates of one segment, and return the rows of those that are left out: int64.
+
+        `effort` is theirs: int64, shape (records,). With `wanted`, only records are added that one of these sellers fits, int64.
+        """
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
+        left_out = np.zeros(0, dtype=np.int64)
+        if wanted is not None:
+            kept = np.zeros(len(chain), dtype=np.bool_)
+            for column, target in enumerate(targets):
+                if isinstance(target, RuleTargets):
+                    reached = np.flatnonzero(chain[:, column] >= 0)
+                    kept[reached] |= target.fits_any(wanted)[chain[reached, column]]
+            left_out = candidates.rows[~kept]
+            candidates, effort, chain = replace(candidates, rows=candidates.rows[kept]), effort[kept], chain[kept]
+        if not len(chain):
+            return left_out
         kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
         classes, traced = [], []
         for kind in kinds:
@@ -228,6 +249,7 @@ class Planner:
         self.draft.rows.append(candidates.rows)
         self.draft.class_of.append(np.array(classes, dtype=np.int32)[kind_of])
         self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
+        return left_out
 
     def _options(
         self, segment: SegmentConfig, targets: Sequence[RuleTargets | GroupTargets], chain: Ints

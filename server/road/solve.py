@@ -16,7 +16,7 @@ from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool, silent_sellers
+from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.traits import note_steps, subjects_of, with_traits
@@ -49,7 +49,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     frames = _segment(tx, work)
     _route(work)
     clock.stage("plan")
-    pool = _pool(tx, work)
+    pool = Pool.read(tx, config, task.now_us)
     # Who owns a record is not looked at as one who would get it now: an owner who is away stays.
     planner = Planner(config, replace(pool, stands_in=False), task.now_us, task.seed)
     _drop_eligible_owners(work, planner, frames)
@@ -209,19 +209,6 @@ def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
     work.only_ineligible[row] = not moves
 
 
-def _pool(tx: ReadTransaction, work: Work) -> Pool:
-    workspace, now_us = work.task.workspace, work.task.now_us
-    return Pool(
-        config=work.config,
-        sellers=list(tx.sellers.get(workspace).values()),
-        loads=tx.sellers.loads(workspace),
-        turns=tx.sellers.turns(workspace),
-        time_off=tx.sellers.time_off(workspace, now_us),
-        now_us=now_us,
-        silent=silent_sellers(tx, workspace),
-    )
-
-
 def _by_segment(
     work: Work, chosen: npt.NDArray[np.bool_], frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
 ) -> list[Candidates]:
@@ -280,8 +267,16 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
 
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
     effort = _column(work.records.effort)
+    wanted = _wanted_sellers(work, planner.pool)
     for candidates in _by_segment(work, work.assign, frames):
-        planner.add(candidates, effort[candidates.rows])
+        left_out = planner.add(candidates, effort[candidates.rows], wanted)
+        work.assign[left_out] = False
+
+
+def _wanted_sellers(work: Work, pool: Pool) -> Ints | None:
+    """Return the places of the sellers for whose sake the run is, None = everybody's."""
+    asked = run_pb2.RunSelection.FromString(work.task.selection).seller_ids
+    return np.array(sorted(pool.place[name] for name in asked if name in pool.place), dtype=np.int64) if asked else None
 
 
 def _column(values: Sequence[int]) -> Ints:

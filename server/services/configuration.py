@@ -162,7 +162,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
                 tx.schedules.delete(workspace, name)
         touched = {put.kind for put in puts} | {kind for kind, _ in deletes}
         if touched & _DECIDES and tx.records.page(workspace, RecordFilter(owned=False, active=True), limit=1):
-            request_rerun(tx, config, "CONFIGURATION_CHANGED")
+            request_rerun(tx, config, "CONFIGURATION_CHANGED", None)
         tx.signal(workspace, "config")
         return version
 

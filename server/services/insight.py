@@ -7,9 +7,10 @@ import grpc
 from reallot.server.convert.decisions import decision_message
 from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_implemented
-from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
+from reallot.server.explanation import record_of, rule_traces, rule_views, segment_traces
 from reallot.server.reports import period_faults, report
 from reallot.server.road.events import owner_name
+from reallot.server.road.pool import Pool
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
@@ -38,7 +39,7 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         def read(tx: ReadTransaction) -> pb.ExplainRecordResponse:
             config = self._runtime.configs.of(tx, workspace)
             record = record_of(tx, workspace, request.record_id)
-            pool = pool_of(tx, config, now_us)
+            pool = Pool.read(tx, config, now_us)
             return pb.ExplainRecordResponse(
                 record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
                 segments=segment_traces(tx, config, record, now_us),
