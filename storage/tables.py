@@ -76,6 +76,25 @@ config_changes = Table(
     Index(None, "workspace", "change_id"),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _number("time_us"),
+    _text("principal"),
+    _text("origin"),
+    _text("method"),
+    _text("on_behalf_of"),
+    _text("remark"),
+    _text("kind"),
+    _text("id"),
+    _text("before"),
+    _text("after"),
+    Index(None, "workspace", "number"),
+)
+"""Who did what by hand; the database refuses changes of what stands here."""
+
 records = Table(
     "records",
     metadata,
@@ -366,6 +385,18 @@ previews = Table(
     _number("touches"),
 )
 """What runs that wait to be applied would do to each record."""
+
+run_inputs = Table(
+    "run_inputs",
+    metadata,
+    _key("workspace"),
+    _key("run_id"),
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+    _number("time_us"),
+    Index(None, "workspace", "time_us"),
+)
+"""What the batches of runs were planned from."""
 
 record_references = Table("record_references", metadata, _key("workspace"), _key("target_id"), _key("record_id"), _text("roles", "[]"))
 """What `records.related` says, by the record that is referred to: which records refer to it, in which roles."""

@@ -43,8 +43,12 @@ class InsightServiceStub:
     """Says what one more slot would be worth, by seller and segment."""
     Compare: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.CompareRequest, _insight_service_pb2.CompareResponse]
     """Compares two policies on the same stored records."""
+    GetFrontier: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetFrontierRequest, _insight_service_pb2.GetFrontierResponse]
+    """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]
     """Reports waiting times, utilisation and spread."""
+    GetStatus: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]
+    """Tells how the server and the work of a workspace stand."""
 
 @_typing.type_check_only
 class InsightServiceAsyncStub(InsightServiceStub):
@@ -61,8 +65,12 @@ class InsightServiceAsyncStub(InsightServiceStub):
     """Says what one more slot would be worth, by seller and segment."""
     Compare: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.CompareRequest, _insight_service_pb2.CompareResponse]  # type: ignore[assignment]
     """Compares two policies on the same stored records."""
+    GetFrontier: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetFrontierRequest, _insight_service_pb2.GetFrontierResponse]  # type: ignore[assignment]
+    """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
     GetReport: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]  # type: ignore[assignment]
     """Reports waiting times, utilisation and spread."""
+    GetStatus: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """Tells how the server and the work of a workspace stand."""
 
 class InsightServiceServicer(metaclass=_abc_1.ABCMeta):
     """Explains decisions and weighs others."""
@@ -108,11 +116,27 @@ class InsightServiceServicer(metaclass=_abc_1.ABCMeta):
         """Compares two policies on the same stored records."""
 
     @_abc_1.abstractmethod
+    def GetFrontier(
+        self,
+        request: _insight_service_pb2.GetFrontierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_insight_service_pb2.GetFrontierResponse, _abc.Awaitable[_insight_service_pb2.GetFrontierResponse]]:
+        """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
+
+    @_abc_1.abstractmethod
     def GetReport(
         self,
         request: _insight_service_pb2.GetReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_insight_service_pb2.GetReportResponse, _abc.Awaitable[_insight_service_pb2.GetReportResponse]]:
         """Reports waiting times, utilisation and spread."""
+
+    @_abc_1.abstractmethod
+    def GetStatus(
+        self,
+        request: _insight_service_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_insight_service_pb2.GetStatusResponse, _abc.Awaitable[_insight_service_pb2.GetStatusResponse]]:
+        """Tells how the server and the work of a workspace stand."""
 
 def add_InsightServiceServicer_to_server(servicer: InsightServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
