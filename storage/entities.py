@@ -180,6 +180,7 @@ class Seller:
     weight: int = 1
     capacity: Mapping[str, Json] = field(default_factory=dict)
     calendar: Json = None
+    stand_in_id: str = ""
     version: int = 0
     create_us: int = 0
     update_us: int = 0

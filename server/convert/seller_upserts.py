@@ -18,15 +18,15 @@ from reallot.v1 import seller_pb2, seller_service_pb2
 
 _PATHS = {
     *("display_name", "priority", "attributes", "skills", "team_ids", "assignable", "roles_ok", "weight"),
-    *("capacity", "calendar", "ramp_up"),
+    *("capacity", "calendar", "ramp_up", "stand_in_id"),
 }
-_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
+_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up", "stand_in_id")
 _RANGES = {"priority": (0, 100), "weight": (1, 1_000)}
 HIGHEST_GRADE = 10
 MOST_WINDOWS, LONGEST_WINDOW_US = 20, 366 * 86_400 * MICROSECONDS
 LARGEST_ORDER = 2**53
 """Places in the round-robin order start above the highest that a seller brings along, so some must be left."""
-_DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1}
+_DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1, "stand_in_id": ""}
 
 
 def check_calendar(message: seller_pb2.Calendar, path: str) -> Iterator[Violation]:

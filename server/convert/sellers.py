@@ -155,6 +155,7 @@ def seller_message(
         assignable=seller.assignable,
         roles_ok=seller.roles_ok,
         weight=seller.weight,
+        stand_in_id=seller.stand_in_id,
         capacity=capacity_message(seller.capacity),
         calendar=calendar_message(seller.calendar) if seller.calendar is not None else None,
         last_assigned={t.record_type: seller_pb2.LastAssigned(order=t.order, time=from_us(t.time_us)) for t in turns},

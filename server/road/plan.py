@@ -210,7 +210,7 @@ class Planner:
         if rule.group is not None:
             names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
             return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
-        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
+        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
         return RuleTargets(rule, fit, _widest(rule.message), self.pool, room, self.keep_full)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:

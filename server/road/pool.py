@@ -26,6 +26,7 @@ class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
     `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
+    Without `stands_in` nobody takes what others would get.
     """
 
     config: WorkspaceConfig
@@ -36,6 +37,7 @@ class Pool:
     now_us: int
     gains: Sequence[Gain]
     silent: frozenset[str]
+    stands_in: bool = True
 
     @staticmethod
     def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
@@ -200,6 +202,20 @@ class Pool:
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
         return [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
+
+    @cached_property
+    def stand_in(self) -> npt.NDArray[np.int32]:
+        """Who takes what a seller who is away would get, at the end of a chain of stand-ins who are away, too; -1 = nobody else: (m,)."""
+        away = {row.seller_id for row in self.time_off if row.start_us <= self.now_us < row.end_us} if self.stands_in else set()
+        found = np.full(len(self.sellers), -1, dtype=np.int32)
+        for seller_id in away & self.place.keys():
+            at, passed = seller_id, {""}
+            while at in away and at not in passed:
+                passed.add(at)
+                at = self.sellers[self.place[at]].stand_in_id if at in self.place else ""
+            # A chain that comes back to itself ends with nobody, as one does whose end is gone.
+            found[self.place[seller_id]] = self.place.get(at, -1) if at not in passed else -1
+        return found
 
     @cached_property
     def members(self) -> Mapping[str, npt.NDArray[np.int32]]:

@@ -49,7 +49,9 @@ def rerun_causes(before: Seller | None, after: Seller, config: WorkspaceConfig) 
     if before is None or not (before.assignable and before.roles_ok):
         return {"SELLER_JOINED"}
     causes = set()
-    if (before.attributes, before.skills, before.team_ids) != (after.attributes, after.skills, after.team_ids):
+    if (before.attributes, before.skills, before.team_ids, before.stand_in_id) != (
+        *(after.attributes, after.skills, after.team_ids, after.stand_in_id),
+    ):
         causes.add("SELLER_JOINED")
     if before.calendar != after.calendar:
         causes.add("SELLER_AVAILABLE")
@@ -124,7 +126,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             results.append(
                 seller_service_pb2.SellerResult(seller_id=name, created=before is None, unchanged=unchanged, etag=str(after.version))
             )
-        refuse(reader.violations)
+        refuse([*reader.violations, *_stand_in_faults(tx, config, request, present)])
         if stale:
             text = f"seller {stale[0]!r} was changed since it was read"
             raise ApiError(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", text, metadata={"seller": stale[0]})
@@ -377,6 +379,20 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _stand_in_faults(
+    tx: ReadTransaction, config: WorkspaceConfig, request: seller_service_pb2.UpsertSellersRequest, present: dict[str, Seller]
+) -> Iterator[Violation]:
+    """Yield the rows whose seller's stand-in does not exist, or is the seller."""
+    named = {seller.stand_in_id for seller in present.values()} - {"", *present}
+    known = {*present, *tx.sellers.get(config.workspace, named)}
+    for index, row in enumerate(request.sellers):
+        stand_in = row.seller.stand_in_id
+        if stand_in and stand_in == row.seller.seller_id:
+            yield Violation(f"sellers[{index}].seller.stand_in_id", "nobody stands in for oneself")
+        elif stand_in and stand_in not in known:
+            yield Violation(f"sellers[{index}].seller.stand_in_id", f"seller {stand_in!r} does not exist", "UNKNOWN_REFERENCE")
 
 
 def _look_at_steps(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ class SellerUpsert(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What to write: `display_name`, `priority`, `attributes`, `attributes.<name>`, `skills`, `skills.<name>`, `team_ids`, `assignable`,
-        `roles_ok`, `weight`, `capacity`, `calendar`, `ramp_up`, or `*`. Absent = what is set in `seller`.
+        `roles_ok`, `weight`, `capacity`, `calendar`, `ramp_up`, `stand_in_id`, or `*`. Absent = what is set in `seller`.
         """
 
     def __init__(
