@@ -167,7 +167,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
-        claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
+        claim = Claim(limits_of(seller, config, tx.now_us)) if seller is not None and not request.force else None
         names = names_of_owners(tx, config.workspace, owner, *(record.owner for record in takes))
         made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, names=names) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
