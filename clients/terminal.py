@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -71,6 +72,15 @@ def fail(error: Exception | str, code: int | None = None) -> NoReturn:
 def confirmed(question: str) -> bool:
     """Ask whether to go on; where nobody can be asked, the command itself is the answer."""
     return not sys.stdin.isatty() or typer.confirm(question)
+
+
+def instant(text: str) -> datetime:
+    """Return the instant of a text from the command line; without a zone it is UTC."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no day or instant: write e.g. 2026-03-02 or 2026-03-02T13:00Z", INVALID)
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def document(message: Any) -> dict[str, Any]:
