@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint bench chaos check check-long wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos check check-long wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -49,7 +49,7 @@ type: $(DEV_STAMP)  ## Check the types strictly
 	@rm -rf build/types && mkdir -p build/types/reallot
 	@for package in $(PACKAGES); do ln -s $(CURDIR)/$$package build/types/reallot/$$package; done
 	@for package in v1 internal testing; do ln -s $(CURDIR)/proto/gen/reallot/$$package build/types/reallot/$$package; done
-	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml $(PACKAGES:%=-p reallot.%)
+	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --cache-dir ../../.mypy_cache --config-file ../../pyproject.toml $(PACKAGES:%=-p reallot.%)
 
 gen: $(DEV_STAMP)  ## Generate the code of the contract
 	PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh proto/gen
@@ -59,6 +59,9 @@ gen-check: $(DEV_STAMP)  ## Fail if the generated code is stale
 
 proto-lint: $(DEV_STAMP)  ## Lint the contract
 	PATH="$(CURDIR)/$(BIN):$$PATH" proto/lint.sh
+
+docs: $(DEV_STAMP)  ## Build the documents as a site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(DEV_STAMP)  ## Run a benchmark: make bench NAME=responsive
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
@@ -79,7 +82,7 @@ check-long: $(DEV_STAMP)  ## Try many random teams, calendars and histories: mak
 wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .
 
-check: lint type gen-check proto-lint test  ## Everything that CI checks
+check: lint type gen-check proto-lint docs test  ## Everything that CI checks
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -18,8 +18,6 @@ class Unserved:
 
 _LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTACT", "WEIGHTED_SHARES", "EVEN_VALUE"))
 UNSERVED = (
-    Unserved("segment", "rules[].target.team", "teams as targets of rules"),
-    Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
     Unserved("segment", "rules[].offer", "offers"),

@@ -19,7 +19,7 @@ import structlog
 from reallot.server.commitment import Commitment
 from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
-from reallot.server.road.batch import Place, Plan, Planned, Task
+from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -273,7 +273,7 @@ class RunLane(Lane):
     async def _execute(self, config: WorkspaceConfig, lease: Lease, run: Run) -> None:
         await self._let_intake_pass(config.workspace)
         after: Place | None = None
-        told: Sequence[tuple[str, str, str]] = ()
+        told: Sequence[Handed] = ()
         try:
             while True:
                 async with AsyncExitStack() as stack:
@@ -314,6 +314,7 @@ class RunLane(Lane):
             # A batch that is not committed would not be seen by the next.
             most=0 if mode_of(run) else self._runtime.settings.run_batch_records,
             after=after,
+            seed=run.seed,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
         asked = planned_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Piece, Plan, Task
+from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
@@ -49,10 +50,10 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     _route(work)
     clock.stage("plan")
     pool = Pool.read(tx, config, task.now_us)
-    planner = Planner(config, pool, task.now_us)
+    planner = Planner(config, pool, task.now_us, task.seed)
     _drop_eligible_owners(work, planner, frames)
     pool = replace(pool, loads=_given_back(work, pool))
-    planner = Planner(config, pool, task.now_us)
+    planner = Planner(config, pool, task.now_us, task.seed)
     _add_candidates(work, planner, frames)
     problem = planner.problem(_column(work.records.priority), _ages(work))
     clock.stage("solve")
@@ -116,8 +117,9 @@ def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.
         if not segments:
             work.segmentation[rows[wanted[rows]]] = "NO_SEGMENT"
         if again.any():
-            place = {s.id: i for i, s in enumerate(segments)} | {"": NO_SEGMENT}
-            present = np.array([place.get(s, FOREIGN_SEGMENT) for s in work.segment[rows[again]]], dtype=np.int32)
+            place = {s.id: i for i, s in enumerate(segments)}
+            here = [place.get(s, NO_SEGMENT if _is_gone(work, s) else FOREIGN_SEGMENT) for s in work.segment[rows[again]]]
+            present = np.array(here, dtype=np.int32)
             found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us)
             _take(work, rows[again], [s.id for s in segments], found)
             _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
@@ -128,7 +130,12 @@ def _resegments(work: Work, row: int) -> bool:
     """Tell whether a record is segmented: when its cause says so, and by runs also while it is in no segment and has no owner."""
     if (work.cause(row) or {}).get("resegment"):
         return True
-    return work.task.kind != "INTAKE" and not work.records.segment_id[row] and not work.records.owner_kind[row]
+    return work.task.kind != "INTAKE" and not work.records.owner_kind[row] and _is_gone(work, work.records.segment_id[row])
+
+
+def _is_gone(work: Work, segment_id: str) -> bool:
+    """Tell whether there is no such segment: none at all, or one that was deleted. Who is in it is in none."""
+    return not segment_id or work.config.find("segment", segment_id) is None
 
 
 def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
@@ -206,7 +213,8 @@ def _by_segment(
         for segment in work.config.segments_by_type.get(record_type, ()):
             members = chosen[rows] & (work.segment[rows] == segment.id)
             if members.any():
-                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]]))
+                chosen_ids = [work.records.record_id[row] for row in rows[members].tolist()]
+                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]], chosen_ids))
     return found
 
 
@@ -230,10 +238,9 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
                     work.status[row], work.kept_by[row] = "ASSIGNED", keeper
 
 
-def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets, combination: int) -> bool:
-    pool, owner = planner.pool, work.records.owner_id[row]
-    place = pool.place.get(owner, -1) if work.records.owner_kind[row] == "SELLER" else -1
-    return place >= 0 and bool(pool.assignable[place] & pool.roles_ok[place]) and place in target.matches.sellers_of(combination)
+def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
+    place = planner.pool.place_of(work.records.owner_kind[row], work.records.owner_id[row])
+    return place >= 0 and place in target.matches.sellers_of(combination)
 
 
 def _given_back(work: Work, pool: Pool) -> list[Load]:

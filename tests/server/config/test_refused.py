@@ -203,8 +203,6 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
 STEP = {"step_id": "a", "call": {}}
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
-    "team target": (with_rule(target={"team": {"team_ids": ["field"]}}), "segment.rules[0].target.team"),
-    "queue target": (with_rule(target={"queue": {"queue_ids": ["inbox"]}}), "segment.rules[0].target.queue"),
     "handling time": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes"),
     "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
