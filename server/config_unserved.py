@@ -20,7 +20,6 @@ _LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTAC
 UNSERVED = (
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
-    Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
     Unserved("sequence", "steps[].advance", "going on with another sequence"),

@@ -20,7 +20,16 @@ from reallot.storage import ReadTransaction
 from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
-_ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
+_ORDER = (
+    "ELIGIBLE",
+    "NO_CAPACITY",
+    "NOT_AVAILABLE",
+    "OFFERED_BEFORE",
+    "NOT_RESPONDING",
+    "SWITCHED_OFF",
+    "ROLE_NOT_ELIGIBLE",
+    "NOT_MATCHED",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
 
 def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
     fitting = set(target.matches.sellers_of(combination).tolist())
+    asked = target.asked(combination) if isinstance(target, RuleTargets) else set()
     found = []
     for index in range(len(pool.sellers)):
         if index not in fitting:
@@ -79,6 +89,10 @@ def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) 
             found.append("ROLE_NOT_ELIGIBLE")
         elif not pool.assignable[index]:
             found.append("SWITCHED_OFF")
+        elif not pool.responds[index]:
+            found.append("NOT_RESPONDING")
+        elif index in asked:
+            found.append("OFFERED_BEFORE")
         elif target.widest < UNAVAILABLE and pool.bucket[index] > target.widest:
             found.append("NOT_AVAILABLE")
         elif isinstance(target, RuleTargets) and target.rule.use_capacity and target.room[index] <= 0:

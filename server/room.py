@@ -6,26 +6,31 @@ That is when what was given leaves a rolling window, and when the maximum of a n
 from collections.abc import Iterable
 
 from reallot.server.convert.sellers import grows_us
-from reallot.server.due import BATCH, DueLoop
+from reallot.server.due import DueLoop
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Seller
 
+BATCH = 1_000
+"""Most sellers that one commit deals with."""
+
 
 class RoomLoop(DueLoop):
     """Asks for reruns for the sake of sellers who have more room."""
 
-    def next_due(self, tx: ReadTransaction) -> list[tuple[str, int]]:
+    @staticmethod
+    def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return the first instant at which a seller of each workspace may have more room."""
         return tx.sellers.windows.next_due()
 
-    def deal(self, tx: WriteTransaction, workspace: str) -> int:
-        """Ask for a rerun for up to BATCH sellers; return how many were due."""
-        config, due = self._runtime.configs.of(tx, workspace), tx.sellers.windows.take_due(workspace, tx.now_us, BATCH)
-        set_growth_timers(tx, config, tx.sellers.get(workspace, due).values())
+    @staticmethod
+    def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
+        """Ask for a rerun for a part of the sellers who are due."""
+        due = tx.sellers.windows.take_due(config.workspace, tx.now_us, BATCH)
+        set_growth_timers(tx, config, tx.sellers.get(config.workspace, due).values())
         request_rerun(tx, config, "CAPACITY_FREED", due)
-        return len(due)
+        return len(due) == BATCH
 
 
 def set_growth_timers(tx: WriteTransaction, config: WorkspaceConfig, sellers: Iterable[Seller]) -> None:

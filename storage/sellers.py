@@ -10,7 +10,7 @@ from reallot.storage.among import among, named, these
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Load, OwnerKind, Seller, Terms, TimeOff, Turn
-from reallot.storage.tables import loads, records, sellers, time_off, turns, workspaces
+from reallot.storage.tables import loads, records, sellers, time_off, turns, unanswered, workspaces
 from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
@@ -95,9 +95,9 @@ class SellerRepository:
         upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
-        """Remove sellers with their turns and absences; return how many existed."""
+        """Remove sellers with their turns, absences and unanswered offers; return how many existed."""
         self.windows.forget(workspace, seller_ids)
-        for table in (turns, time_off, sellers):
+        for table in (turns, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
 

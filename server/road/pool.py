@@ -14,7 +14,7 @@ from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.calendars import Availability
+from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Reserve, Seller, TimeOff, Turn, Window
@@ -25,7 +25,7 @@ from reallot.storage.windows import room_in_window, windows_of
 class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
-    `loads` may hold, below 0, what the batch itself takes off them.
+    `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
     """
 
     config: WorkspaceConfig
@@ -35,6 +35,7 @@ class Pool:
     time_off: Sequence[TimeOff]
     now_us: int
     gains: Sequence[Gain]
+    silent: frozenset[str]
 
     @staticmethod
     def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
@@ -50,6 +51,7 @@ class Pool:
             time_off=tx.sellers.time_off(workspace, now_us),
             now_us=now_us,
             gains=tx.sellers.windows.gains(workspace, windows, now_us),
+            silent=silent_sellers(tx, workspace),
         )
 
     @cached_property
@@ -96,6 +98,11 @@ class Pool:
     def assignable(self) -> npt.NDArray[np.bool_]:
         """Switched on: bool, shape (m,)."""
         return np.array([seller.assignable for seller in self.sellers], dtype=np.bool_)
+
+    @cached_property
+    def responds(self) -> npt.NDArray[np.bool_]:
+        """Has not let offers run out: bool, shape (m,)."""
+        return np.array([seller.seller_id not in self.silent for seller in self.sellers], dtype=np.bool_)
 
     @cached_property
     def roles_ok(self) -> npt.NDArray[np.bool_]:
@@ -205,11 +212,15 @@ class Pool:
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:
         """Availability, 0 = now: int8, shape (m,)."""
+        return Availability.of(self.calendars, self.now_us).bucket
+
+    @cached_property
+    def calendars(self) -> list[Calendar | None]:
+        """When each works, absences left out; None = always."""
         away: dict[str, list[tuple[int, int]]] = {}
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
-        calendars = [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
-        return Availability.of(calendars, self.now_us).bucket
+        return [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
 
     @cached_property
     def members(self) -> Mapping[str, npt.NDArray[np.int32]]:
@@ -227,3 +238,8 @@ class Pool:
             for seller in self.sellers
         ]
         return frame_of("seller", self.config.seller_schema, rows, skills=sorted(set(skills)))
+
+
+def silent_sellers(tx: ReadTransaction, workspace: str) -> frozenset[str]:
+    """Return the sellers who let offers run out and are out of the pool."""
+    return frozenset(seller_id for seller_id, row in tx.offers.unanswered(workspace).items() if row.since_us is not None)

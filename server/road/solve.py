@@ -63,7 +63,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
@@ -145,7 +145,9 @@ def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[
     frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
     reads = work.config.related_reads.get(record_type, frozenset())
     frame = with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
-    return with_traits(tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us), work.task.now_us)
+    return with_traits(
+        tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us, work.task.kind), work.task.now_us
+    )
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:
@@ -178,9 +180,11 @@ def _route(work: Work) -> None:
             # One whose segment is not active at present stays as it is.
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
-            work.status[row] = "" if owned else "WAITING"
+            work.status[row] = "" if owned or (work.offered(row) and not work.moved[row]) else "WAITING"
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
+        elif work.offered(row) and not work.moved[row]:
+            _route_owned(work, row, segment.message)
         elif not owned:
             waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
@@ -197,7 +201,7 @@ def _has_just_come(work: Work, row: int) -> bool:
 
 
 def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
-    """Have the rules decide about a record that has an owner; where it has not moved, only if the owner is no longer eligible."""
+    """Have the rules decide about a record that has an owner or is offered; where it has not moved, only if that is no longer right."""
     moves = bool(work.moved[row]) or (work.records.assignment[row] == NOT_RUN and segment.assign_on_move)
     work.assign[row] = True
     work.keep[row] = not moves or segment.owner_policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
@@ -239,7 +243,8 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
 
 
 def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
-    place = planner.pool.place_of(work.records.owner_kind[row], work.records.owner_id[row])
+    owner = (work.records.owner_kind[row], work.records.owner_id[row])
+    place = planner.pool.place_of(*(("SELLER", work.holder(row)) if work.offered(row) else owner))
     return place >= 0 and place in target.matches.sellers_of(combination)
 
 
@@ -248,12 +253,12 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
     records = work.records
     changes: dict[tuple[str, str, str], int] = {}
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
-        if records.owner_kind[row] != "SELLER":
+        owner, kind, effort = work.holder(row), records.record_type[row], records.effort[row]
+        if not owner:
             continue
-        owner, kind, effort = records.owner_id[row], records.record_type[row], records.effort[row]
         key = (owner, kind, records.segment_id[row])
         changes[key] = changes.get(key, 0) - effort
-        if not work.assign[row] and not work.released[row]:
+        if not work.assign[row] and not work.released[row] and not work.offered(row):
             there = (owner, kind, str(work.segment[row]))
             changes[there] = changes.get(there, 0) + effort
     return [*pool.loads, *(Load(owner, kind, segment, effort, 0) for (owner, kind, segment), effort in sorted(changes.items()))]
