@@ -3,7 +3,7 @@
 import pytest
 
 from reallot.clients import Record, Seller
-from reallot.v1 import run_pb2, seller_pb2, seller_service_pb2
+from reallot.v1 import assignment_service_pb2, run_pb2, seller_pb2, seller_service_pb2
 
 from world import Make, World, a_lead, a_rule, a_segment, lead_type, quiet_settings
 
@@ -116,6 +116,18 @@ def test_a_first_window_counts_what_was_given_before_it(world: Make) -> None:
     assert (here.owner("c"), [u.used for u in seller(here).window_use]) == ("", [2])
     here.advance("2026-03-05T09:00")
     assert here.owner("c") == "ana"
+
+
+def test_what_is_claimed_counts_when_it_is_taken(world: Make) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here, on_arrival="ON_ARRIVAL_WAIT")
+    here.sellers(Seller("ana", windows=["1/1h"]))
+    here.write(a_lead("a"), a_lead("b"))
+    calls = here.client.stubs.assignment
+    claimed = calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id
+    calls.RespondToOffer(assignment_service_pb2.RespondToOfferRequest(record_id=claimed, seller_id="ana", accept=True))
+    assert (here.owner(claimed), [u.used for u in seller(here).window_use]) == ("ana", [1])
+    assert calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id == ""
 
 
 @pytest.mark.parametrize("more", [["3/1h"], ["2/1m"], []], ids=["more", "shorter", "none"])
