@@ -21,6 +21,7 @@ from reallot.clients.errors import Exhausted, ReallotError, Unavailable, from_rp
 from reallot.clients.following import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Gap, Item, SnapshotEnd, follow, pause_after
 from reallot.clients.model import Record, Seller
 from reallot.clients.solving import SolverCalls
+from reallot.clients.values import to_owner
 from reallot.v1 import (
     assignment_service_pb2,
     assignment_service_pb2_grpc,
@@ -227,6 +228,32 @@ class RecordCalls(Calls):
         request = record_service_pb2.GetRecordRequest(record_id=record_id)
         answer: record_pb2.Record = await self._client.call(self._client.stubs.records.GetRecord, request)
         return answer
+
+    async def assign(
+        self, owner: str, record_ids: Iterable[str], *, force: bool = False, reason: str = ""
+    ) -> list[assignment_service_pb2.AssignResult]:
+        """Give records to a seller, `team:ID` or `queue:ID` by hand, in batches, and return one row for each."""
+        wanted, results = list(record_ids), []
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.AssignRecordsRequest(
+                record_ids=wanted[start : start + BATCH], owner=to_owner(owner), force=force, reason=reason
+            )
+            results.extend((await self._client.call(self._client.stubs.assignment.AssignRecords, request)).results)
+        return results
+
+    async def release(self, record_ids: Iterable[str], *, reason: str = "") -> tuple[int, list[str]]:
+        """Take records from their owners, in batches; return how many had one, and the ids of records that do not exist."""
+        wanted, released, unknown = list(record_ids), 0, list[str]()
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.ReleaseRecordsRequest(record_ids=wanted[start : start + BATCH], reason=reason)
+            answer = await self._client.call(self._client.stubs.assignment.ReleaseRecords, request)
+            released, unknown = released + answer.released, [*unknown, *answer.unknown_record_ids]
+        return released, unknown
+
+    async def eligible(self, record_id: str, *, others: bool = False) -> list[assignment_service_pb2.Candidate]:
+        """Return who could take a record by its rules, best first; with `others`, all sellers, with what stands in their way."""
+        request = assignment_service_pb2.ListEligibleSellersRequest(record_id=record_id, include_others=others)
+        return [c async for c in self._client.pages(self._client.stubs.assignment.ListEligibleSellers, request, "candidates")]
 
     async def list(self, **wanted: Any) -> list[record_pb2.Record]:
         """Return all records of a filter; the names are those of ListRecordsRequest."""

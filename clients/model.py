@@ -121,6 +121,7 @@ class Seller:
     zone: str | None = None
     priority: int | None = None
     assignable: bool | None = None
+    roles_ok: bool | None = None
     last_assigned: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def to_upsert(self) -> seller_service_pb2.SellerUpsert:
@@ -128,7 +129,7 @@ class Seller:
         message = seller_pb2.Seller(
             seller_id=self.seller_id, attributes=to_values(self.attributes), skills=dict(self.skills), team_ids=self.team_ids
         )
-        for name in ("display_name", "priority", "assignable"):
+        for name in ("display_name", "priority", "assignable", "roles_ok"):
             if (value := getattr(self, name)) is not None:
                 setattr(message, name, value)
         if self.capacity is not None:

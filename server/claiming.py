@@ -22,7 +22,7 @@ from reallot.server.road.offers import LAPSED, OFFERED
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.selection import UNASSIGNED
-from reallot.server.road.traits import subjects_of_records, with_traits
+from reallot.server.road.traits import subjects_of_records, together, with_traits
 from reallot.server.runtime import Runtime
 from reallot.server.validation import check_id, refuse
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig, is_active
@@ -173,7 +173,8 @@ def _rules_of(
     frame = frame_of_records(tx, config, records, [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record_type, frame, subjects_of_records(records, now_us), now_us)
     created = np.array([record.created_us for record in records], dtype=np.int64)
-    candidates = Candidates(segment, np.arange(len(records)), frame, created, [record.record_id for record in records])
+    names = together(segment, [record.group_key for record in records], frame)
+    candidates = Candidates(segment, np.arange(len(records)), frame, created, [record.record_id for record in records], names)
     targets = planner.targets_of(candidates)
     found = {}
     for record, chain in zip(records, planner.chains_of(candidates, targets).tolist(), strict=True):

@@ -72,7 +72,16 @@ def by_hand(
         after,
         claim=claim,
         counts_turn=owner is not None and after.record_type in config.counted_types,
-        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=parties.names, members=parties.members),
+        event=event_of(
+            before,
+            after,
+            config=config,
+            time_us=now_us,
+            cause=cause,
+            quiet=config.settings.paused,
+            names=parties.names,
+            members=parties.members,
+        ),
         decision=Decision(before.record_id, now_us, cause, after.assignment, told, state_text(before), state_text(after)),
     )
 

@@ -8,13 +8,12 @@ import grpc
 import typer
 
 from reallot.clients.client import Gap, SnapshotEnd
-from reallot.clients.commands import calendars
+from reallot.clients.commands import calendars, giving
 from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
 from reallot.v1 import (
-    assignment_service_pb2,
     event_pb2,
     insight_service_pb2,
     record_pb2,
@@ -24,6 +23,8 @@ from reallot.v1 import (
 )
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
+for _given in (giving.assign, giving.release, giving.eligible):
+    records.command()(_given)
 sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
 for _command in (calendars.availability, calendars.hours, calendars.off, calendars.back, calendars.import_calendar):
     sellers.command()(_command)
@@ -164,40 +165,6 @@ def get_record(record: str, address: Address = DEFAULT_ADDRESS, workspace: Works
         out.print(
             f"segment {found.segment_id or '(none)'}, owner {owner_text(found.owner) or '(none)'}: {_status(found.assignment.status)}"
         )
-
-
-@records.command("assign")
-def assign(
-    owner: Annotated[str, typer.Argument(help="Seller, or team:ID, or queue:ID.")],
-    record: list[str],
-    force: Annotated[bool, typer.Option(help="Also above the owner's maximum.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """Give records to an owner by hand."""
-    with connected(address, workspace) as client:
-        request = assignment_service_pb2.AssignRecordsRequest(record_ids=record, owner=to_owner(owner), force=force, reason=reason)
-        results = client.stubs.assignment.AssignRecords(request).results
-        for result in results:
-            say(document(result)) if as_json else out.print(f"{result.record_id}: {result.text or 'assigned'}", markup=False)
-        if any(not r.assigned and r.outcome != assignment_service_pb2.MANUAL_OUTCOME_UNCHANGED for r in results):
-            raise typer.Exit(1)
-
-
-@records.command("release")
-def release(
-    record: list[str],
-    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """Take records from their owners."""
-    with connected(address, workspace) as client:
-        answer = client.stubs.assignment.ReleaseRecords(assignment_service_pb2.ReleaseRecordsRequest(record_ids=record, reason=reason))
-        say(document(answer)) if as_json else out.print(f"{answer.released:,} released")
 
 
 def _switch(seller: seller_pb2.Seller) -> str:

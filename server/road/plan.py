@@ -25,13 +25,17 @@ NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
 
 @dataclass(frozen=True)
 class Candidates:
-    """Records of one segment that are to be assigned: their rows in the batch, the columns that rules read, and their ids."""
+    """Records of one segment that are to be assigned: their rows in the batch, the columns that rules read.
+
+    `together` are names that records of one bundle share, "" = the record goes alone; `record_id` are their ids.
+    """
 
     segment: SegmentConfig
     rows: npt.NDArray[np.int64]
     frame: pl.DataFrame
     created_us: Ints
     record_id: Sequence[str]
+    together: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ class Draft:
     """
 
     rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    together: list[Sequence[str]] = field(default_factory=list)
     class_of: list[npt.NDArray[np.int32]] = field(default_factory=list)
     chain_of: list[npt.NDArray[np.int64]] = field(default_factory=list)
     options: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -184,7 +189,8 @@ class Planner:
 
     def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame, room: Ints) -> RuleTargets | GroupTargets:
         if rule.group is not None:
-            return group_targets(rule, rule.group, self.pool, candidates.frame, candidates.record_id, self.now_us, self.seed)
+            names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
+            return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
         fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
         return RuleTargets(rule, fit, _widest(rule.message), self.pool, room)
 
@@ -247,6 +253,7 @@ class Planner:
             self.draft.chains.append(rules)
         kind_of = kind_of.reshape(-1)
         self.draft.rows.append(candidates.rows)
+        self.draft.together.append(candidates.together)
         self.draft.class_of.append(np.array(classes, dtype=np.int32)[kind_of])
         self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
         return left_out
@@ -347,6 +354,7 @@ class Planner:
             scopes=tuple(self._made_scope(name, policy) for name, policy in self.scopes),
             option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
             option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
+            together=_numbered([name for part in self.draft.together for name in part]),
         )
 
     def rows(self) -> npt.NDArray[np.int64]:
@@ -360,6 +368,14 @@ class Planner:
     def _made_scope(self, name: str, policy: Policy) -> Scope:
         pool = self.pool
         return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+
+
+def _numbered(names: Sequence[str]) -> Ints:
+    """Return a number for each name, -1 for ""; nothing where there are no names."""
+    if not any(names):
+        return np.zeros(0, dtype=np.int64)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name in names if name))}
+    return np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _missed(misses: Ints, what: int) -> Ints:
