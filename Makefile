@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos check check-long wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos fuzz check check-long wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -78,6 +78,11 @@ chaos: $(DEV_STAMP)  ## Kill, pause and cut off servers at work, and audit: make
 CASES ?= 1000
 check-long: $(DEV_STAMP)  ## Try many random teams, calendars and histories: make check-long CASES=1000
 	REALLOT_CASES=$(CASES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 7200 tests/server/road/test_any_calendar.py tests/conformance/test_loads.py $(ARGS)
+
+MINUTES ?= 5
+
+fuzz: $(DEV_STAMP)  ## Send a server what nobody would send: make fuzz MINUTES=5 SEED=1
+	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .

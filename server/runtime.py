@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
+from reallot.server.meters import Meters
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, WriteTransaction
@@ -43,6 +45,7 @@ class Runtime:
     configs: ConfigCache = field(default_factory=ConfigCache)
     leases: Leases = field(default_factory=SoleServer)
     arrow: ArrowReader = field(default_factory=ArrowReader)
+    meters: Meters = field(default_factory=Meters)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""
@@ -54,7 +57,11 @@ class Runtime:
         Raises:
             LeaseLost: another server holds the lease by now.
         """
-        return await asyncio.wrap_future(self.db.submit_write(workspace, function, lease))
+        return await asyncio.wrap_future(self.db.submit_write(workspace, acting(function), lease))
+
+    async def require(self, owned: OwnedRecord) -> None:
+        """Do nothing if somebody owns a record (see `OwnedRecord.require`)."""
+        await self.read(owned.require)
 
     async def config(self, workspace: str) -> WorkspaceConfig:
         """Return a workspace's configuration as it is now."""

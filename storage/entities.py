@@ -475,6 +475,42 @@ class ConfigChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """Who does something by hand.
+
+    Attributes:
+        principal: Who it was, as proved; "" where nobody has to prove it.
+        origin: Address that the call came from.
+        method: The call.
+        on_behalf_of: For whom, as the caller says.
+        remark: Why, as the caller says.
+    """
+
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist."""
+
+    number: int
+    time_us: int
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str
+    remark: str
+    kind: str
+    id: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One pass over some records. `body` holds what is only shown (levels, solver figures, seconds by stage, digest)."""
 

@@ -26,6 +26,14 @@ class Waiting(NamedTuple):
     records: int
 
 
+class Unowned(NamedTuple):
+    """How many active records without an owner have a status, and since when the first of them has waited."""
+
+    status: str
+    records: int
+    since_us: int
+
+
 class SegmentMove(NamedTuple):
     """A record that left a segment for another, "" = none; `fields` are those whose change led to it."""
 
@@ -82,6 +90,17 @@ class ReportRepository:
             .order_by(c.segment_id, c.assignment)
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
+
+    def unowned(self, workspace: str) -> list[Unowned]:
+        """Return the active records without an owner, by status."""
+        c = records.c
+        statement = (
+            select(c.assignment, func.count(), func.min(func.coalesce(c.waiting_since_us, c.create_us)))
+            .where(c.workspace == workspace, c.active, c.owner_kind == "")
+            .group_by(c.assignment)
+            .order_by(c.assignment)
+        )
+        return [Unowned(*row) for row in self._connection.execute(statement)]
 
     def moves(self, workspace: str, from_us: int, to_us: int) -> list[SegmentMove]:
         """Return the moves within [from, to) of records that moved more than once, by record, in order. What is undone is none."""

@@ -76,6 +76,25 @@ config_changes = Table(
     Index(None, "workspace", "change_id"),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _number("time_us"),
+    _text("principal"),
+    _text("origin"),
+    _text("method"),
+    _text("on_behalf_of"),
+    _text("remark"),
+    _text("kind"),
+    _text("id"),
+    _text("before"),
+    _text("after"),
+    Index(None, "workspace", "number"),
+)
+"""Who did what by hand; the database refuses changes of what stands here."""
+
 records = Table(
     "records",
     metadata,

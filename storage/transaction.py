@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
+from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.bonds import BondRepository
 from reallot.storage.capacity import LoadAccount, open_account
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
@@ -35,9 +36,10 @@ class ReadTransaction:
 
     def __init__(self, connection: Connection, buffer: EventBuffer | None = None) -> None:
         self.connection = connection
-        self.config = ConfigRepository(connection)
+        self.audit = AuditRepository(connection)
+        self.config = ConfigRepository(connection, self.audit)
         self.schedules = ScheduleRepository(connection)
-        self.sellers = SellerRepository(connection)
+        self.sellers = SellerRepository(connection, self.audit)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)
@@ -47,7 +49,7 @@ class ReadTransaction:
         self.rechecks = RecheckRepository(connection)
         self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
-        self.runs = RunRepository(connection)
+        self.runs = RunRepository(connection, self.audit)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
@@ -86,6 +88,8 @@ class WriteTransaction(ReadTransaction):
         self._announce_timers(workspace)
         made = [t for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self.references.keep(workspace, [_related(t) for t in made])
+        if self.audit.is_noting:
+            self.audit.note(workspace, [_noted(t) for t in made])
         if any(t.event is not None for t in transitions):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
@@ -135,6 +139,15 @@ class WriteTransaction(ReadTransaction):
     def _announce_timers(self, workspace: str) -> None:
         if self.sellers.windows.timers_set:
             self.signal(workspace, "timers")
+
+
+def _noted(transition: Transition) -> Note:
+    """Return what a transition comes to for people, as the record's event or else its log tells it."""
+    subject, told = transition.after or transition.before, transition.event or transition.decision
+    assert subject is not None
+    states = (told.before, told.after) if told is not None else (None, None)
+    before, after = (None if state == "null" else state for state in states)
+    return "record", subject.record_id, before, after
 
 
 def _related(transition: Transition) -> Related:
