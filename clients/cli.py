@@ -38,6 +38,10 @@ SUMMARIES = {
     "token": "Make a bearer token, and the entry that lets it in.",
     "status": "Show how the server and the workspace stand.",
     "subscribe": "Follow one seller's notifications.",
+    "compare": "Compare what two policies make of the same records.",
+    "whatif": "Show what a run would do under changes.",
+    "rebalance": "Spread anew what sellers own, with few changes.",
+    "worth": "Say what one more slot of each seller would be worth.",
     "watch": "Follow the workspace's events.",
 }
 """What the overview says of commands that are not loaded for it."""

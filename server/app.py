@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from reallot.server.access.authentication import authenticator_of
 from reallot.server.access.guard import Guard
+from reallot.server.answers.desk import QuestionDesk
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.due import DueLoop
@@ -101,6 +102,7 @@ class Application:
         self._checks = health.aio.HealthServicer()
         self.metrics_port = 0
         self._desk = SolvingDesk(settings.most_solves)
+        self._questions = QuestionDesk(settings.database_url, settings.most_questions, settings.solve_time_limit_s)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
@@ -142,6 +144,7 @@ class Application:
         for worker in workers:
             self._stack.callback(worker.close)
         self._stack.callback(self._desk.close)
+        self._stack.callback(self._questions.close)
         await asyncio.gather(*(worker.warm_up() for worker in workers))
         self.hub = Hub(self.runtime)
         self._status = Desk(
@@ -236,8 +239,9 @@ class Application:
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(RecordService(runtime), server)
         seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
-        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
-        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime, self._status.answer), server)
+        assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board, self._questions), server)
+        insight = InsightService(runtime, self._questions, self._status.answer)
+        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(insight, server)
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)

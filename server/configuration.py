@@ -306,6 +306,10 @@ def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[
     for index, segment in enumerate(selection.segment_ids):
         for text in _misfits(config, "segment", segment, selection.record_type):
             yield f"segment_ids[{index}]", text, "UNKNOWN_REFERENCE"
+    if selection.rebalance.most_changes < 0:
+        yield "rebalance.most_changes", "it cannot be negative", "INVALID_FIELD"
+    if selection.HasField("rebalance") and (selection.resegment or selection.owned_but_ineligible):
+        yield "rebalance", "it neither segments again nor looks at eligibility alone: use a run of its own", "INVALID_FIELD"
     rules = {f"{s.segment_id}/{rule.rule_id}" for s in config.all("segment") for rule in s.rules} if selection.rule_ids else set()
     for index, rule in enumerate(selection.rule_ids):
         if rule not in rules:

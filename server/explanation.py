@@ -1,12 +1,16 @@
 """Where one record stands and who could take it, computed from the same planning code that decides."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from reallot.server.convert.decisions import rule_message
+from reallot.server.convert.decisions import decision_message, rule_message
+from reallot.server.convert.records import record_message
 from reallot.server.convert.values import from_owner
 from reallot.server.errors import not_found
+from reallot.server.road.events import owner_name
+from reallot.server.road.fitting import NO_SCORE, shown_score
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
@@ -20,7 +24,7 @@ from reallot.storage import ReadTransaction
 from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
-_ORDER = (
+VERDICTS = (
     "ELIGIBLE",
     "NO_CAPACITY",
     "NOT_AVAILABLE",
@@ -31,6 +35,8 @@ _ORDER = (
     "NOT_MATCHED",
 )
 
+DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
+
 
 @dataclass(frozen=True)
 class RuleView:
@@ -39,6 +45,8 @@ class RuleView:
     rule_id: str
     trace: RuleTrace
     verdicts: list[str]
+    fits: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Score in steps and what is missed, of the sellers who fit the target, by place in the pool."""
     group: Owner | None = None
 
 
@@ -76,8 +84,17 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
             continue
         taker = target.taker[combination] if isinstance(target, GroupTargets) else -1
         group = pool.owner_at(taker) if taker >= 0 else None
-        views.append(RuleView(target.rule.key, target.trace(combination), _verdicts(pool, target, combination), group))
+        verdicts, fits = _verdicts(pool, target, combination), _fits(target, combination)
+        views.append(RuleView(target.rule.key, target.trace(combination), verdicts, fits, group))
     return views
+
+
+def _fits(target: RuleTargets | GroupTargets, combination: int) -> dict[int, tuple[int, int]]:
+    if isinstance(target, GroupTargets):
+        return {}
+    pairs = slice(target.matches.start[combination], target.matches.start[combination + 1])
+    columns = (target.fit.score[pairs].tolist(), target.fit.misses[pairs].tolist())
+    return dict(zip(target.matches.seller[pairs].tolist(), zip(*columns, strict=True), strict=True))
 
 
 def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
@@ -115,10 +132,19 @@ def candidates_of(
     for index, seller in enumerate(pool.sellers):
         verdicts = [view.verdicts[index] for view in views]
         rank = next((i for i, verdict in enumerate(verdicts) if verdict == "ELIGIBLE"), -1)
-        verdict = min(verdicts, key=_ORDER.index) if verdicts else "NOT_MATCHED"
+        verdict = min(verdicts, key=VERDICTS.index) if verdicts else "NOT_MATCHED"
+        score, misses = views[rank].fits.get(index, (NO_SCORE, 0)) if rank >= 0 else (NO_SCORE, 0)
         if rank < 0 and not others:
             continue
-        key = (rank if rank >= 0 else len(views), _ORDER.index(verdict), -int(pool.priority[index]), int(pool.turn[index]), index)
+        key = (
+            rank if rank >= 0 else len(views),
+            VERDICTS.index(verdict),
+            misses,
+            -score,
+            -int(pool.priority[index]),
+            int(pool.turn[index]),
+            index,
+        )
         message = assignment_service_pb2.Candidate(
             seller_id=seller.seller_id,
             rule_id=views[rank].rule_id if rank >= 0 else "",
@@ -126,6 +152,7 @@ def candidates_of(
             free=int(pool.free[index]),
             available_now=int(pool.bucket[index]) == 0,
             owner=from_owner(Owner(OwnerKind.SELLER, seller.seller_id)),
+            score=shown_score(score),
         )
         rows.append((key, message))
     return [message for _, message in sorted(rows, key=lambda row: row[0])]
@@ -167,3 +194,37 @@ def rule_traces(pool: Pool, views: list[RuleView], most: int) -> list[event_pb2.
                 named.append(seller.seller_id)
         found.append(rule_message(view.trace.document(), names))
     return found
+
+
+def named_per_verdict(request: insight_service_pb2.ExplainRecordRequest) -> int:
+    """Return how many sellers are to be named for each verdict."""
+    return request.sellers_per_verdict if request.HasField("sellers_per_verdict") else DEFAULT_NAMED
+
+
+def standing(
+    tx: ReadTransaction, config: WorkspaceConfig, request: insight_service_pb2.ExplainRecordRequest, now_us: int
+) -> insight_service_pb2.ExplainRecordResponse:
+    """Return where a record stands, without planning anything.
+
+    Raises:
+        ApiError: there is no such record.
+    """
+    workspace, record = config.workspace, record_of(tx, config.workspace, request.record_id)
+    pool = Pool.read(tx, config, now_us)
+    return insight_service_pb2.ExplainRecordResponse(
+        record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
+        segments=segment_traces(tx, config, record, now_us),
+        rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named_per_verdict(request)),
+        decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
+        summary=_summary(record, config),
+    )
+
+
+def _summary(record: Record, config: WorkspaceConfig) -> str:
+    name = config.title(record.record_type, record.record_id, record.fields)
+    segment = config.segments.get(record.segment_id)
+    place = f"in the segment {segment.name}" if segment else "in no segment"
+    if record.owner is not None:
+        how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
+        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
+    return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."

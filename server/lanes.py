@@ -20,6 +20,7 @@ from reallot.server.commitment import Commitment
 from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
+from reallot.server.road.replaying import joined_digest
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -359,6 +360,8 @@ class RunLane(Lane):
                 final = replace(final, state="RUNNING", stage="read", end_us=None)
             if final.state in ENDED:
                 tx.previews.clear(workspace, run.run_id)
+            if plan.input:
+                tx.inputs.keep(workspace, run.run_id, (final.body or {}).get("batches", 1), plan.input, tx.now_us)
             tx.runs.update(workspace, final)
             tx.signal(workspace, "runs")
 
@@ -410,6 +413,7 @@ def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
     earlier = run.body or {}
     batch = earlier.get("batches", 0) + 1
     in_batches = batch > 1 or plan.next_after is not None
+    digests = [*(earlier.get("digests") or ()), plan.digest]
     seconds = Counter(earlier.get("seconds") or {})
     seconds.update(plan.seconds)
     proven = plan.termination if not in_batches or plan.termination[0] == "FEASIBLE" else ("FEASIBLE", "BATCHES")
@@ -421,6 +425,8 @@ def ended(run: Run, plan: Plan, counts: Counter[str], now_us: int) -> Run:
         "solver": plan.solver,
         "seconds": dict(seconds),
         "config_version": plan.config_version,
+        "digests": digests,
+        "digest": joined_digest(digests),
     }
     numbers = {name: number for name, number in sorted(counts.items()) if number}
     return replace(run, state="SUCCEEDED", stage="done", end_us=now_us, counts=numbers, body=body)

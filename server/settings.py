@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Wall time that a batch may take in a worker."""
     most_solves: int = Field(default=2, ge=1)
     """Problems of callers' own that may be solved at once."""
+    most_questions: int = Field(default=2, ge=1)
+    """Questions about plans that may be answered at once; others wait."""
     most_problem_rows: int = Field(default=20_000_000, ge=1)
     """Most records, sellers and pairs together in a problem of a caller's own."""
     heartbeat_s: float = Field(default=15.0, ge=1, le=300)

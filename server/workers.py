@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from reallot.server.processes import PipedProcess, readable
 from reallot.server.road.batch import Piece, Plan, Planned, Task
-from reallot.storage.errors import StorageError, StorageUnavailable
+from reallot.storage.errors import StorageUnavailable
 
 Message = tuple[Literal["stage", "plan", "piece", "end", "error"], Any]
 
@@ -44,28 +44,13 @@ def _main(pipe: Connection, start: _Start) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from reallot.server.garbage import collect_seldom
     from reallot.server.road.solve import solve_task
-    from reallot.server.workspace_config import WorkspaceConfig
-    from reallot.storage import Database, ReadTransaction
+    from reallot.server.snapshots import Snapshots
 
     collect_seldom()
-    database: Database | None = None
-    configs: dict[str, WorkspaceConfig] = {}
-
-    def config_of(tx: ReadTransaction, workspace: str) -> WorkspaceConfig:
-        version = tx.config.version(workspace)
-        if workspace not in configs or configs[workspace].version != version:
-            configs[workspace] = WorkspaceConfig.of(workspace, version, tx.config.resources(workspace))
-        return configs[workspace]
+    snapshots = Snapshots(start.url)
 
     def run(task: Task) -> tuple[Plan, Iterator[Piece]]:
-        nonlocal database
-        if database is None:
-            # Here, so that a database that cannot be opened at the moment fails the task and not the worker.
-            try:
-                database = Database(start.url, clock_us=lambda: 0, read_only=True, readers=1)
-            except StorageError as error:
-                raise StorageUnavailable(str(error)) from error
-        return database.read(lambda tx: solve_task(tx, config_of(tx, task.workspace), task, lambda stage: pipe.send(("stage", stage))))
+        return snapshots.read(task.workspace, lambda tx, config: solve_task(tx, config, task, lambda stage: pipe.send(("stage", stage))))
 
     while True:
         try:

@@ -385,6 +385,18 @@ previews = Table(
 )
 """What runs that wait to be applied would do to each record."""
 
+run_inputs = Table(
+    "run_inputs",
+    metadata,
+    _key("workspace"),
+    _key("run_id"),
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+    _number("time_us"),
+    Index(None, "workspace", "time_us"),
+)
+"""What the batches of runs were planned from."""
+
 record_references = Table("record_references", metadata, _key("workspace"), _key("target_id"), _key("record_id"), _text("roles", "[]"))
 """What `records.related` says, by the record that is referred to: which records refer to it, in which roles."""
 

@@ -15,6 +15,7 @@ from reallot.storage.contract import Signal
 from reallot.storage.documents import load
 from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
+from reallot.storage.inputs import InputRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.offers import OfferRepository
@@ -50,6 +51,7 @@ class ReadTransaction:
         self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection, self.audit)
+        self.inputs = InputRepository(connection)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)

@@ -1,4 +1,4 @@
-"""`reallot watch`, `subscribe`, `explain`, `records`, `sellers`, `clock`: seeing what is, and following what happens."""
+"""`reallot watch`, `subscribe`, `records`, `sellers`, `clock`: seeing what is, and following what happens."""
 
 from datetime import datetime, timedelta
 from itertools import islice
@@ -8,24 +8,18 @@ import grpc
 import typer
 
 from reallot.clients.client import Gap, SnapshotEnd
-from reallot.clients.commands import calendars, giving
+from reallot.clients.commands import calendars, explaining, giving
 from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import (
-    event_pb2,
-    insight_service_pb2,
-    record_pb2,
-    record_service_pb2,
-    seller_pb2,
-    seller_service_pb2,
-)
+from reallot.v1 import event_pb2, record_pb2, record_service_pb2, seller_pb2, seller_service_pb2
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
 for _given in (giving.assign, giving.release, giving.eligible):
     records.command()(_given)
 sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
+sellers.command("suited")(explaining.suited)
 for _command in (calendars.availability, calendars.hours, calendars.off, calendars.back, calendars.import_calendar):
     sellers.command()(_command)
 clock = typer.Typer(add_completion=False, help="Move the clock of a server that runs with a manual one.", no_args_is_help=True)
@@ -79,34 +73,6 @@ def _told(item: Any, content: Any, *, as_json: bool) -> None:
         out.print(
             f"{item.number:>8} {moment(item.time):%Y-%m-%d %H:%M:%S} {kind:<13} {content.sentence.text}", markup=False, soft_wrap=True
         )
-
-
-def explain(
-    record: str,
-    names: Annotated[int, typer.Option(help="Sellers to name for each verdict.")] = 5,
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """Explain where a record stands: its segment, what its rules make of it, and its log."""
-    with connected(address, workspace) as client:
-        request = insight_service_pb2.ExplainRecordRequest(record_id=record, sellers_per_verdict=names)
-        answer = client.stubs.insight.ExplainRecord(request)
-        if as_json:
-            say(document(answer))
-            return
-        out.print(answer.summary, markup=False)
-        mark = {True: "yes", False: ""}
-        rows = [(s.segment_id, mark[s.matches], mark[s.present], s.condition or "(default)") for s in answer.segments]
-        table("Segments, in order", ("segment", "matches", "in it", "condition"), rows)
-        verdicts = [
-            (rule.rule_id, _status(rule.status), short(event_pb2.Verdict.Name(v.verdict), "VERDICT_"), v.sellers, ", ".join(v.seller_ids))
-            for rule in answer.rules
-            for v in rule.verdicts
-        ]
-        table("What its rules make of it now", ("rule", "would be", "verdict", "sellers", "among them"), verdicts, numbers=("sellers",))
-        log = [(f"{moment(d.time):%Y-%m-%d %H:%M:%S}", _status(d.status), owner_text(d.after.owner), d.reason) for d in answer.decisions]
-        table("Its log, newest first", ("time (UTC)", "status", "owner", "reason"), log)
 
 
 def _status(number: int) -> str:

@@ -8,7 +8,21 @@ import typer
 
 from reallot.clients.commands import exporting, previewing
 from reallot.clients.commands.passes import exit_code, show, started, waited
-from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, say, short, table
+from reallot.clients.terminal import (
+    DEFAULT_ADDRESS,
+    FAILED,
+    INVALID,
+    Address,
+    AsJson,
+    Workspace,
+    connected,
+    document,
+    fail,
+    out,
+    say,
+    short,
+    table,
+)
 from reallot.clients.values import moment
 from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2, run_pb2
 
@@ -135,6 +149,22 @@ def _outcomes(client: Any, run_id: str, *, as_json: bool) -> None:
             rows.append((decision.record_id, status, decision.after.owner.seller_id, decision.reason))
     if rows:
         table("", ("record", "status", "owner", "reason"), rows)
+
+
+@runs.command("replay")
+def replay_run(run_id: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Plan a stored run again from what it was planned from, and compare the plans byte for byte.
+
+    Exit codes: 0 the plans are equal, 1 they differ, 5 what it was planned from is not kept.
+    """
+    with connected(address, workspace) as client:
+        answer = client.stubs.assignment.ReplayRun(assignment_service_pb2.ReplayRunRequest(run_id=run_id))
+    if as_json:
+        say(document(answer))
+    else:
+        out.print(f"{run_id}: {'the plans are equal' if answer.equal else 'THE PLANS DIFFER'}")
+        out.print(f"  stored   {answer.stored_digest}\n  replayed {answer.replayed_digest}")
+    raise typer.Exit(0 if answer.equal else FAILED)
 
 
 @runs.command("cancel")

@@ -104,11 +104,12 @@ _ASSIGNMENT = {
     "ExtendClaim": _may(INTEGRATOR, own=OWN_OFFER, acts=True),
 }
 _INSIGHT = {
-    # Why, but not who else: sellers are counted, not named.
-    "ExplainRecord": _may(*READERS, own=OwnRecord(offered=True, sellers_per_verdict=0)),
+    # Why, but not who else: sellers are counted, not named, and nothing that names others is planned.
+    "ExplainRecord": _may(*READERS, own=OwnRecord(offered=True, sellers_per_verdict=0, prove=False, other_seller_id="")),
     "ExplainSeller": _may(*READERS),
     "WhatIf": _may(*READERS),
     "GetWorth": _may(*READERS),
+    "GetFrontier": _may(*READERS),
     "Compare": _may(*READERS),
     "GetReport": _may(*READERS),
     "GetStatus": _may(*READERS, OPERATOR),

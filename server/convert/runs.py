@@ -1,5 +1,7 @@
 """Runs between the contract and the entities."""
 
+from collections.abc import Mapping
+
 from reallot.server.convert.records import assignment_status
 from reallot.server.convert.values import from_us, maybe_from_us
 from reallot.server.road.events import because
@@ -20,17 +22,17 @@ def run_message(run: Run) -> run_pb2.Run:
         selection=run_pb2.RunSelection.FromString(bytes.fromhex(run.selection)) if run.selection else None,
         state=run_pb2.RunState.Value(f"RUN_STATE_{run.state}"),
         stage=run_pb2.RunStage.Value(f"RUN_STAGE_{run.stage.upper() or 'UNSPECIFIED'}"),
-        counts=_counts(run),
+        counts=counts_message(run.counts),
         levels=[
             # Runs of earlier versions name no batch.
-            run_pb2.LevelResult(level_id=name, value=value, bound=bound if bound is not None else 0, batch=batch[0] if batch else 0)
+            level_message(name, value, bound, batch[0] if batch else 0)
             for name, value, bound, *batch in body.get("levels", ())
         ],
         termination=run_pb2.Termination(
             reason=run_pb2.TerminationReason.Value(f"TERMINATION_REASON_{reason or 'UNSPECIFIED'}"),
             limit=run_pb2.TerminationLimit.Value(f"TERMINATION_LIMIT_{limit or 'UNSPECIFIED'}"),
         ),
-        solver=run_pb2.SolverInfo(seed=run.seed, **body.get("solver", {})),
+        solver=run_pb2.SolverInfo(seed=run.seed, replayable=bool(body.get("digest")) and run.kind != "INTAKE", **body.get("solver", {})),
         stage_seconds=[
             run_pb2.StageSeconds(stage=run_pb2.RunStage.Value(f"RUN_STAGE_{stage.upper()}"), seconds=seconds)
             for stage, seconds in body.get("seconds", {}).items()
@@ -39,6 +41,7 @@ def run_message(run: Run) -> run_pb2.Run:
         firing_time=maybe_from_us(run.firing_us),
         limit=run.limit,
         failure=run.failure,
+        digest=body.get("digest", ""),
         cancel_requested=run.cancel_requested,
         create_time=from_us(run.create_us),
         start_time=maybe_from_us(run.start_us),
@@ -49,9 +52,15 @@ def run_message(run: Run) -> run_pb2.Run:
     return message
 
 
-def _counts(run: Run) -> run_pb2.RunCounts:
-    statuses = {k.removeprefix("status:"): n for k, n in run.counts.items() if k.startswith("status:")}
+def level_message(level_id: str, value: int, bound: int | None, batch: int = 0) -> run_pb2.LevelResult:
+    """Return one level of a plan as a message."""
+    return run_pb2.LevelResult(level_id=level_id, value=value, bound=bound if bound is not None else 0, batch=batch)
+
+
+def counts_message(counts: Mapping[str, int]) -> run_pb2.RunCounts:
+    """Return what a plan or run came to as a message; `counts` are by outcome and "status:NAME"."""
+    statuses = {k.removeprefix("status:"): n for k, n in counts.items() if k.startswith("status:")}
     return run_pb2.RunCounts(
-        **{name: run.counts.get(name, 0) for name in _COUNTS},
+        **{name: counts.get(name, 0) for name in _COUNTS},
         by_status=[run_pb2.StatusCount(status=assignment_status(s), records=n) for s, n in sorted(statuses.items())],
     )

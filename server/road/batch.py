@@ -36,6 +36,7 @@ class Task:
         after: The last record of the batch before.
         seed: Seed of what is drawn at random.
         sequential: Time has run out: give the plan of the sequential rule.
+        reopens: Records that sellers own are taken, too, and decided as if nobody had them.
     """
 
     workspace: str
@@ -50,6 +51,12 @@ class Task:
     after: Place | None = None
     seed: int = 0
     sequential: bool = False
+    reopens: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """What it is planned from is kept. Intakes are many and small: it would soon outgrow all else."""
+        return self.kind not in ("INTAKE", "WHAT_IF")
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Plan:
         seconds: Seconds by stage.
         rechecks: When answers about records that were segmented can change with the clock alone.
         next_after: Last record of this batch, if the run has more.
+        digest: Hash over the plan.
+        input: What it was planned from, to be kept; empty = it is not to be.
     """
 
     config_version: int
@@ -81,6 +90,8 @@ class Plan:
     seconds: Mapping[str, float] = field(default_factory=dict)
     rechecks: tuple[Recheck, ...] = ()
     next_after: Place | None = None
+    digest: str = ""
+    input: bytes = b""
 
 
 class Handed(NamedTuple):

@@ -147,6 +147,17 @@ def _in_points(values: npt.NDArray[np.float64]) -> Ints:
     return np.where(known, points, SCORE_UNKNOWN)
 
 
+def shown_score(score: int) -> float | None:
+    """Return a score as its rule gave it; None where there is none, or it has no value."""
+    return None if score in (NO_SCORE, SCORE_UNKNOWN) else score / POINTS
+
+
+def fit_step(score: Ints) -> int:
+    """Return how many steps of a score cost 1: more than one only where their differences are too large to be told apart."""
+    known = score[(score != NO_SCORE) & (score != SCORE_UNKNOWN)]
+    return -(-(int(known.max()) - int(known.min()) + 1) // LARGEST_COST) if len(known) else 1
+
+
 def fit_costs(score: Ints) -> Ints:
     """Return what scores cost: the best of all nothing, an unknown one more than the worst, and nothing where there is no score."""
     scored = score != NO_SCORE
@@ -155,6 +166,6 @@ def fit_costs(score: Ints) -> Ints:
         return np.zeros(len(score), dtype=np.int64)
     best, worst = (int(score[known].max()), int(score[known].min())) if known.any() else (0, 0)
     # Differences that do not fit are told apart in coarser steps.
-    step = -(-(best - worst + 1) // LARGEST_COST)
+    step = fit_step(score)
     costs = np.where(known, (best - np.where(known, score, best)) // step, (best - worst) // step + 1)
     return np.where(scored, costs, 0).astype(np.int64)

@@ -22,6 +22,20 @@ OVERDUE = ("NO_AVAILABILITY", "RECORD_TOO_OLD")
 """Statuses of records that fall overdue."""
 
 
+class Frame(NamedTuple):
+    """What beside the problem decides a plan.
+
+    Attributes:
+        sequential: Time ran out, so the plan is that of the sequential rule.
+        limit: Most records that may be assigned, 0 = no limit.
+        names: Hash over the names of the records and of those who may take them, in their order.
+    """
+
+    sequential: bool
+    limit: int
+    names: str
+
+
 @dataclass(frozen=True)
 class Solved:
     """A problem with its solution.
@@ -69,6 +83,9 @@ class Decisions:
     work: Work
     planner: Planner
     solved: Solved
+    frame: Frame
+    whole: assignment.Problem
+    """The problem before the size limit."""
 
     @cached_property
     def rows(self) -> list[int]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, Fit, fit_costs, fit_of
+from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, NO_SCORE, Fit, fit_costs, fit_of
 from reallot.server.road.groups import GroupTargets, group_targets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
@@ -48,6 +49,7 @@ class RuleTargets:
         widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
         pool: The sellers.
         room: What each of them can take of the segment's records: int64, shape (m,).
+        keep_full: Sellers without free capacity stay among the options, for questions about them; the plan is the same.
     """
 
     rule: RuleConfig
@@ -55,6 +57,7 @@ class RuleTargets:
     widest: int
     pool: Pool
     room: Ints
+    keep_full: bool = False
 
     @property
     def matches(self) -> Matches:
@@ -88,7 +91,7 @@ class RuleTargets:
             looks = self.widest < UNAVAILABLE
             bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
             cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
-            score, misses = (column[self._filters[-1]] for column in (self.fit.score, self.fit.misses))
+            score, misses = (column[self._chosen] for column in (self.fit.score, self.fit.misses))
             columns = [seller, np.full(len(seller), rank), bucket, score, scope(bucket), cap, misses]
             self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
@@ -113,13 +116,18 @@ class RuleTargets:
         free = there & (self.room[seller] > 0) if self.rule.use_capacity else there
         return [role, switched, responding, able, there, free]
 
+    @property
+    def _chosen(self) -> npt.NDArray[np.bool_]:
+        """Which pairs are options."""
+        return self._filters[-2 if self.keep_full else -1]
+
     def fits_any(self, sellers: Ints) -> npt.NDArray[np.bool_]:
         """Return which combinations of sellers have one of these: bool, one for each combination."""
         return np.diff(_counted_upto(np.isin(self.matches.seller, sellers))[self.matches.start]) > 0
 
     @cached_property
     def _choices(self) -> Matches:
-        chosen = self._filters[-1]
+        chosen = self._chosen
         return Matches(self.matches.combination_of, _counted_upto(chosen)[self.matches.start], self.matches.seller[chosen])
 
     @cached_property
@@ -137,6 +145,14 @@ class RuleTargets:
 def _counted_upto(flags: npt.NDArray[np.bool_]) -> Ints:
     """Return how many of the flags before each position are set: int64, one longer than `flags`."""
     return np.concatenate([[0], np.cumsum(flags)]).astype(np.int64)
+
+
+class CapName(NamedTuple):
+    """What a capacity node stands for: a seller's maximum in all, or that of a record type or segment."""
+
+    seller: int
+    record_type: str = ""
+    segment: str = ""
 
 
 @dataclass
@@ -164,15 +180,18 @@ class Draft:
 class Planner:
     """Builds the problem of one batch. Used once, by one thread."""
 
-    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int, seed: int = 0) -> None:
+    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int, seed: int = 0, *, keep_full: bool = False) -> None:
+        """Begin a problem; with `keep_full`, sellers without free capacity stay among the options."""
         self.seed = seed
         self.config = config
         self.pool = pool
         self.now_us = now_us
+        self.keep_full = keep_full
         self.draft = Draft()
         self.scopes: list[tuple[str, Policy]] = []
         self.cap_free: list[int] = pool.room.tolist()
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
+        self.cap_names: list[CapName] = [CapName(index) for index in range(len(pool.sellers))]
         self._leaves: dict[str, Ints] = {}
 
     def targets_of(self, candidates: Candidates) -> list[RuleTargets | GroupTargets]:
@@ -192,7 +211,7 @@ class Planner:
             names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
             return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
         fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
-        return RuleTargets(rule, fit, _widest(rule.message), self.pool, room)
+        return RuleTargets(rule, fit, _widest(rule.message), self.pool, room, self.keep_full)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
         """Return the sellers of a target that is no condition, ascending."""
@@ -312,20 +331,22 @@ class Planner:
         if segment.id not in self._leaves:
             record_type = segment.message.record_type
             around = np.arange(len(self.pool.sellers), dtype=np.int64)
-            node = self._nest(f"type {record_type}", around, self.pool.free_in("record_type", record_type))
+            node = self._nest(f"type {record_type}", around, self.pool.free_in("record_type", record_type), record_type=record_type)
             for kept_for, free in self.pool.reserves(record_type):
                 if segment.id not in kept_for:
-                    node = self._nest(f"outside {sorted(kept_for)}", node, free)
-            self._leaves[segment.id] = self._nest(f"segment {segment.id}", node, self.pool.free_in("segment", segment.id))
+                    node = self._nest(f"outside {sorted(kept_for)}", node, free, record_type=record_type)
+            free = self.pool.free_in("segment", segment.id)
+            self._leaves[segment.id] = self._nest(f"segment {segment.id}", node, free, segment=segment.id)
         return self._leaves[segment.id]
 
-    def _nest(self, name: str, around: Ints, free: Mapping[int, int]) -> Ints:
+    def _nest(self, name: str, around: Ints, free: Mapping[int, int], **kind: str) -> Ints:
         """Return the nodes of a further maximum, by seller; who has none stays at the node around."""
         if name not in self._leaves:
             nodes = around.copy()
             for index, left in sorted(free.items()):
                 self.cap_parent.append(int(around[index]))
                 self.cap_free.append(left)
+                self.cap_names.append(CapName(index, **kind))
                 nodes[index] = len(self.cap_free) - 1
             self._leaves[name] = nodes
         return self._leaves[name]
@@ -364,6 +385,42 @@ class Planner:
     def chain_numbers(self) -> npt.NDArray[np.int64]:
         """Return for each record of the problem its position in the draft's chains and traces: int64."""
         return np.concatenate(self.draft.chain_of) if self.draft.chain_of else np.zeros(0, dtype=np.int64)
+
+    def cap_ways(self, segment: SegmentConfig) -> list[list[int]]:
+        """Return the capacity nodes that a unit of a segment passes, from the inside out, by seller."""
+        ways = [[node] for node in self._leaf(segment).tolist()]
+        for way in ways:
+            while (around := self.cap_parent[way[-1]]) >= 0:
+                way.append(around)
+        return ways
+
+    def scores(self) -> Ints:
+        """Return the score of each option of the problem in steps: int64, shape (options,)."""
+        return np.concatenate([options[:, 3] for options in self.draft.options]) if self.draft.options else np.zeros(0, dtype=np.int64)
+
+    def score_of(self, option: int) -> int:
+        """Return the score of one option of the problem in steps."""
+        return int(self.scores()[option])
+
+    def one_option(
+        self, segment: SegmentConfig, rule: RuleConfig, seller: int, rank: int, score: int | None, misses: int
+    ) -> dict[str, int]:
+        """Return an option that a rule does not have, as if it allowed the seller and the seller were available now.
+
+        Without a score it costs at the fit what the worst option does.
+        """
+        now = np.zeros(1, dtype=np.int64)
+        costs = fit_costs(np.append(self.scores(), NO_SCORE if score is None else score))
+        return {
+            "seller": seller,
+            "rank": rank,
+            "bucket": 0,
+            "fit": int(costs[-1] if score is not None else costs.max(initial=0)),
+            "scope": int(self._scope(rule, now)[0]),
+            "cap": int(self._leaf(segment)[seller]) if rule.use_capacity else -1,
+            "continuity": int(bool(misses & MISSES_CONTINUITY)),
+            "preferred": int(bool(misses & MISSES_PREFERRED)),
+        }
 
     def _made_scope(self, name: str, policy: Policy) -> Scope:
         pool = self.pool

@@ -74,9 +74,14 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         filters.append(moved)
     if selection.owned_but_ineligible:
         filters.append(replace(base, owned_by_seller=True))
+    if task.reopens:
+        filters.append(replace(base, owned_by_seller=True))
     if selection.resegment:
         # Those with an owner are looked at, too; nothing but a move touches them.
         filters.append(replace(base, owned=True, statuses=statuses or None))
+    if selection.HasField("rebalance"):
+        # Owners may change; whoever has none gets none by this.
+        filters = [replace(base, owned_by_seller=True)]
     batch, next_after = _batch(tx, config, task, filters)
     parts = [tx.records.snapshot(task.workspace, replace(f, record_ids=batch) if batch is not None else f) for f in filters]
     if moved in filters:

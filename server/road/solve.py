@@ -6,6 +6,7 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,11 @@ import polars as pl
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
-from reallot.server.road.outcome import Decisions, Solved
+from reallot.server.road.outcome import Decisions, Frame
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
+from reallot.server.road.rebalancing import rebalanced
+from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
@@ -35,6 +38,50 @@ Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
 
 
+class Drafted(NamedTuple):
+    """A task up to the problem that is to be solved, with the columns of the records by type, and their rows."""
+
+    work: Work
+    planner: Planner
+    problem: assignment.Problem
+    frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
+
+
+def drafted(
+    tx: ReadTransaction,
+    config: WorkspaceConfig,
+    task: Task,
+    stage: Progress,
+    *,
+    changed: Callable[[Pool], Pool] = lambda pool: pool,
+    keep_full: bool = False,
+) -> Drafted:
+    """Return the problem of a task on a snapshot.
+
+    Args:
+        tx: The snapshot.
+        config: The configuration that decides.
+        task: What is to be planned.
+        stage: Told of each stage as it begins.
+        changed: What is to be supposed of the sellers.
+        keep_full: Sellers without free capacity stay among the options, for questions about them; the plan is the same.
+
+    Raises:
+        TooManyPairs: a target would be evaluated on more pairs than allowed.
+    """
+    stage("read")
+    work = select(tx, config, task)
+    stage("segment")
+    frames = _segment(tx, work)
+    _route(work)
+    stage("plan")
+    pool = changed(Pool.read(tx, config, task.now_us))
+    _drop_eligible_owners(work, Planner(config, pool, task.now_us, task.seed), frames)
+    planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, task.seed, keep_full=keep_full)
+    _add_candidates(work, planner, frames)
+    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)), frames)
+
+
 def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
     """Return the plan of a task on a snapshot, and its moves in pieces, each written up when it is asked for.
 
@@ -43,31 +90,38 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
         TooManyPairs: a target would be evaluated on more pairs than allowed.
     """
     clock = _Stopwatch(progress)
-    clock.stage("read")
-    work = select(tx, config, task)
-    clock.stage("segment")
-    frames = _segment(tx, work)
-    _route(work)
-    clock.stage("plan")
-    pool = Pool.read(tx, config, task.now_us)
-    planner = Planner(config, pool, task.now_us, task.seed)
-    _drop_eligible_owners(work, planner, frames)
-    pool = replace(pool, loads=_given_back(work, pool))
-    planner = Planner(config, pool, task.now_us, task.seed)
-    _add_candidates(work, planner, frames)
-    problem = planner.problem(_column(work.records.priority), _ages(work))
-    clock.stage("solve")
-    solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
-    if task.limit and int(solved.solution.assigned.sum()) > task.limit:
-        solved = _limited(solved, task)
-    clock.stage("check")
-    assignment.check(solved.problem, solved.solution)
-    decisions = Decisions(work, planner, solved)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    decisions = decided(tx, config, task, clock.stage)
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
     return replace(plan, seconds=clock.seconds), writing.pieces()
+
+
+def decided(
+    tx: ReadTransaction, config: WorkspaceConfig, task: Task, stage: Progress, changed: Callable[[Pool], Pool] = lambda pool: pool
+) -> Decisions:
+    """Return what is decided about the records of a task on a snapshot; `changed` is what is to be supposed of the sellers.
+
+    Raises:
+        CheckFailed: the solver's plan did not pass the independent check.
+        TooManyPairs: a target would be evaluated on more pairs than allowed.
+    """
+    work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
+    stage("solve")
+    if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
+        return rebalanced(work, planner, problem)
+    frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
+    solved = solved_of(problem, planner.rows(), frame)
+    stage("check")
+    assignment.check(solved.problem, solved.solution)
+    decisions = Decisions(work, planner, solved, frame, problem)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    return decisions
+
+
+def _names(work: Work, pool: Pool) -> str:
+    takers = [pool.owner_at(place).id for place in range(len(pool.sellers) + len(pool.groups))]
+    return names_of(work.records.record_id, takers)
 
 
 def _plan(decisions: Decisions, writing: Writing) -> Plan:
@@ -81,6 +135,8 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
+        digest=digest_of(decisions.solved, decisions.frame) if decisions.frame.names else "",
+        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if decisions.frame.names else b"",
         rechecks=tuple(work.rechecks),
         next_after=work.next_after,
     )
@@ -181,7 +237,8 @@ def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[S
 def _route(work: Work) -> None:
     """Decide for every record whether the rules run, and what it is called where they do not."""
     records, intake = work.records, work.task.kind == "INTAKE"
-    asks_owned = run_pb2.RunSelection.FromString(work.task.selection).owned_but_ineligible
+    selection = run_pb2.RunSelection.FromString(work.task.selection)
+    asks_owned, reopens = selection.owned_but_ineligible, work.task.reopens or selection.HasField("rebalance")
     for row in range(len(records)):
         segment = work.config.segments.get(work.segment[row])
         owned = records.owner_kind[row] != "" and not work.released[row]
@@ -190,6 +247,8 @@ def _route(work: Work) -> None:
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
             work.status[row] = "" if owned or (work.offered(row) and not work.moved[row]) else "WAITING"
+        elif owned and reopens:
+            work.assign[row] = True
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
         elif work.offered(row) and not owned and not work.moved[row]:
@@ -315,17 +374,3 @@ def _ages(work: Work) -> Ints:
     if work.config.settings.age_by != config_pb2.AGE_BY_WAITING:
         return created
     return np.array([w if w is not None else c for w, c in zip(work.records.waiting_since_us, created, strict=True)], dtype=np.int64)
-
-
-def _limited(solved: Solved, task: Task) -> Solved:
-    """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
-
-    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run, and so does a bundle
-    for which what is left of the limit is too little.
-    """
-    problem, rows = solved.problem, solved.rows
-    kept, beyond = assignment.most_urgent(problem, solved.solution, task.limit)
-    columns = ("class_of", "priority", "age_us", "key", *(("together",) if len(problem.together) else ()))
-    only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
-    solution = assignment.solve(only, sequential=task.sequential)
-    return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))

@@ -6,12 +6,13 @@ from typing import Any
 
 import grpc
 
+from reallot.server.answers.desk import Question, QuestionDesk
 from reallot.server.claiming import claim_next, extend, lease_of
 from reallot.server.configuration import selection_faults
 from reallot.server.convert.offers import offer_message
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
-from reallot.server.errors import Violation, failed_precondition, invalid_field, not_implemented
+from reallot.server.errors import Violation, failed_precondition, invalid_field
 from reallot.server.explanation import candidates_of
 from reallot.server.handover import Parties, by_hand, involved, owning_seller
 from reallot.server.idempotency import once
@@ -40,9 +41,10 @@ _SHOWN_KINDS = ("SCHEDULED", "MANUAL", "EVENT", "WHAT_IF")
 class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     """Decides who works what."""
 
-    def __init__(self, runtime: Runtime, board: ProgressBoard) -> None:
+    def __init__(self, runtime: Runtime, board: ProgressBoard, desk: QuestionDesk) -> None:
         self._runtime = runtime
         self._board = board
+        self._desk = desk
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Start a run and return at once."""
@@ -144,7 +146,8 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
     async def ReplayRun(self, request: pb.ReplayRunRequest, context: Context) -> pb.ReplayRunResponse:  # noqa: N802
         """Repeat a stored run's solve."""
-        raise not_implemented("replays of runs")
+        question = Question("replay", workspace_of(request), self._runtime.clock.now_us(), request.SerializeToString())
+        return pb.ReplayRunResponse.FromString(await self._desk.ask(question))
 
     async def UndoRun(self, request: pb.UndoRunRequest, context: Context) -> pb.UndoRunResponse:  # noqa: N802
         """Take back what a run did."""

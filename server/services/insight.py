@@ -1,74 +1,79 @@
 """InsightService: why, why not, and what if."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
-from reallot.server.convert.decisions import decision_message
-from reallot.server.convert.records import record_message
-from reallot.server.errors import invalid_field, not_implemented
-from reallot.server.explanation import record_of, rule_traces, rule_views, segment_traces
+from reallot.server.answers.desk import Question, QuestionDesk
+from reallot.server.configuration import selection_faults
+from reallot.server.errors import Violation, invalid_field, not_implemented
+from reallot.server.explanation import MOST_NAMED, named_per_verdict, standing
 from reallot.server.reports import period_faults, report
-from reallot.server.road.events import owner_name
-from reallot.server.road.pool import Pool
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
-from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import ReadTransaction
-from reallot.storage.entities import Record
 from reallot.v1 import insight_service_pb2 as pb
-from reallot.v1 import insight_service_pb2_grpc
+from reallot.v1 import insight_service_pb2_grpc, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Answer = TypeVar("Answer", bound=Message)
 Status = Callable[[str], Awaitable[pb.GetStatusResponse]]
-DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
 
 
 class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
     """Explains decisions."""
 
-    def __init__(self, runtime: Runtime, status: Status | None = None) -> None:
+    def __init__(self, runtime: Runtime, desk: QuestionDesk, status: Status | None = None) -> None:
         """Answer from a runtime; `status` tells how the server stands, None = it is not asked for that."""
         self._runtime = runtime
+        self._desk = desk
         self._status = status
+
+    async def _ask(self, name: str, workspace: str, request: Any, kind: type[Answer]) -> Answer:
+        """Return the answer that a process of its own gives on a snapshot."""
+        question = Question(name, workspace, self._runtime.clock.now_us(), request.SerializeToString())
+        return kind.FromString(await self._desk.ask(question))
+
+    async def _check_selection(self, workspace: str, selection: run_pb2.RunSelection) -> None:
+        faults = selection_faults(await self._runtime.config(workspace), selection)
+        refuse([Violation(f"selection.{path}", text, reason) for path, text, reason in faults])
 
     async def ExplainRecord(self, request: pb.ExplainRecordRequest, context: Context) -> pb.ExplainRecordResponse:  # noqa: N802
         """Explain where a record stands."""
         workspace, now_us = workspace_of(request), self._runtime.clock.now_us()
-        named = request.sellers_per_verdict if request.HasField("sellers_per_verdict") else DEFAULT_NAMED
-        if not 0 <= named <= MOST_NAMED:
-            raise invalid_field("sellers_per_verdict", f"{named} is not between 0 and {MOST_NAMED}")
+        if not 0 <= named_per_verdict(request) <= MOST_NAMED:
+            raise invalid_field("sellers_per_verdict", f"{request.sellers_per_verdict} is not between 0 and {MOST_NAMED}")
 
-        def read(tx: ReadTransaction) -> pb.ExplainRecordResponse:
-            config = self._runtime.configs.of(tx, workspace)
-            record = record_of(tx, workspace, request.record_id)
-            pool = Pool.read(tx, config, now_us)
-            return pb.ExplainRecordResponse(
-                record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
-                segments=segment_traces(tx, config, record, now_us),
-                rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named),
-                decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
-                summary=_summary(record, config),
-            )
-
-        return await self._runtime.read(read)
+        if request.prove or request.other_seller_id:
+            return await self._ask("record", workspace, request, pb.ExplainRecordResponse)
+        return await self._runtime.read(lambda tx: standing(tx, self._runtime.configs.of(tx, workspace), request, now_us))
 
     async def ExplainSeller(self, request: pb.ExplainSellerRequest, context: Context) -> pb.ExplainSellerResponse:  # noqa: N802
         """List the records that would suit a seller best."""
-        raise not_implemented("best records for a seller")
+        if not 0 <= request.count <= MOST_NAMED:
+            raise invalid_field("count", f"{request.count} is not between 1 and {MOST_NAMED}")
+        return await self._ask("seller", workspace_of(request), request, pb.ExplainSellerResponse)
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:  # noqa: N802
         """Plan on a changed snapshot."""
-        raise not_implemented("what-if")
+        return await self._ask("what_if", workspace_of(request), request, pb.WhatIfResponse)
 
     async def GetWorth(self, request: pb.GetWorthRequest, context: Context) -> pb.GetWorthResponse:  # noqa: N802
         """Say what one more slot would be worth."""
-        raise not_implemented("worth of a slot")
+        workspace = workspace_of(request)
+        await self._check_selection(workspace, request.selection)
+        return await self._ask("worth", workspace, request, pb.GetWorthResponse)
 
     async def Compare(self, request: pb.CompareRequest, context: Context) -> pb.CompareResponse:  # noqa: N802
         """Compare two policies."""
-        raise not_implemented("comparing policies")
+        return await self._ask("compare", workspace_of(request), request, pb.CompareResponse)
+
+    async def GetFrontier(self, request: pb.GetFrontierRequest, context: Context) -> pb.GetFrontierResponse:  # noqa: N802
+        """Weigh owner changes against what they gain."""
+        workspace = workspace_of(request)
+        await self._check_selection(workspace, request.selection)
+        return await self._ask("frontier", workspace, request, pb.GetFrontierResponse)
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
         """Report waiting times and loads."""
@@ -82,13 +87,3 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         if self._status is None:
             raise not_implemented("the status of this server")
         return await self._status(workspace)
-
-
-def _summary(record: Record, config: WorkspaceConfig) -> str:
-    name = config.title(record.record_type, record.record_id, record.fields)
-    segment = config.segments.get(record.segment_id)
-    place = f"in the segment {segment.name}" if segment else "in no segment"
-    if record.owner is not None:
-        how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
-    return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."

@@ -45,7 +45,7 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
         return _indivisible(problem, network, seconds)
     if on_incumbent is not None:
         on_incumbent(_sequential(problem, network, {}, Limit.TIME))
-    descent = _Descent(problem, network, seconds)
+    descent = Descent(problem, network, seconds)
     while descent.step():
         if on_incumbent is not None and descent.level < len(network.levels):
             on_incumbent(descent.solution(Termination(Reason.FEASIBLE, Limit.TIME)))
@@ -53,7 +53,7 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
     return descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
 
 
-class _Descent:
+class Descent:
     """Goes down the levels, stage by stage. Used once."""
 
     def __init__(self, problem: Problem, network: Network, seconds: dict[str, float]) -> None:

@@ -38,6 +38,19 @@ def test_a_run_that_does_not_exist_is_named(db: Database, ws: str) -> None:
         db.read(lambda tx: tx.runs.get(ws, "nowhere"))
 
 
+def test_what_runs_were_planned_from_is_kept_by_batch_and_forgotten_by_age(db: Database, ws: str) -> None:
+    for run_id, batch, content, time_us in (("a", 2, b"2", 5), ("a", 1, b"old", 5), ("b", 1, b"b", 9), ("a", 1, b"\0\xff", 5)):
+        db.write(ws, lambda tx, r=run_id, b=batch, c=content, t=time_us: tx.inputs.keep(ws, r, b, c, t))
+    assert db.read(lambda tx: (tx.inputs.of(ws, "a"), tx.inputs.of(ws, "b"), tx.inputs.of("elsewhere", "a"))) == (
+        [b"\0\xff", b"2"],
+        [b"b"],
+        [],
+    )
+    assert db.read(lambda tx: (tx.inputs.outdated(ws, 5), tx.inputs.outdated(ws, 6))) == (False, True)
+    db.write(ws, lambda tx: tx.inputs.forget(ws, 6, 9))
+    assert db.read(lambda tx: (tx.inputs.of(ws, "a"), tx.inputs.of(ws, "b"))) == ([], [b"b"])
+
+
 def test_a_firing_has_one_run(db: Database, ws: str) -> None:
     fired = a_run(schedule_id="nightly", firing_us=3)
     assert add(db, ws, fired, replace(fired, run_id="run-2"), replace(fired, run_id="run-3", firing_us=4)) == [True, False, True]

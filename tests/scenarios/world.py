@@ -1,12 +1,16 @@
 """A workspace of its own in a real server process, driven through the public client; time moves only when told."""
 
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from typer.testing import CliRunner
+
 from reallot.clients import Client, Record, Seller
 from reallot.clients.bundle import parse_bundle
+from reallot.clients.cli import application
 from reallot.clients.values import owner_text, timestamp
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
 from reallot.v1 import assignment_service_pb2, event_pb2, event_service_pb2, record_pb2, run_pb2, value_pb2
@@ -22,6 +26,7 @@ class World:
     """One workspace. Rules and records are leads unless said otherwise."""
 
     def __init__(self, address: str, now: str) -> None:
+        self.address = address
         self.client = Client(address, workspace=f"scenario-{next(NUMBERS)}")
         self.now = now
         self.jump(now)
@@ -32,6 +37,16 @@ class World:
 
     def advance(self, moment: str) -> None:
         self.client.run(self._clock("Advance", clock_service_pb2.AdvanceRequest(time=timestamp(at(moment)))))
+
+    def call(self, *words: str) -> str:
+        """What a command of `reallot` prints."""
+        found = CliRunner().invoke(application(words[0]), [*words, "--address", self.address, "--workspace", self.client.inner.workspace])
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    def told(self, *words: str) -> list[Any]:
+        """What a command prints for programs."""
+        return [json.loads(line) for line in self.call(*words, "--json").splitlines()]
 
     def settle(self) -> None:
         request = clock_service_pb2.AdvanceRequest()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from reallot.server.answers.desk import QuestionDesk
 from reallot.server.clock import ManualClock
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.progress import ProgressBoard
@@ -69,10 +70,12 @@ class Office:
         """Forget all that is not in the database."""
         board = ProgressBoard()
         self.intake, self.runs = IntakeLane(self.runtime, self.worker), RunLane(self.runtime, self.worker, board)
-        self.assignment = AssignmentService(self.runtime, board)
+        self.desk = QuestionDesk(self.runtime.settings.database_url, 1, 60.0)
+        self.assignment = AssignmentService(self.runtime, board, self.desk)
 
     def close(self) -> None:
         """Close the database."""
+        self.desk.close()
         self.runner.close()
         self.db.close()
 
@@ -198,7 +201,7 @@ class Office:
         return self.read(lambda tx: tx.enrollments.page(self.workspace, record_id=record_id))
 
     def insight(self) -> InsightService:
-        return InsightService(self.runtime)
+        return InsightService(self.runtime, self.desk)
 
 
 def leads(*segments: dict[str, Any], settings: dict[str, Any] | None = None) -> list[config_pb2.ConfigResource]:

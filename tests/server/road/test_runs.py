@@ -249,7 +249,7 @@ def test_cancelling_ends_a_solve_that_would_go_on_for_ever(office: Office) -> No
         working = asyncio.ensure_future(lane.drain())
         await worker.begun.wait()
         request = assignment_service_pb2.CancelRunRequest(workspace=office.workspace, run_id=run_id)
-        await AssignmentService(office.runtime, board).CancelRun(request, None)  # type: ignore[arg-type]
+        await AssignmentService(office.runtime, board, office.desk).CancelRun(request, None)  # type: ignore[arg-type]
         await working
 
     office.runner.run(cancelled())

@@ -959,6 +959,7 @@ class Candidate(_message.Message):
     FREE_FIELD_NUMBER: _builtins.int
     AVAILABLE_NOW_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller; empty for a team or queue."""
     rule_id: _builtins.str
@@ -969,6 +970,8 @@ class Candidate(_message.Message):
     """Free capacity."""
     available_now: _builtins.bool
     """Available now."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
     @_builtins.property
     def owner(self) -> _value_pb2.Owner:
         """The seller, team or queue. Teams and queues are there for the rules that would give them the record."""
@@ -982,12 +985,15 @@ class Candidate(_message.Message):
         free: _builtins.int = ...,
         available_now: _builtins.bool = ...,
         owner: _value_pb2.Owner | None = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "owner", b"owner", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_now", b"available_now", "free", b"free", "owner", b"owner", "rule_id", b"rule_id", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "available_now", b"available_now", "free", b"free", "owner", b"owner", "rule_id", b"rule_id", "score", b"score", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 

@@ -221,6 +221,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The default segment of a record type cannot be deleted, only replaced by applying another.
     Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
     """
+    ERROR_REASON_NOT_PROVEN: _ErrorReason.ValueType  # 110
+    """An exact answer needs a plan that is proven optimal.
+    Sample: {"reason": "NOT_PROVEN", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_EFFORT_NOT_ONE: _ErrorReason.ValueType  # 111
+    """An exact answer needs records of effort 1.
+    Sample: {"reason": "EFFORT_NOT_ONE", "domain": "reallot", "metadata": {"record": "lead-7"}}
+    """
+    ERROR_REASON_TIME_LIMIT: _ErrorReason.ValueType  # 112
+    """A question was not answered in time.
+    Sample: {"reason": "TIME_LIMIT", "domain": "reallot", "metadata": {"limit": "solve_time_limit_s"}}
+    """
+    ERROR_REASON_INPUT_NOT_KEPT: _ErrorReason.ValueType  # 113
+    """What a run was planned from is not kept.
+    Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -423,5 +439,21 @@ Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
 ERROR_REASON_DEFAULT_SEGMENT: ErrorReason.ValueType  # 50
 """The default segment of a record type cannot be deleted, only replaced by applying another.
 Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
+"""
+ERROR_REASON_NOT_PROVEN: ErrorReason.ValueType  # 110
+"""An exact answer needs a plan that is proven optimal.
+Sample: {"reason": "NOT_PROVEN", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_EFFORT_NOT_ONE: ErrorReason.ValueType  # 111
+"""An exact answer needs records of effort 1.
+Sample: {"reason": "EFFORT_NOT_ONE", "domain": "reallot", "metadata": {"record": "lead-7"}}
+"""
+ERROR_REASON_TIME_LIMIT: ErrorReason.ValueType  # 112
+"""A question was not answered in time.
+Sample: {"reason": "TIME_LIMIT", "domain": "reallot", "metadata": {"limit": "solve_time_limit_s"}}
+"""
+ERROR_REASON_INPUT_NOT_KEPT: ErrorReason.ValueType  # 113
+"""What a run was planned from is not kept.
+Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -8,11 +8,13 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from reallot.v1 import config_pb2 as _config_pb2
 from reallot.v1 import event_pb2 as _event_pb2
 from reallot.v1 import record_pb2 as _record_pb2
 from reallot.v1 import run_pb2 as _run_pb2
 from reallot.v1 import seller_pb2 as _seller_pb2
+from reallot.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,6 +26,62 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Not said."""
+    CHANGE_KIND_MATCH: _ChangeKind.ValueType  # 1
+    """The rule would have to allow the seller."""
+    CHANGE_KIND_SWITCH: _ChangeKind.ValueType  # 2
+    """The seller would have to be switched on."""
+    CHANGE_KIND_ROLE: _ChangeKind.ValueType  # 3
+    """The seller would need the role."""
+    CHANGE_KIND_AVAILABLE: _ChangeKind.ValueType  # 4
+    """The seller would have to be available."""
+    CHANGE_KIND_SLOT: _ChangeKind.ValueType  # 5
+    """A maximum would have to be higher."""
+    CHANGE_KIND_LEVEL: _ChangeKind.ValueType  # 6
+    """The seller would have to be better at a level of the optimisation than now."""
+    CHANGE_KIND_PRIORITY: _ChangeKind.ValueType  # 7
+    """The seller's priority would have to be higher."""
+    CHANGE_KIND_TURN: _ChangeKind.ValueType  # 8
+    """The seller's last assignment would have to be older than the other's."""
+    CHANGE_KIND_FREE: _ChangeKind.ValueType  # 9
+    """The seller would need more free capacity than now."""
+    CHANGE_KIND_TIE: _ChangeKind.ValueType  # 10
+    """Nothing: both are equally good, and the choice between them is free."""
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """What a change that would send a record elsewhere is about."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Not said."""
+CHANGE_KIND_MATCH: ChangeKind.ValueType  # 1
+"""The rule would have to allow the seller."""
+CHANGE_KIND_SWITCH: ChangeKind.ValueType  # 2
+"""The seller would have to be switched on."""
+CHANGE_KIND_ROLE: ChangeKind.ValueType  # 3
+"""The seller would need the role."""
+CHANGE_KIND_AVAILABLE: ChangeKind.ValueType  # 4
+"""The seller would have to be available."""
+CHANGE_KIND_SLOT: ChangeKind.ValueType  # 5
+"""A maximum would have to be higher."""
+CHANGE_KIND_LEVEL: ChangeKind.ValueType  # 6
+"""The seller would have to be better at a level of the optimisation than now."""
+CHANGE_KIND_PRIORITY: ChangeKind.ValueType  # 7
+"""The seller's priority would have to be higher."""
+CHANGE_KIND_TURN: ChangeKind.ValueType  # 8
+"""The seller's last assignment would have to be older than the other's."""
+CHANGE_KIND_FREE: ChangeKind.ValueType  # 9
+"""The seller would need more free capacity than now."""
+CHANGE_KIND_TIE: ChangeKind.ValueType  # 10
+"""Nothing: both are equally good, and the choice between them is free."""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
 @_typing.final
 class ExplainRecordRequest(_message.Message):
     """Request of ExplainRecord."""
@@ -33,28 +91,278 @@ class ExplainRecordRequest(_message.Message):
     WORKSPACE_FIELD_NUMBER: _builtins.int
     RECORD_ID_FIELD_NUMBER: _builtins.int
     SELLERS_PER_VERDICT_FIELD_NUMBER: _builtins.int
+    PROVE_FIELD_NUMBER: _builtins.int
+    OTHER_SELLER_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     record_id: _builtins.str
     """The record."""
     sellers_per_verdict: _builtins.int
     """Sellers to name for each verdict, 0 to 1,000. Default 5."""
+    prove: _builtins.bool
+    """Also plan again on a snapshot: who would get the record as things stand and, where nobody would, what proves it."""
+    other_seller_id: _builtins.str
+    """Also say what would have to change for this seller to get it, verified by planning again."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         record_id: _builtins.str = ...,
         sellers_per_verdict: _builtins.int | None = ...,
+        prove: _builtins.bool = ...,
+        other_seller_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "sellers_per_verdict", b"sellers_per_verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "record_id", b"record_id", "sellers_per_verdict", b"sellers_per_verdict", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict", "other_seller_id", b"other_seller_id", "prove", b"prove", "record_id", b"record_id", "sellers_per_verdict", b"sellers_per_verdict", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sellers_per_verdict: _TypeAlias = _typing.Literal["sellers_per_verdict"]  # noqa: Y015
     _WhichOneofArgType__sellers_per_verdict: _TypeAlias = _typing.Literal["_sellers_per_verdict", b"_sellers_per_verdict"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sellers_per_verdict) -> _WhichOneofReturnType__sellers_per_verdict | None: ...
 
 Global___ExplainRecordRequest: _TypeAlias = ExplainRecordRequest  # noqa: Y015
+
+@_typing.final
+class Maximum(_message.Message):
+    """A maximum of a seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    record_type: _builtins.str
+    """The record type that it is for; empty = of all types."""
+    segment_id: _builtins.str
+    """The segment that it is for; empty = anywhere."""
+    free: _builtins.int
+    """What is free of it before the plan; below 0 = the seller is above it."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        record_type: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        free: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "record_type", b"record_type", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Maximum: _TypeAlias = Maximum  # noqa: Y015
+
+@_typing.final
+class SellerStanding(_message.Message):
+    """How a seller stands to a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
+    CONTINUES_FIELD_NUMBER: _builtins.int
+    AVAILABLE_IN_DAYS_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    rule_id: _builtins.str
+    """First rule that allows the seller, or to which the seller comes closest, as `segment/rule`."""
+    verdict: _event_pb2.Verdict.ValueType
+    """How the seller stands to that rule."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
+    preferred: _builtins.bool
+    """Preferred by that rule; also where it prefers nobody."""
+    continues: _builtins.bool
+    """Whether the record would go on with whom it belongs to; also where it belongs to nobody."""
+    available_in_days: _builtins.int
+    """Days until the seller is available, 0 = now."""
+    @_builtins.property
+    def full(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maximum]:
+        """Maxima that leave nothing free."""
+
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        verdict: _event_pb2.Verdict.ValueType = ...,
+        score: _builtins.float | None = ...,
+        preferred: _builtins.bool = ...,
+        continues: _builtins.bool = ...,
+        available_in_days: _builtins.int = ...,
+        full: _abc.Iterable[Global___Maximum] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "available_in_days", b"available_in_days", "continues", b"continues", "full", b"full", "preferred", b"preferred", "rule_id", b"rule_id", "score", b"score", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___SellerStanding: _TypeAlias = SellerStanding  # noqa: Y015
+
+@_typing.final
+class PlannedOutcome(_message.Message):
+    """What came out of planning again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    PLANNED_TOGETHER_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller, or team or queue, who would get the record; empty = nobody."""
+    rule_id: _builtins.str
+    """By which rule, as `segment/rule`."""
+    planned_together: _builtins.int
+    """Records that were planned together: an owned one on its own, as if it had just come, an unassigned one with all that wait."""
+    proven: _builtins.bool
+    """The plan is proven optimal at every level."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        planned_together: _builtins.int = ...,
+        proven: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["planned_together", b"planned_together", "proven", b"proven", "rule_id", b"rule_id", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedOutcome: _TypeAlias = PlannedOutcome  # noqa: Y015
+
+@_typing.final
+class BlockingSet(_message.Message):
+    """Records that cannot all be served because all their sellers are behind full maxima. Minimal: without any one of the records the
+    others could be served, and without any one of the maxima these records could. A smaller proof may exist.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_IDS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    MAXIMA_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """How many there are."""
+    verified: _builtins.bool
+    """Checked from the problem alone, without the solver."""
+    @_builtins.property
+    def record_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The records, this one among them, the most urgent first; the first 1,000."""
+
+    @_builtins.property
+    def maxima(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maximum]:
+        """The full maxima. Together they leave one slot less than there are records."""
+
+    def __init__(
+        self,
+        *,
+        record_ids: _abc.Iterable[_builtins.str] | None = ...,
+        records: _builtins.int = ...,
+        maxima: _abc.Iterable[Global___Maximum] | None = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maxima", b"maxima", "record_ids", b"record_ids", "records", b"records", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockingSet: _TypeAlias = BlockingSet  # noqa: Y015
+
+@_typing.final
+class NeededChange(_message.Message):
+    """One thing that would have to be otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    LEVEL_ID_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    RIVAL_SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    kind: Global___ChangeKind.ValueType
+    """What it is about."""
+    amount: _builtins.int
+    """By how much: slots, units of capacity, steps of a level; 0 where it makes no sense."""
+    level_id: _builtins.str
+    """The level at which it counts."""
+    rival_seller_id: _builtins.str
+    """Who gets the record otherwise."""
+    rule_id: _builtins.str
+    """The rule by which the seller would get it."""
+    text: _builtins.str
+    """For people."""
+    @_builtins.property
+    def maximum(self) -> Global___Maximum:
+        """The maximum, for a slot."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ChangeKind.ValueType = ...,
+        amount: _builtins.int = ...,
+        level_id: _builtins.str = ...,
+        maximum: Global___Maximum | None = ...,
+        rival_seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["maximum", b"maximum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "kind", b"kind", "level_id", b"level_id", "maximum", b"maximum", "rival_seller_id", b"rival_seller_id", "rule_id", b"rule_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NeededChange: _TypeAlias = NeededChange  # noqa: Y015
+
+@_typing.final
+class Alternative(_message.Message):
+    """What it would take for another seller to get a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller."""
+    verified: _builtins.bool
+    """Planning again with these changes gave the seller the record."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NeededChange]:
+        """All of it together; none = the seller gets it as things stand."""
+
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        changes: _abc.Iterable[Global___NeededChange] | None = ...,
+        verified: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "seller_id", b"seller_id", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class SegmentTrace(_message.Message):
@@ -101,6 +409,10 @@ class ExplainRecordResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    BLOCKING_FIELD_NUMBER: _builtins.int
+    ALTERNATIVE_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
     """In one sentence."""
     @_builtins.property
@@ -119,6 +431,22 @@ class ExplainRecordResponse(_message.Message):
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Decision]:
         """The latest lines of its log, newest first."""
 
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerStanding]:
+        """Those of its sellers who fit one of its rules, the best first; with `prove`. The first 1,000."""
+
+    @_builtins.property
+    def planned(self) -> Global___PlannedOutcome:
+        """Who would get it as things stand; absent without `prove`, or if no run would take the record."""
+
+    @_builtins.property
+    def blocking(self) -> Global___BlockingSet:
+        """What proves that nobody can get it; absent if somebody can, or if records take other efforts than 1."""
+
+    @_builtins.property
+    def alternative(self) -> Global___Alternative:
+        """What it would take for the other seller."""
+
     def __init__(
         self,
         *,
@@ -127,10 +455,14 @@ class ExplainRecordResponse(_message.Message):
         rules: _abc.Iterable[_event_pb2.RuleTrace] | None = ...,
         decisions: _abc.Iterable[_event_pb2.Decision] | None = ...,
         summary: _builtins.str = ...,
+        sellers: _abc.Iterable[Global___SellerStanding] | None = ...,
+        planned: Global___PlannedOutcome | None = ...,
+        blocking: Global___BlockingSet | None = ...,
+        alternative: Global___Alternative | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "record", b"record", "rules", b"rules", "segments", b"segments", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,22 +505,68 @@ class ExplainSellerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
+    SUITED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
         """Best first."""
+
+    @_builtins.property
+    def suited(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuitedRecord]:
+        """The same records, as the rules see them for this seller."""
 
     def __init__(
         self,
         *,
         records: _abc.Iterable[_record_pb2.Record] | None = ...,
+        suited: _abc.Iterable[Global___SuitedRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "suited", b"suited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainSellerResponse: _TypeAlias = ExplainSellerResponse  # noqa: Y015
+
+@_typing.final
+class SuitedRecord(_message.Message):
+    """How a waiting record suits a seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    RULE_RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    PLANNED_SELLER_ID_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    rule_id: _builtins.str
+    """Rule by which the seller could get it, as `segment/rule`."""
+    rule_rank: _builtins.int
+    """Rank of that rule among the record's own, from 1."""
+    score: _builtins.float
+    """Score by that rule; absent = it has none."""
+    planned_seller_id: _builtins.str
+    """Who would get the record if all that wait were planned now; empty = nobody."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        rule_rank: _builtins.int = ...,
+        score: _builtins.float | None = ...,
+        planned_seller_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "planned_seller_id", b"planned_seller_id", "record_id", b"record_id", "rule_id", b"rule_id", "rule_rank", b"rule_rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___SuitedRecord: _TypeAlias = SuitedRecord  # noqa: Y015
 
 @_typing.final
 class WhatIfRequest(_message.Message):
@@ -201,8 +579,15 @@ class WhatIfRequest(_message.Message):
     SELLERS_FIELD_NUMBER: _builtins.int
     ABSENT_SELLER_IDS_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    HIRES_FIELD_NUMBER: _builtins.int
+    REOPEN_FIELD_NUMBER: _builtins.int
+    MOST_DIFFERENCES_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
+    reopen: _builtins.bool
+    """Records that sellers own are planned, too, both times as if nobody had them."""
+    most_differences: _builtins.int
+    """Differing records to list, 0 to 10,000. Default 1,000."""
     @_builtins.property
     def selection(self) -> _run_pb2.RunSelection:
         """What the plan takes."""
@@ -219,6 +604,10 @@ class WhatIfRequest(_message.Message):
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_config_pb2.ConfigResource]:
         """Configuration in place of the stored one, or beside it."""
 
+    @_builtins.property
+    def hires(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hire]:
+        """Further sellers, like some who are there, with nothing to do yet."""
+
     def __init__(
         self,
         *,
@@ -227,14 +616,207 @@ class WhatIfRequest(_message.Message):
         sellers: _abc.Iterable[_seller_pb2.Seller] | None = ...,
         absent_seller_ids: _abc.Iterable[_builtins.str] | None = ...,
         resources: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
+        hires: _abc.Iterable[Global___Hire] | None = ...,
+        reopen: _builtins.bool = ...,
+        most_differences: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "most_differences", b"most_differences", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_seller_ids", b"absent_seller_ids", "resources", b"resources", "selection", b"selection", "sellers", b"sellers", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "absent_seller_ids", b"absent_seller_ids", "hires", b"hires", "most_differences", b"most_differences", "reopen", b"reopen", "resources", b"resources", "selection", b"selection", "sellers", b"sellers", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__most_differences: _TypeAlias = _typing.Literal["most_differences"]  # noqa: Y015
+    _WhichOneofArgType__most_differences: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_differences) -> _WhichOneofReturnType__most_differences | None: ...
+
+Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+
+@_typing.final
+class Hire(_message.Message):
+    """Sellers who might join."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIKE_SELLER_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    like_seller_id: _builtins.str
+    """The seller whom they are like, but for what that one carries."""
+    count: _builtins.int
+    """How many, 1 to 1,000."""
+    def __init__(
+        self,
+        *,
+        like_seller_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "like_seller_id", b"like_seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+Global___Hire: _TypeAlias = Hire  # noqa: Y015
+
+@_typing.final
+class PlannedState(_message.Message):
+    """How a plan leaves one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    status: _record_pb2.AssignmentStatus.ValueType
+    """How the attempt to find one ended."""
+    segment_id: _builtins.str
+    """Its segment."""
+    @_builtins.property
+    def owner(self) -> _value_pb2.Owner:
+        """Its owner."""
+
+    def __init__(
+        self,
+        *,
+        owner: _value_pb2.Owner | None = ...,
+        status: _record_pb2.AssignmentStatus.ValueType = ...,
+        segment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "segment_id", b"segment_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedState: _TypeAlias = PlannedState  # noqa: Y015
+
+@_typing.final
+class RecordDifference(_message.Message):
+    """A record that two plans leave differently."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    @_builtins.property
+    def before(self) -> Global___PlannedState:
+        """By the first plan."""
+
+    @_builtins.property
+    def after(self) -> Global___PlannedState:
+        """By the second plan."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        before: Global___PlannedState | None = ...,
+        after: Global___PlannedState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "record_id", b"record_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDifference: _TypeAlias = RecordDifference  # noqa: Y015
+
+@_typing.final
+class SellerDifference(_message.Message):
+    """What two plans come to for one seller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_BEFORE_FIELD_NUMBER: _builtins.int
+    RECORDS_AFTER_FIELD_NUMBER: _builtins.int
+    LOAD_BEFORE_FIELD_NUMBER: _builtins.int
+    LOAD_AFTER_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller; those who might join are called like the seller whom they are like, with a number."""
+    records_before: _builtins.int
+    """Records that the first plan gives, less those that it takes."""
+    records_after: _builtins.int
+    """Records that the second plan gives, less those that it takes."""
+    load_before: _builtins.int
+    """Load after the first plan."""
+    load_after: _builtins.int
+    """Load after the second plan."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        records_before: _builtins.int = ...,
+        records_after: _builtins.int = ...,
+        load_before: _builtins.int = ...,
+        load_after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_after", b"load_after", "load_before", b"load_before", "records_after", b"records_after", "records_before", b"records_before", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SellerDifference: _TypeAlias = SellerDifference  # noqa: Y015
+
+@_typing.final
+class PlanFigures(_message.Message):
+    """A plan in figures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANNED_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    OWNER_CHANGES_FIELD_NUMBER: _builtins.int
+    VALUE_COVERED_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    LEAST_LOAD_FIELD_NUMBER: _builtins.int
+    MOST_LOAD_FIELD_NUMBER: _builtins.int
+    MEAN_LOAD_FIELD_NUMBER: _builtins.int
+    LOAD_DEVIATION_FIELD_NUMBER: _builtins.int
+    planned: _builtins.int
+    """Records that were planned."""
+    covered: _builtins.int
+    """Of these, records that have an owner by the plan."""
+    owner_changes: _builtins.int
+    """Records that get another owner than they have."""
+    value_covered: _builtins.int
+    """Worth of the covered records, in the administrator's unit."""
+    score: _builtins.float
+    """Sum of the scores of the chosen sellers, over rules that have a score."""
+    sellers: _builtins.int
+    """Sellers who may get records."""
+    least_load: _builtins.int
+    """Least load among them after the plan."""
+    most_load: _builtins.int
+    """Most load among them."""
+    mean_load: _builtins.float
+    """Their mean load."""
+    load_deviation: _builtins.float
+    """Standard deviation of their loads."""
+    def __init__(
+        self,
+        *,
+        planned: _builtins.int = ...,
+        covered: _builtins.int = ...,
+        owner_changes: _builtins.int = ...,
+        value_covered: _builtins.int = ...,
+        score: _builtins.float = ...,
+        sellers: _builtins.int = ...,
+        least_load: _builtins.int = ...,
+        most_load: _builtins.int = ...,
+        mean_load: _builtins.float = ...,
+        load_deviation: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered", b"covered", "least_load", b"least_load", "load_deviation", b"load_deviation", "mean_load", b"mean_load", "most_load", b"most_load", "owner_changes", b"owner_changes", "planned", b"planned", "score", b"score", "sellers", b"sellers", "value_covered", b"value_covered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanFigures: _TypeAlias = PlanFigures  # noqa: Y015
 
 @_typing.final
 class WhatIfResponse(_message.Message):
@@ -246,6 +828,13 @@ class WhatIfResponse(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     LEVELS_BEFORE_FIELD_NUMBER: _builtins.int
     LEVELS_AFTER_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    FIGURES_BEFORE_FIELD_NUMBER: _builtins.int
+    FIGURES_AFTER_FIELD_NUMBER: _builtins.int
+    different: _builtins.int
+    """How many there are."""
     @_builtins.property
     def before(self) -> _run_pb2.RunCounts:
         """With things as they are."""
@@ -262,6 +851,22 @@ class WhatIfResponse(_message.Message):
     def levels_after(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
         """Levels with the changes."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDifference]:
+        """Records that come out otherwise, by id; the first of them."""
+
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerDifference]:
+        """Sellers for whom it makes a difference."""
+
+    @_builtins.property
+    def figures_before(self) -> Global___PlanFigures:
+        """Figures with things as they are."""
+
+    @_builtins.property
+    def figures_after(self) -> Global___PlanFigures:
+        """Figures with the changes."""
+
     def __init__(
         self,
         *,
@@ -269,10 +874,15 @@ class WhatIfResponse(_message.Message):
         after: _run_pb2.RunCounts | None = ...,
         levels_before: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
         levels_after: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        differences: _abc.Iterable[Global___RecordDifference] | None = ...,
+        different: _builtins.int = ...,
+        sellers: _abc.Iterable[Global___SellerDifference] | None = ...,
+        figures_before: Global___PlanFigures | None = ...,
+        figures_after: Global___PlanFigures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "figures_after", b"figures_after", "figures_before", b"figures_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "levels_after", b"levels_after", "levels_before", b"levels_before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "differences", b"differences", "different", b"different", "figures_after", b"figures_after", "figures_before", b"figures_before", "levels_after", b"levels_after", "levels_before", b"levels_before", "sellers", b"sellers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,13 +925,16 @@ class SlotWorth(_message.Message):
     SELLER_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     LEVEL_CHANGES_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller."""
     segment_id: _builtins.str
-    """The segment; empty = anywhere."""
+    """The segment, for its maximum; empty = anywhere."""
+    record_type: _builtins.str
+    """The record type, for its maximum; empty = of all types."""
     @_builtins.property
     def level_changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Change of each level's value, in order."""
+        """Change of each level's value, in order; below 0 is better. Exact: the values of a plan with the slot less those without."""
 
     def __init__(
         self,
@@ -329,10 +942,11 @@ class SlotWorth(_message.Message):
         seller_id: _builtins.str = ...,
         segment_id: _builtins.str = ...,
         level_changes: _abc.Iterable[_builtins.int] | None = ...,
+        record_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_changes", b"level_changes", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_changes", b"level_changes", "record_type", b"record_type", "segment_id", b"segment_id", "seller_id", b"seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,23 +960,31 @@ class GetWorthResponse(_message.Message):
 
     LEVEL_IDS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records that were planned."""
+    waiting: _builtins.int
+    """Of these, records without an owner."""
     @_builtins.property
     def level_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The levels' ids, in order."""
+        """The levels' ids, in order: coverage by priority first, then up to the fit. Policies have no worth."""
 
     @_builtins.property
     def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlotWorth]:
-        """By seller and segment."""
+        """The maxima of which one more slot would change the plan, the most valuable first; one more of any other is worth nothing."""
 
     def __init__(
         self,
         *,
         level_ids: _abc.Iterable[_builtins.str] | None = ...,
         slots: _abc.Iterable[Global___SlotWorth] | None = ...,
+        records: _builtins.int = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_ids", b"level_ids", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_ids", b"level_ids", "records", b"records", "slots", b"slots", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,8 +1000,14 @@ class CompareRequest(_message.Message):
     SELECTION_FIELD_NUMBER: _builtins.int
     FIRST_FIELD_NUMBER: _builtins.int
     SECOND_FIELD_NUMBER: _builtins.int
+    WAITING_ONLY_FIELD_NUMBER: _builtins.int
+    MOST_DIFFERENCES_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
+    waiting_only: _builtins.bool
+    """Only records that wait; else also those that sellers own, both times as if nobody had them."""
+    most_differences: _builtins.int
+    """Differing records to list, 0 to 10,000. Default 1,000."""
     @_builtins.property
     def selection(self) -> _run_pb2.RunSelection:
         """What is planned."""
@@ -399,12 +1027,16 @@ class CompareRequest(_message.Message):
         selection: _run_pb2.RunSelection | None = ...,
         first: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
         second: _abc.Iterable[_config_pb2.ConfigResource] | None = ...,
+        waiting_only: _builtins.bool = ...,
+        most_differences: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "most_differences", b"most_differences", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second", "selection", b"selection", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences", "first", b"first", "most_differences", b"most_differences", "second", b"second", "selection", b"selection", "waiting_only", b"waiting_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__most_differences: _TypeAlias = _typing.Literal["most_differences"]  # noqa: Y015
+    _WhichOneofArgType__most_differences: _TypeAlias = _typing.Literal["_most_differences", b"_most_differences"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_differences) -> _WhichOneofReturnType__most_differences | None: ...
 
 Global___CompareRequest: _TypeAlias = CompareRequest  # noqa: Y015
 
@@ -418,6 +1050,13 @@ class CompareResponse(_message.Message):
     SECOND_FIELD_NUMBER: _builtins.int
     FIRST_LEVELS_FIELD_NUMBER: _builtins.int
     SECOND_LEVELS_FIELD_NUMBER: _builtins.int
+    FIRST_FIGURES_FIELD_NUMBER: _builtins.int
+    SECOND_FIGURES_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    DIFFERENT_FIELD_NUMBER: _builtins.int
+    SELLERS_FIELD_NUMBER: _builtins.int
+    different: _builtins.int
+    """How many there are."""
     @_builtins.property
     def first(self) -> _run_pb2.RunCounts:
         """First plan."""
@@ -434,6 +1073,22 @@ class CompareResponse(_message.Message):
     def second_levels(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
         """Levels of the second plan."""
 
+    @_builtins.property
+    def first_figures(self) -> Global___PlanFigures:
+        """The first plan in figures."""
+
+    @_builtins.property
+    def second_figures(self) -> Global___PlanFigures:
+        """The second plan in figures."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordDifference]:
+        """Records that come out otherwise, by id; the first of them."""
+
+    @_builtins.property
+    def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerDifference]:
+        """Sellers for whom it makes a difference."""
+
     def __init__(
         self,
         *,
@@ -441,14 +1096,111 @@ class CompareResponse(_message.Message):
         second: _run_pb2.RunCounts | None = ...,
         first_levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
         second_levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        first_figures: Global___PlanFigures | None = ...,
+        second_figures: Global___PlanFigures | None = ...,
+        differences: _abc.Iterable[Global___RecordDifference] | None = ...,
+        different: _builtins.int = ...,
+        sellers: _abc.Iterable[Global___SellerDifference] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_figures", b"first_figures", "second", b"second", "second_figures", b"second_figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "first_levels", b"first_levels", "second", b"second", "second_levels", b"second_levels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "different", b"different", "first", b"first", "first_figures", b"first_figures", "first_levels", b"first_levels", "second", b"second", "second_figures", b"second_figures", "second_levels", b"second_levels", "sellers", b"sellers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
+
+@_typing.final
+class GetFrontierRequest(_message.Message):
+    """Request of GetFrontier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    @_builtins.property
+    def selection(self) -> _run_pb2.RunSelection:
+        """Which owned records; statuses do not restrict."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        selection: _run_pb2.RunSelection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFrontierRequest: _TypeAlias = GetFrontierRequest  # noqa: Y015
+
+@_typing.final
+class FrontierPoint(_message.Message):
+    """A plan of the frontier. None with as few owner changes is better."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    LEAST_LOAD_FIELD_NUMBER: _builtins.int
+    MOST_LOAD_FIELD_NUMBER: _builtins.int
+    changes: _builtins.int
+    """Records that change their owner."""
+    least_load: _builtins.int
+    """Least load of the sellers who may get records."""
+    most_load: _builtins.int
+    """Most load of these."""
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.LevelResult]:
+        """What the plan is worth, level by level; lower is better. Coverage counts records whose owner is not eligible any more."""
+
+    def __init__(
+        self,
+        *,
+        changes: _builtins.int = ...,
+        levels: _abc.Iterable[_run_pb2.LevelResult] | None = ...,
+        least_load: _builtins.int = ...,
+        most_load: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "least_load", b"least_load", "levels", b"levels", "most_load", b"most_load"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FrontierPoint: _TypeAlias = FrontierPoint  # noqa: Y015
+
+@_typing.final
+class GetFrontierResponse(_message.Message):
+    """Response of GetFrontier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """Records that were looked at."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___FrontierPoint]:
+        """From no change to the best plan with as few changes as it takes."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___FrontierPoint] | None = ...,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFrontierResponse: _TypeAlias = GetFrontierResponse  # noqa: Y015
 
 @_typing.final
 class GetReportRequest(_message.Message):

@@ -60,6 +60,11 @@ class InsightServiceStub:
                 request_serializer=reallot_dot_v1_dot_insight__service__pb2.CompareRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_insight__service__pb2.CompareResponse.FromString,
                 _registered_method=True)
+        self.GetFrontier = channel.unary_unary(
+                '/reallot.v1.InsightService/GetFrontier',
+                request_serializer=reallot_dot_v1_dot_insight__service__pb2.GetFrontierRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetFrontierResponse.FromString,
+                _registered_method=True)
         self.GetReport = channel.unary_unary(
                 '/reallot.v1.InsightService/GetReport',
                 request_serializer=reallot_dot_v1_dot_insight__service__pb2.GetReportRequest.SerializeToString,
@@ -111,6 +116,13 @@ class InsightServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFrontier(self, request, context):
+        """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReport(self, request, context):
         """Reports waiting times, utilisation and spread.
         """
@@ -152,6 +164,11 @@ def add_InsightServiceServicer_to_server(servicer, server):
                     servicer.Compare,
                     request_deserializer=reallot_dot_v1_dot_insight__service__pb2.CompareRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_insight__service__pb2.CompareResponse.SerializeToString,
+            ),
+            'GetFrontier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFrontier,
+                    request_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetFrontierRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_insight__service__pb2.GetFrontierResponse.SerializeToString,
             ),
             'GetReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReport,
@@ -300,6 +317,33 @@ class InsightService:
             '/reallot.v1.InsightService/Compare',
             reallot_dot_v1_dot_insight__service__pb2.CompareRequest.SerializeToString,
             reallot_dot_v1_dot_insight__service__pb2.CompareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFrontier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.InsightService/GetFrontier',
+            reallot_dot_v1_dot_insight__service__pb2.GetFrontierRequest.SerializeToString,
+            reallot_dot_v1_dot_insight__service__pb2.GetFrontierResponse.FromString,
             options,
             channel_credentials,
             insecure,

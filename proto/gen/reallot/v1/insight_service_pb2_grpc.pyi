@@ -43,6 +43,8 @@ class InsightServiceStub:
     """Says what one more slot would be worth, by seller and segment."""
     Compare: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.CompareRequest, _insight_service_pb2.CompareResponse]
     """Compares two policies on the same stored records."""
+    GetFrontier: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetFrontierRequest, _insight_service_pb2.GetFrontierResponse]
+    """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]
     """Reports waiting times, utilisation and spread."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]
@@ -63,6 +65,8 @@ class InsightServiceAsyncStub(InsightServiceStub):
     """Says what one more slot would be worth, by seller and segment."""
     Compare: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.CompareRequest, _insight_service_pb2.CompareResponse]  # type: ignore[assignment]
     """Compares two policies on the same stored records."""
+    GetFrontier: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetFrontierRequest, _insight_service_pb2.GetFrontierResponse]  # type: ignore[assignment]
+    """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
     GetReport: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]  # type: ignore[assignment]
     """Reports waiting times, utilisation and spread."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]  # type: ignore[assignment]
@@ -110,6 +114,14 @@ class InsightServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_insight_service_pb2.CompareResponse, _abc.Awaitable[_insight_service_pb2.CompareResponse]]:
         """Compares two policies on the same stored records."""
+
+    @_abc_1.abstractmethod
+    def GetFrontier(
+        self,
+        request: _insight_service_pb2.GetFrontierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_insight_service_pb2.GetFrontierResponse, _abc.Awaitable[_insight_service_pb2.GetFrontierResponse]]:
+        """Weighs owner changes against what they gain, over records that sellers own. A run with `selection.rebalance` makes them."""
 
     @_abc_1.abstractmethod
     def GetReport(

@@ -421,6 +421,30 @@ class SolverInfo(_message.Message):
 Global___SolverInfo: _TypeAlias = SolverInfo  # noqa: Y015
 
 @_typing.final
+class Rebalance(_message.Message):
+    """Giving out anew what sellers own, with as few owner changes as the gain is worth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOST_CHANGES_FIELD_NUMBER: _builtins.int
+    most_changes: _builtins.int
+    """At most this many records change their owner; absent = as many as the best plan takes."""
+    def __init__(
+        self,
+        *,
+        most_changes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_most_changes", b"_most_changes", "most_changes", b"most_changes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_most_changes", b"_most_changes", "most_changes", b"most_changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__most_changes: _TypeAlias = _typing.Literal["most_changes"]  # noqa: Y015
+    _WhichOneofArgType__most_changes: _TypeAlias = _typing.Literal["_most_changes", b"_most_changes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most_changes) -> _WhichOneofReturnType__most_changes | None: ...
+
+Global___Rebalance: _TypeAlias = Rebalance  # noqa: Y015
+
+@_typing.final
 class RunSelection(_message.Message):
     """Which records a run takes. What is left out does not restrict; without statuses, the unassigned ones."""
 
@@ -436,6 +460,7 @@ class RunSelection(_message.Message):
     WAITING_AT_LEAST_FIELD_NUMBER: _builtins.int
     RESEGMENT_FIELD_NUMBER: _builtins.int
     SELLER_IDS_FIELD_NUMBER: _builtins.int
+    REBALANCE_FIELD_NUMBER: _builtins.int
     record_type: _builtins.str
     """Only this type."""
     filter: _builtins.str
@@ -468,6 +493,10 @@ class RunSelection(_message.Message):
     def seller_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only records that one of these sellers fits by the rules."""
 
+    @_builtins.property
+    def rebalance(self) -> Global___Rebalance:
+        """Instead of unassigned records those that sellers own, of which some get another owner for a better plan."""
+
     def __init__(
         self,
         *,
@@ -481,10 +510,11 @@ class RunSelection(_message.Message):
         waiting_at_least: _duration_pb2.Duration | None = ...,
         resegment: _builtins.bool = ...,
         seller_ids: _abc.Iterable[_builtins.str] | None = ...,
+        rebalance: Global___Rebalance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting_at_least", b"waiting_at_least"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rebalance", b"rebalance", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "seller_ids", b"seller_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "rebalance", b"rebalance", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "seller_ids", b"seller_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,118 @@
+"""What a run was planned from, in a form that is kept, and planning it again: the same bytes give the same plan.
+
+What is kept are the columns of the problem with the limits that held, compressed: no code, so that a later version can read it.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, replace
+from typing import Any
+
+import numpy as np
+
+from reallot.server.road.outcome import Frame, Solved
+from reallot.solver import assignment
+from reallot.solver.assignment import Policy, Problem, Scope
+from reallot.solver.assignment.problem import Ints
+
+FORM = 1
+"""Version of the kept form."""
+FAST = 1
+"""Level of compression: more would take longer than it saves."""
+
+
+def names_of(record_ids: Sequence[str], takers: Sequence[str]) -> str:
+    """Return the hash over names, in their order."""
+    return hashlib.sha256(json.dumps([list(record_ids), list(takers)], ensure_ascii=False).encode()).hexdigest()
+
+
+def solved_of(problem: Problem, rows: Ints, frame: Frame) -> Solved:
+    """Return the solution of a problem whose records stand for rows of a batch, held to its limits."""
+    solved = Solved(problem, assignment.solve(problem, sequential=frame.sequential), rows)
+    if frame.limit and int(solved.solution.assigned.sum()) > frame.limit:
+        return _limited(solved, frame)
+    return solved
+
+
+def _limited(solved: Solved, frame: Frame) -> Solved:
+    """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
+
+    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run, and so does a bundle
+    for which what is left of the limit is too little.
+    """
+    problem, rows = solved.problem, solved.rows
+    kept, beyond = assignment.most_urgent(problem, solved.solution, frame.limit)
+    columns = ("class_of", "priority", "age_us", "key", *(("together",) if len(problem.together) else ()))
+    only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
+    solution = assignment.solve(only, sequential=frame.sequential)
+    return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))
+
+
+def digest_of(solved: Solved, frame: Frame) -> str:
+    """Return the hash over a plan: who gets which record by which of its rules, and the order of turns."""
+    problem, option = solved.problem, solved.solution.option_of
+    given = option >= 0
+    seller, rank = np.full(len(option), -1, dtype=np.int64), np.full(len(option), -1, dtype=np.int64)
+    seller[given], rank[given] = problem.option_seller[option[given]], problem.option_rank[option[given]]
+    order = np.argsort(solved.rows, kind="stable")
+    found = hashlib.sha256(frame.names.encode())
+    for column in (solved.rows[order], seller[order], rank[order], solved.rows[solved.solution.turn_order]):
+        found.update(column.astype("<i8").tobytes())
+    return found.hexdigest()
+
+
+def joined_digest(digests: Sequence[str]) -> str:
+    """Return the hash over the plans of a run's batches; of one, its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def packed(problem: Problem, rows: Ints, frame: Frame) -> bytes:
+    """Return what a plan was made from."""
+    columns: list[tuple[str, Any]] = [("rows", rows), *_columns("", problem)]
+    scopes = []
+    for index, scope in enumerate(problem.scopes):
+        columns += _columns(f"{index}.", scope)
+        scopes.append({"scope_id": scope.scope_id, "policy": scope.policy.value})
+    parts = [(name, column.dtype.str, len(column)) for name, column in columns]
+    head = json.dumps({"form": FORM, "frame": frame._asdict(), "scopes": scopes, "columns": parts}).encode()
+    body = b"".join(np.ascontiguousarray(column).tobytes() for _, column in columns)
+    return zlib.compress(len(head).to_bytes(8, "little") + head + body, FAST)
+
+
+def _columns(prefix: str, of: Problem | Scope) -> list[tuple[str, Any]]:
+    values = [(f"{prefix}{f.name}", getattr(of, f.name)) for f in fields(of)]
+    return [(name, value) for name, value in values if isinstance(value, np.ndarray)]
+
+
+def unpacked(content: bytes) -> tuple[Problem, Ints, Frame]:
+    """Return what a plan was made from.
+
+    Raises:
+        ValueError: it was kept by a version whose problems this one does not understand.
+    """
+    plain = zlib.decompress(content)
+    size = int.from_bytes(plain[:8], "little")
+    head = json.loads(plain[8 : 8 + size])
+    if head["form"] != FORM:
+        raise ValueError(f"it is kept in form {head['form']}, this version reads form {FORM}")
+    columns, at = {}, 8 + size
+    for name, kind, length in head["columns"]:
+        columns[name] = np.frombuffer(plain, dtype=kind, count=length, offset=at)
+        at += columns[name].nbytes
+    scopes = []
+    for index, named in enumerate(head["scopes"]):
+        own = {name.partition(".")[2]: column for name, column in columns.items() if name.startswith(f"{index}.")}
+        scopes.append(Scope(**_known(Scope, own | {"scope_id": named["scope_id"], "policy": Policy(named["policy"])})))
+    own = {name: column for name, column in columns.items() if "." not in name and name != "rows"}
+    problem = Problem(**_known(Problem, own | {"scopes": tuple(scopes)}))
+    return problem, columns["rows"], Frame(**head["frame"])
+
+
+def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if unknown := sorted((set(values) - names) | (needed - set(values))):
+        raise ValueError(f"its problem has other columns than this version knows: {', '.join(unknown)}")
+    return values
