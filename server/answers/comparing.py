@@ -140,11 +140,11 @@ def _supposed(stored: WorkspaceConfig, resources: Sequence[config_pb2.ConfigReso
     return candidate
 
 
-def _sellers_changed(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequest) -> Sellers:
+def _sellers_changed(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequest, now_us: int) -> Sellers:
     """Return what the request supposes of the sellers, checked."""
     stored = tx.sellers.get(config.workspace)
     present = dict(stored)
-    reader = SellerReader(config)
+    reader = SellerReader(config, now_us)
     for index, message in enumerate(request.sellers):
         row = seller_service_pb2.SellerUpsert(seller=message)
         present[message.seller_id] = reader.read(row, present.get(message.seller_id), f"sellers[{index}]")
