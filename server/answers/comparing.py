@@ -70,7 +70,7 @@ def what_if(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequ
     changes = _supposed(config, request.resources, "resources")
     faults = [Violation(f"selection.{path}", text, reason) for path, text, reason in selection_faults(changes, request.selection)]
     refuse(faults)
-    changed = _sellers_changed(tx, changes, request)
+    changed = _sellers_changed(tx, changes, request, now_us)
     before = planned(tx, config, request.selection, now_us, reopens=request.reopen, changed=lambda pool: pool)
     after = planned(tx, changes, request.selection, now_us, reopens=request.reopen, changed=changed)
     lines = _differing(before, after)
