@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -31,6 +31,7 @@ from reallot.clients.security import Security
 Address = Annotated[str, typer.Option("--address", envvar="REALLOT_ADDRESS", help="Server, HOST:PORT.")]
 Workspace = Annotated[str, typer.Option("--workspace", envvar="REALLOT_WORKSPACE", help="Workspace; empty = default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DEFAULT_ADDRESS = "localhost:7350"
 
 OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -81,6 +82,14 @@ def fail(error: Exception | str, code: int | None = None) -> NoReturn:
         err.print(f"  {violation.field}: {violation.description}", soft_wrap=True, markup=False)
     found = next((number for kind, number in _EXIT_CODES if isinstance(error, kind)), FAILED)
     raise typer.Exit(code if code is not None else found)
+
+
+def duration(text: str) -> timedelta:
+    """Return a duration that was written for people; any other text ends the program."""
+    unit = _UNITS.get(text[-1:])
+    if unit is None or not text[:-1].isdigit():
+        fail(f"{text!r} is no duration: write e.g. 90s, 15m, 8h, 3d or 1w", INVALID)
+    return timedelta(**{unit: int(text[:-1])})
 
 
 def confirmed(question: str) -> bool:

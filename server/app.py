@@ -42,6 +42,7 @@ from reallot.server.services.solver import SolverService
 from reallot.server.settings import Settings, manual_start_us
 from reallot.server.solving import SolvingDesk
 from reallot.server.status import Desk
+from reallot.server.steps import StepLoop
 from reallot.server.streams import Hub
 from reallot.server.workers import Worker
 from reallot.storage import Database, Signal
@@ -162,11 +163,12 @@ class Application:
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
         self._rechecks, self._room, self._fanouts = RecheckLoop(self.runtime), RoomLoop(self.runtime), FanoutLoop(self.runtime)
-        self._offers = OfferLoop(self.runtime)
+        self._offers, self._steps = OfferLoop(self.runtime), StepLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._keeper)
+        loops = (self._rechecks, self._room, self._offers, self._fanouts, self._steps)
+        self._parts = (self._intake, self._runs, self._schedules, *loops, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -200,6 +202,8 @@ class Application:
             self._offers.wake.set()
         if topics & {"fanouts", "config"}:
             self._fanouts.wake.set()
+        if topics & {"steps", "config"}:
+            self._steps.wake.set()
 
     async def _serve(self, board: ProgressBoard) -> None:
         options = [
@@ -279,7 +283,7 @@ class Application:
 
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
-            loops = (self._rechecks, self._room, self._offers)
+            loops = (self._rechecks, self._room, self._offers, self._steps)
             waiting |= {workspace for loop in loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
             waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)

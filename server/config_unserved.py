@@ -20,14 +20,6 @@ _LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTAC
 UNSERVED = (
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
-    Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
-    Unserved("sequence", "steps[].condition", "forks in sequences"),
-    Unserved("sequence", "steps[].advance", "going on with another sequence"),
-    Unserved("sequence", "steps[].update_field", "field updates in sequences"),
-    Unserved("sequence", "exit_when", "conditions that end an enrollment"),
-    Unserved("sequence", "exit_on_outcomes", "outcomes that end an enrollment"),
-    Unserved("sequence", "on_owner_change", "open steps on a change of the owner"),
-    Unserved("sequence", "on_move", "open steps on a move"),
 )
 """Everything of the configuration that is refused."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reallot.server.errors import ApiError, failed_precondition
+from reallot.server.sequence_config import stored_sequence
 from reallot.server.workspace_config import SETTINGS_ID, WorkspaceConfig, from_body
 from reallot.storage import ReadTransaction, RecordFilter
 from reallot.storage.entities import Owner, OwnerKind
@@ -54,10 +55,27 @@ def note_changed_meanings(tx: ReadTransaction, stored: WorkspaceConfig, candidat
     settings, old_settings = candidate.settings, stored.settings
     if tx.sellers.page(stored.workspace, limit=1):
         _note_retyped(tx, candidate, "settings", SETTINGS_ID, "seller_fields", old_settings.seller_fields, settings.seller_fields)
+    _note_unread_versions(tx, stored, candidate)
     for message in candidate.all("record_type"):
         before = stored.find("record_type", message.record_type)
         if before is not None and tx.records.page(stored.workspace, RecordFilter(record_types=[message.record_type]), limit=1):
             _note_retyped(tx, candidate, "record_type", message.record_type, "fields", before.fields, message.fields)
+
+
+def _note_unread_versions(tx: ReadTransaction, stored: WorkspaceConfig, candidate: WorkspaceConfig) -> None:
+    """Note as faults the fields that are gone though enrollments run on versions of sequences that read or write them."""
+    schemas = {name: kind.schema for name, kind in candidate.record_types.items()}
+    touched = {name for name, kind in stored.record_types.items() if schemas.get(name) != kind.schema}
+    for sequence_id, version, number in tx.steps.running(stored.workspace) if touched else ():
+        body = tx.steps.version(stored.workspace, sequence_id, version)
+        kind = body["record_type"] if body is not None else ""
+        if kind not in touched or kind not in schemas:
+            continue
+        try:
+            stored_sequence(body, schemas[kind])
+        except ValueError as error:
+            text = f"{number} enrollments run on version {version} of a sequence that needs what is gone: {error}"
+            candidate.fault("record_type", kind, "fields", text, "UNKNOWN_FIELD")
 
 
 def _note_retyped(

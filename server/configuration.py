@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from reallot.server.config_fit import fit_faults
 from reallot.server.config_groups import attribute_faults, group_target_faults
+from reallot.server.config_sequences import sequence_faults
 from reallot.server.config_unserved import unserved
 from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
@@ -264,20 +265,9 @@ def _longest_cool_down_us(config: WorkspaceConfig) -> int:
 
 
 def _check_sequence(config: WorkspaceConfig, message: config_pb2.Sequence) -> None:
-    name = message.sequence_id
-    _check_type(config, "sequence", name, message.record_type)
-    if not message.steps:
-        config.fault("sequence", name, "steps", "at least one step is needed")
-    seen: set[str] = set()
-    for index, step in enumerate(message.steps):
-        place = f"steps[{index}]"
-        if (fault := config_id_fault(step.step_id)) is not None or step.step_id in seen:
-            config.fault("sequence", name, f"{place}.step_id", fault or f"{step.step_id!r} comes twice", "INVALID_ID")
-        if step.WhichOneof("kind") is None:
-            config.fault("sequence", name, place, "a kind of step is needed")
-        if step.WhichOneof("kind") == "wait" and step.wait.duration.ToNanoseconds() <= 0:
-            config.fault("sequence", name, f"{place}.wait.duration", "it is positive")
-        seen.add(step.step_id)
+    _check_type(config, "sequence", message.sequence_id, message.record_type)
+    for path, text, reason in sequence_faults(config, message):
+        config.fault("sequence", message.sequence_id, path, text, reason)
 
 
 def _check_schedule(config: WorkspaceConfig, message: config_pb2.Schedule) -> None:
@@ -358,6 +348,8 @@ def _references(kind: str, message: Any, wanted: str) -> set[str]:
         return own | ({message.selection.record_type} if kind == "schedule" else set())
     if wanted == "sequence" and kind == "segment":
         return {message.sequence_id}
+    if wanted == "sequence" and kind == "sequence":
+        return {step.advance.sequence_id for step in message.steps if step.WhichOneof("kind") == "advance"}
     if wanted == "team" and kind == "segment":
         return {team for r in message.rules for team in (*r.target.sellers.team_ids, *r.target.team.team_ids)}
     if wanted == "queue" and kind == "segment":

@@ -18,7 +18,8 @@ def listen(server: Any, settings: Settings) -> int:
     address = f"{settings.host}:{settings.port}"
     if not settings.tls_certificate:
         return int(server.add_insecure_port(address))
-    return int(server.add_secure_port(address, _Certificates(settings).credentials()))
+    credentials = _Certificates(settings).credentials()
+    return int(server.add_secure_port(address, credentials))
 
 
 def faults_of(settings: Settings, *, without_authentication: bool, without_tls: bool) -> str:

@@ -7,13 +7,14 @@ collected with their paths; a stored configuration has none.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 
 from reallot.server.errors import Violation
 from reallot.server.group_config import GROUP_KINDS, GroupTarget, group_schema
+from reallot.server.sequence_config import SequenceConfig, compile_sequence
 from reallot.solver.segmentation import (
     Condition,
     ConditionError,
@@ -247,7 +248,7 @@ class WorkspaceConfig:
 
     def compiled(self) -> "WorkspaceConfig":
         """Compile everything now, so that all faults are known; return self."""
-        _ = (self.record_types, self.segments_by_type, self.triggers_by_type, self.counted_types)
+        _ = (self.record_types, self.segments_by_type, self.triggers_by_type, self.sequences, self.counted_types)
         return self
 
     def fault(self, kind: str, resource: str, path: str, description: str, reason: str = "INVALID_FIELD") -> None:
@@ -457,6 +458,17 @@ class WorkspaceConfig:
             told = f"{error}{self._beyond('segment', segment_id, text, roots)}"
             self.fault("segment", segment_id, path, told, "CONDITION_INVALID")
             return None
+
+    @cached_property
+    def sequences(self) -> dict[str, SequenceConfig]:
+        """Sequences by id, as they are configured now; enrollments that run go by the version that they started on."""
+        return {
+            message.sequence_id: compile_sequence(
+                message, self.record_types[message.record_type].schema, partial(self.fault, "sequence", message.sequence_id)
+            )
+            for message in self.all("sequence")
+            if message.record_type in self.record_types
+        }
 
     @cached_property
     def triggers_by_type(self) -> dict[str, tuple[TriggerConfig, ...]]:

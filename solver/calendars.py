@@ -23,6 +23,9 @@ _SECOND_US = 1_000_000
 WIDEST_BUCKET = 5
 """The last bucket: available more than 96 and at most 120 hours from now."""
 UNAVAILABLE = WIDEST_BUCKET + 1
+_STRETCH_US = 14 * DAY_US
+"""How far ahead is looked at once."""
+_FARTHEST_US = 3_660 * DAY_US
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 Intervals = npt.NDArray[np.int64]
@@ -232,6 +235,29 @@ def first_available(calendar: Calendar, now_us: int, within_us: int) -> int:
     """Return the first instant in [now, now + within] at which somebody works, -1 if there is none."""
     last_us = now_us + within_us
     return _first(_base(calendar, now_us, last_us), calendar.time_off, now_us, last_us)
+
+
+def worked_for(calendar: Calendar, start_us: int, duration_us: int) -> int:
+    """Return the instant at which somebody has worked for a duration since `start_us`, -1 if that is not within ten years."""
+    left, begin = duration_us, start_us
+    while begin < start_us + _FARTHEST_US:
+        for start, end in working_intervals(calendar, begin, begin + _STRETCH_US).tolist():
+            if left <= end - start:
+                return int(start + left)
+            left -= end - start
+        begin += _STRETCH_US
+    return -1
+
+
+def next_working(calendar: Calendar, start_us: int) -> int:
+    """Return the first instant at or after `start_us` at which somebody works, -1 if there is none within ten years."""
+    begin = start_us
+    while begin < start_us + _FARTHEST_US:
+        worked = working_intervals(calendar, begin, begin + _STRETCH_US)
+        if len(worked):
+            return int(worked[0, 0])
+        begin += _STRETCH_US
+    return -1
 
 
 def _base(calendar: Calendar, now_us: int, last_us: int) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from reallot.storage.audit import AuditRepository
 from reallot.storage.dialect import upsert
@@ -11,7 +11,7 @@ from reallot.storage.documents import dump, load
 from reallot.storage.entities import ConfigChange, ConfigRow, ScheduleState
 from reallot.storage.errors import NotFound
 from reallot.storage.numbering import current, draw
-from reallot.storage.tables import config, config_changes, schedules, workspaces
+from reallot.storage.tables import config, config_changes, schedules, sequence_versions, workspaces
 
 
 class ConfigRepository:
@@ -51,7 +51,7 @@ class ConfigRepository:
         rows = []
         for put in puts:
             old = stored.get((put.kind, put.id))
-            rows.append(_to_row(workspace, put, old, time_us))
+            rows.append(_to_row(workspace, put, old, time_us, self._last_version(workspace, put)))
             history.append(_history(workspace, put.kind, put.id, time_us, actor, old, put))
         for kind, resource_id in deletes:
             if (kind, resource_id) not in stored:
@@ -61,12 +61,26 @@ class ConfigRepository:
             )
             history.append(_history(workspace, kind, resource_id, time_us, actor, stored.get((kind, resource_id)), None))
         upsert(self._connection, config, rows)
+        self._keep_versions(workspace, rows)
         bodies = {key: row.body for key, row in stored.items()}
         self._audit.note(workspace, [(put.kind, put.id, bodies.get((put.kind, put.id)), put.body) for put in puts])
         self._audit.note(workspace, [(kind, name, bodies[kind, name], None) for kind, name in deletes])
         if history:
             self._connection.execute(insert(config_changes), history)
         return draw(self._connection, workspace, "config_version", 1)
+
+    def _last_version(self, workspace: str, put: ConfigRow) -> int:
+        """Return the last version that a sequence ever had: one that comes back is not taken for the old one. 0 for other kinds."""
+        if put.kind != "sequence":
+            return 0
+        c = sequence_versions.c
+        statement = select(func.max(c.version)).where(c.workspace == workspace, c.sequence_id == put.id)
+        return int(self._connection.execute(statement).scalar() or 0)
+
+    def _keep_versions(self, workspace: str, rows: Sequence[dict[str, Any]]) -> None:
+        kept = [row for row in rows if row["kind"] == "sequence"]
+        versions = [{"workspace": workspace, "sequence_id": r["id"], "version": r["version"], "body": r["body"]} for r in kept]
+        upsert(self._connection, sequence_versions, versions)
 
     def changes(self, workspace: str, kind: str | None, resource_id: str | None, before_id: int | None, limit: int) -> list[ConfigChange]:
         """Return up to `limit` lines of the history older than `before_id`, newest first."""
@@ -128,13 +142,13 @@ def _to_config(row: Any) -> ConfigRow:
     return ConfigRow(row.kind, row.id, load(row.body), row.version, row.create_us, row.update_us)
 
 
-def _to_row(workspace: str, put: ConfigRow, old: ConfigRow | None, time_us: int) -> dict[str, Any]:
+def _to_row(workspace: str, put: ConfigRow, old: ConfigRow | None, time_us: int, last: int) -> dict[str, Any]:
     return {
         "workspace": workspace,
         "kind": put.kind,
         "id": put.id,
         "body": dump(put.body),
-        "version": old.version + 1 if old else 1,
+        "version": max(old.version if old else 0, last) + 1,
         "create_us": old.create_us if old else time_us,
         "update_us": time_us,
     }

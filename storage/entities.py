@@ -422,7 +422,9 @@ class Transition:
     """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
-    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. An offer that stands
+    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. `looks`: what changes may
+    matter to the record's open steps, beside its owner and its enrollment.
+    An offer that stands
     before and not after ends; it is remembered with the state `offer_end`, "" = not at all. `offer_start` is the
     offer that begins.
     """
@@ -438,6 +440,7 @@ class Transition:
     clear_generation: int | None = None
     offer_end: str = ""
     offer_start: OfferTerms | None = None
+    looks: bool = False
 
 
 class Outcome(enum.StrEnum):

@@ -36,6 +36,7 @@ from reallot.storage.numbering import NOW, EventBuffer, EventText, draw, event_t
 from reallot.storage.offers import OfferRepository, OfferStep
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.steps import StepLook, StepRepository
 from reallot.storage.tables import decisions, enrollments, graves, pending, records
 
 WRITTEN = ("record_type", "fields", "related", "active", "priority", "value_units", "effort", "created_us", "created_by", "group_key")
@@ -123,6 +124,8 @@ class Pattern(NamedTuple):
         binding: The maxima of the new owner hold.
         frees: Somebody may have more room than before.
         counted: Names of the counters that it raises by one.
+        looks: Its steps are to be looked at.
+        closes: It is worked no more.
         parties: Sellers whom the old owner and whom the new owner concerns.
     """
 
@@ -144,6 +147,8 @@ class Pattern(NamedTuple):
     binding: bool = False
     frees: bool = False
     counted: tuple[str, ...] = ()
+    looks: bool = False
+    closes: str = ""
     parties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
@@ -200,6 +205,8 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         starts=starts,
         event=event_text(event) if event else None,
         decision=decision_text(decision, version) if decision else None,
+        looks=transition.looks or looks(before, after, change),
+        closes=closes(before, after),
     )
     return Move(
         record_id=subject.record_id,
@@ -216,6 +223,20 @@ def _offer_step(before: Record | None, after: Record | None, transition: Transit
     held, starts = open_offer(before), transition.offer_start
     ends = held if held != open_offer(after) else ""
     return OfferStep(ends, transition.offer_end, starts) if ends or starts is not None else None
+
+
+def looks(before: Record | Standing | None, after: Record | Standing | None, change: EnrollmentChange | None) -> bool:
+    """Tell whether the steps of a record are to be looked at: its enrollment goes another way, or it has another owner."""
+    if after is None or not after.active:
+        return False
+    return change is not None or (before is not None and bool(before.enrollment_id) and before.owner != after.owner)
+
+
+def closes(before: Record | Standing | None, after: Record | Standing | None) -> str:
+    """Return why a record is worked no more after a change; "" if it still is, or was not before."""
+    if before is None or (after is not None and (after.active or not before.active)):
+        return ""
+    return "RECORD_DELETED" if after is None else "RECORD_CLOSED"
 
 
 def _waiting_since(after: Record, now_us: int) -> int | None:
@@ -287,11 +308,14 @@ def stored_versions(connection: Connection, workspace: str, record_ids: Collecti
 class MoveWriter:
     """Carries out moves of one workspace within one transaction."""
 
-    def __init__(self, connection: Connection, buffer: EventBuffer, marks: PendingRepository, sellers: SellerRepository) -> None:
+    def __init__(
+        self, connection: Connection, buffer: EventBuffer, marks: PendingRepository, sellers: SellerRepository, steps: StepRepository
+    ) -> None:
         self._connection = connection
         self._buffer = buffer
         self._marks = marks
         self._sellers = sellers
+        self._steps = steps
 
     def carry_out(
         self,
@@ -367,6 +391,13 @@ class MoveWriter:
         update_rows(self._connection, enrollments, ("workspace", "enrollment_id"), ("step", "state", "end_us", "end_reason"), ended)
         begun = [(workspace, *start, "ACTIVE", now_us, None) for m in made if (start := m.pattern.starts) is not None]
         insert_rows(self._connection, enrollments, _ENROLLMENT, begun)
+        # What becomes of the steps of a record that has moved is the sequence's to say, and found by the look.
+        gone = {e.enrollment_id: e.end_reason for e in ends if e.end_reason not in ("", "RESEGMENTED")}
+        if gone:
+            self._steps.cancel(workspace, gone, now_us)
+        for reason in sorted({m.pattern.closes for m in made} - {""}):
+            self._steps.cancel_all(workspace, [m.record_id for m in made if m.pattern.closes == reason], reason, now_us)
+        self._steps.ask(workspace, step_looks_of(made), now_us)
 
     def _store_turns(self, workspace: str, taken: Sequence[tuple[int, Taken]], now_us: int, first: int | None) -> None:
         if first is None:
@@ -374,6 +405,12 @@ class MoveWriter:
             taken = [(place, turn) for place, (_, turn) in enumerate(taken)]
         latest = {turn: first + place for place, turn in sorted(taken, key=itemgetter(0))}
         self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])
+
+
+def step_looks_of(moves: Sequence[Move]) -> list[StepLook]:
+    """Return which records' steps are to be looked at after moves."""
+    found = ((move.record_id, move.pattern) for move in moves if move.pattern.looks)
+    return [StepLook(record_id, pattern.event is not None and bool(pattern.event.notify)) for record_id, pattern in found]
 
 
 def _given(patterns: Sequence[Pattern]) -> Counter[Place]:

@@ -17,10 +17,11 @@ from reallot.storage import capacity
 from reallot.storage.capacity import Weight
 from reallot.storage.dialect import Savepoint, insert_rows, update_rows
 from reallot.storage.entities import Limits, Turn
-from reallot.storage.moves import STAMPS, STATE, DecisionText, Move, Pattern, Taken
+from reallot.storage.moves import STAMPS, STATE, DecisionText, Move, Pattern, Taken, step_looks_of
 from reallot.storage.numbering import EVENT_ROW, EventBuffer, EventRows
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.steps import StepLook
 from reallot.storage.tables import decisions, records
 
 Row = tuple[Any, ...]
@@ -61,6 +62,7 @@ class PreparedMoves:
         events: Events without number and instant, in the order of the moves.
         notices: Position among the events, seller and kind.
         marks: Record and generation of pending marks that are cleared.
+        looks: Records whose steps are to be looked at.
     """
 
     shifts: Sequence[tuple[Weight | None, Weight | None, bool, int]]
@@ -70,6 +72,7 @@ class PreparedMoves:
     events: Rows
     notices: Sequence[tuple[int, str, str]]
     marks: Sequence[tuple[str, int]]
+    looks: Sequence[StepLook]
 
     @property
     def takers(self) -> set[str]:
@@ -96,6 +99,7 @@ def prepare(moves: Sequence[Move], untold: Set[str] = frozenset()) -> PreparedMo
         events=Rows.of(EVENT_ROW, [(*event[1:-1], move.sentence, move.record_id) for move, event in told], 1),
         notices=[(at, seller, event.kind) for at, (_, event) in enumerate(told) for seller in event.notify if seller not in untold],
         marks=[(move.record_id, move.generation) for move in by_id if move.generation],
+        looks=step_looks_of(by_id),
     )
 
 

@@ -16,6 +16,7 @@ from reallot.storage.moves import Move, MoveWriter, move_of, stored_versions
 from reallot.storage.numbering import EventBuffer
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.steps import StepRepository
 from reallot.storage.tables import graves, pending, records
 
 _PLAIN = [f.name for f in fields(Record) if f.name not in ("fields", "related", "owner", "previous_owner")]
@@ -76,10 +77,12 @@ _LAST_VERSIONS = select(graves.c.record_id, graves.c.version).where(named(graves
 class RecordRepository:
     """Records of all workspaces, within one transaction. Not thread-safe."""
 
-    def __init__(self, connection: Connection, buffer: EventBuffer, marks: PendingRepository, sellers: SellerRepository) -> None:
+    def __init__(
+        self, connection: Connection, buffer: EventBuffer, marks: PendingRepository, sellers: SellerRepository, steps: StepRepository
+    ) -> None:
         self._connection = connection
         self._marks = marks
-        self._writer = MoveWriter(connection, buffer, marks, sellers)
+        self._writer = MoveWriter(connection, buffer, marks, sellers, steps)
         # Whoever writes holds the workspace's lock, so what was read in this transaction holds until it writes itself.
         self._versions: dict[tuple[str, str], int | None] = {}
         self._last: dict[tuple[str, str], int] = {}

@@ -201,6 +201,29 @@ class EnrollmentRepository:
         names = [f.name for f in fields(Enrollment)]
         return [Enrollment(**{name: row._mapping[name] for name in names}) for row in rows]
 
+    def passed(self, workspace: str, record_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the sequences of the last passage of records, from one advanced to the next, unless it was broken off from outside."""
+        found: dict[str, list[Any]] = {}
+        for row in self._connection.execute(_PASSAGES, these(workspace, record_ids)):
+            found.setdefault(row.record_id, []).append(row)
+        return {record_id: _last_passage(rows) for record_id, rows in found.items()}
+
+
+_PASSAGES = select(enrollments).where(named(enrollments, "record_id"))
+_BY_ITSELF = ("", "COMPLETED", "EXIT_CONDITION", "EXIT_OUTCOME", "ADVANCED", "SEQUENCE_INACTIVE", "LOOP")
+"""Reasons for which an enrollment ends without anybody having moved or disconnected the record; "" = it runs."""
+
+
+def _last_passage(rows: Iterable[Any]) -> frozenset[str]:
+    # The version of the record stands in the id, after its last stroke: it tells enrollments of one instant apart.
+    newest_first = sorted(rows, key=lambda row: (row.start_us, int(row.enrollment_id.rpartition("/")[2])), reverse=True)
+    found: set[str] = set()
+    for row in newest_first:
+        if row.end_reason not in _BY_ITSELF or (found and row.end_reason != "ADVANCED"):
+            break
+        found.add(row.sequence_id)
+    return frozenset(found)
+
 
 _ANSWERED = select(requests).where(named(requests, "request_id"))
 _EXPIRED = delete(requests).where(named(requests, "request_id"), requests.c.time_us < bindparam("before_us"))

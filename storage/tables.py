@@ -412,3 +412,46 @@ fanouts = Table(
     _text("after_id"),
 )
 """Changes of records that those that refer to them are yet to hear of, and how far that is."""
+
+sequence_versions = Table(
+    "sequence_versions",
+    metadata,
+    _key("workspace"),
+    _key("sequence_id"),
+    Column("version", BigInteger, primary_key=True),
+    _text("body", "{}"),
+)
+"""Every version of every sequence, those of deleted ones included: enrollments go on with the one that they started on."""
+
+steps = Table(
+    "steps",
+    metadata,
+    _key("workspace"),
+    _key("enrollment_id"),
+    Column("number", BigInteger, primary_key=True),
+    _text("record_id"),
+    _text("sequence_id"),
+    _number("sequence_version"),
+    _number("step", 1),
+    _text("step_id"),
+    _text("kind"),
+    _text("state"),
+    _text("seller_id"),
+    _number("reached_us"),
+    _number("not_before_us"),
+    _instant("due_us"),
+    _instant("overdue_us"),
+    _number("told"),
+    _instant("end_us"),
+    _text("outcome"),
+    _text("end_reason"),
+    Index(None, "workspace", "record_id"),
+    Index(None, "workspace", "sequence_id"),
+    Index(None, "workspace", "seller_id", "state"),
+)
+"""The steps that enrollments came to, in the order of `number`; `told` is 1 once it was told that one fell due, 2 that it is overdue."""
+
+step_looks = Table(
+    "step_looks", metadata, _key("workspace"), _key("record_id"), _number("due_us"), _number("told"), Index(None, "workspace", "due_us")
+)
+"""When the steps of a record are to be looked at next; `told` is 1 if what brought the record to its step told its owner so."""

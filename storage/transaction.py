@@ -30,6 +30,7 @@ from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.shown import shown_records
+from reallot.storage.steps import StepRepository
 
 
 class ReadTransaction:
@@ -48,8 +49,9 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
-        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
+        self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection, self.audit)
         self.inputs = InputRepository(connection)
         self.decisions = DecisionRepository(connection)
@@ -98,6 +100,7 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "pending")
         if any(t.offer_start is not None for t in transitions):
             self.signal(workspace, "offers")
+        self._signal_steps(workspace)
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:
@@ -121,6 +124,9 @@ class WriteTransaction(ReadTransaction):
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
         self.records.forget_read()
         made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer, self.sellers)
+        if made:
+            self.steps.ask(workspace, moves.looks, self.now_us)
+            self._signal_steps(workspace)
         self._announce_timers(workspace)
         if made and moves.events:
             self.signal(workspace, "events")
@@ -136,11 +142,16 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "offers")
         outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
         self._announce_timers(workspace)
+        self._signal_steps(workspace)
         return outcomes
 
     def _announce_timers(self, workspace: str) -> None:
         if self.sellers.windows.timers_set:
             self.signal(workspace, "timers")
+
+    def _signal_steps(self, workspace: str) -> None:
+        if workspace in self.steps.asked:
+            self.signal(workspace, "steps")
 
 
 def _noted(transition: Transition) -> Note:

@@ -1,6 +1,6 @@
 """`reallot watch`, `subscribe`, `records`, `sellers`, `clock`: seeing what is, and following what happens."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
@@ -10,7 +10,21 @@ import typer
 from reallot.clients.client import Gap, SnapshotEnd
 from reallot.clients.commands import calendars, explaining, giving
 from reallot.clients.errors import from_rpc
-from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
+from reallot.clients.terminal import (
+    DEFAULT_ADDRESS,
+    INVALID,
+    Address,
+    AsJson,
+    Workspace,
+    connected,
+    document,
+    duration,
+    fail,
+    out,
+    say,
+    short,
+    table,
+)
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
 from reallot.v1 import event_pb2, record_pb2, record_service_pb2, seller_pb2, seller_service_pb2
@@ -23,7 +37,6 @@ sellers.command("suited")(explaining.suited)
 for _command in (calendars.availability, calendars.hours, calendars.off, calendars.back, calendars.import_calendar):
     sellers.command()(_command)
 clock = typer.Typer(add_completion=False, help="Move the clock of a server that runs with a manual one.", no_args_is_help=True)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def watch(
@@ -185,13 +198,6 @@ def _window_row(use: seller_pb2.WindowUse) -> tuple[Any, ...]:
     return (f"{window.count:,} in {window.duration.ToTimedelta()}", scope, use.used, use.free, free_at)
 
 
-def _duration(text: str) -> timedelta:
-    unit = _UNITS.get(text[-1:])
-    if unit is None or not text[:-1].isdigit():
-        fail(f"{text!r} is no duration: write e.g. 90s, 15m, 8h, 3d or 1w", INVALID)
-    return timedelta(**{unit: int(text[:-1])})
-
-
 def _clock_call(client: Any, name: str, request: Any) -> datetime:
     async def call() -> Any:
         try:
@@ -221,9 +227,11 @@ def clock_set(instant: Annotated[str, typer.Argument(help="e.g. 2026-03-06T06:00
 
 
 @clock.command("advance")
-def clock_advance(duration: Annotated[str, typer.Argument(help="e.g. 90s, 15m, 8h, 3d")], address: Address = DEFAULT_ADDRESS) -> None:
+def clock_advance(
+    length: Annotated[str, typer.Argument(metavar="DURATION", help="e.g. 90s, 15m, 8h, 3d")], address: Address = DEFAULT_ADDRESS
+) -> None:
     """Live through some time: everything that falls due on the way is done."""
     request = clock_service_pb2.AdvanceRequest()
-    request.duration.FromTimedelta(_duration(duration))
+    request.duration.FromTimedelta(duration(length))
     with connected(address, "") as client:
         out.print(f"{_clock_call(client, 'Advance', request):%Y-%m-%dT%H:%M:%SZ}")

@@ -25,7 +25,13 @@ def cause_message(document: Json, run_id: str = "") -> event_pb2.Cause:
         run_id=found.get("run_id", run_id),
         schedule_id=found.get("schedule_id", ""),
         detail=found.get("detail", ""),
+        step=step_message(found.get("step")),
     )
+
+
+def step_message(document: Json) -> event_pb2.EnrollmentStep | None:
+    """Return a stored step of an enrollment as a message; None for None."""
+    return None if document is None else json_format.ParseDict(document, event_pb2.EnrollmentStep())
 
 
 def rule_messages(considered: Json) -> list[event_pb2.RuleTrace]:
@@ -80,6 +86,7 @@ def event_message(event: Event) -> event_pb2.Event:
         cause=cause_message(draft.cause, draft.run_id),
         run_id=draft.run_id,
         sentence=sentence_message(draft.sentence),
+        due_step=step_message((draft.cause or {}).get("due_step")),
     )
 
 

@@ -5,14 +5,15 @@ from reallot.storage.entities import EnrollmentChange, Record, Standing
 
 
 def follow_segment(
-    record: Record | Standing, segment: SegmentConfig | None, config: WorkspaceConfig, *, quiet: bool
+    record: Record | Standing, segment: SegmentConfig | None, config: WorkspaceConfig, *, quiet: bool, passed: frozenset[str] = frozenset()
 ) -> tuple[EnrollmentChange | None, str]:
     """Return what happens to a record's enrollment when it comes into `segment`, and how it is connected then.
 
-    The same sequence goes on; another begins at step 1; the old one ends with reason RESEGMENTED.
+    The same sequence goes on; another begins at step 1; the old one ends with reason RESEGMENTED. A sequence that the record has `passed`
+    in the segment from which it comes, to its end or on to another, is not begun anew either.
     """
     wanted = segment.message.sequence_id if segment is not None else ""
-    if record.enrollment_id and record.sequence_id == wanted:
+    if wanted and ((record.enrollment_id and record.sequence_id == wanted) or wanted in passed):
         return None, "SEQUENCE_UNCHANGED"
     end_reason = "RESEGMENTED" if record.enrollment_id else ""
     ended = EnrollmentChange(end_reason=end_reason) if end_reason else None

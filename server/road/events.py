@@ -1,7 +1,7 @@
 """What one commit of one record tells: the kind of event, a sentence, and who is notified. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from reallot.server.convert.records import NO_FIELDS, state_text
 from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
@@ -13,6 +13,21 @@ SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED",
 
 
 Told = Record | Standing
+
+
+@dataclass(frozen=True)
+class DueStep:
+    """A step that falls due with a transition, or by the clock alone.
+
+    Attributes:
+        name: What it is called in sentences.
+        seller_id: Who is to do it and is told; "" = nobody in particular.
+        overdue: It is overdue.
+    """
+
+    name: str
+    seller_id: str
+    overdue: bool = False
 
 
 def enrolled(before: Record | None, after: Record, change: EnrollmentChange | None) -> Record:
@@ -35,6 +50,8 @@ def event_of(
     quiet: bool = False,
     names: Mapping[str, str] | None = None,
     title: str = "",
+    due: DueStep | None = None,
+    always: bool = False,
     members: Mapping[str, Sequence[str]] | None = None,
 ) -> EventDraft | None:
     """Return the event of a transition; None if nothing that shows has changed.
@@ -51,6 +68,8 @@ def event_of(
         quiet: Nobody is notified.
         names: Display names of sellers by id.
         title: What the record is called in the sentence; "" = as its fields say.
+        due: Step that is to be done, if that is told.
+        always: It is told though nothing that shows has changed.
         members: Sellers by team, of the teams that own it before or after.
     """
     subject = after or before
@@ -60,11 +79,13 @@ def event_of(
     declared = kind_config.schema.by_id if kind_config else {}
     types = {name: declared[name].type for name in changed_fields if name in declared} if declared else NO_FIELDS
     old, new = state_text(before, types), state_text(after, types)
-    kind = kind_of(before, after, tried=tried)
-    if kind == "CHANGED" and old == new and not changed_fields:
+    kind = kind_of(before, after, tried=tried, due=due)
+    if kind == "CHANGED" and old == new and not changed_fields and not always:
         return None
     owners = [owner for record in (before, after) for owner in parties_of(record)]
-    told = () if quiet or kind not in SELLER_KINDS else concerned(owners, members or {})
+    told = concerned(owners, members or {})
+    if due is not None and kind in ("STEP_DUE", "OVERDUE"):
+        told = (due.seller_id,) if due.seller_id else ()
     return EventDraft(
         kind=kind,
         record_id=subject.record_id,
@@ -75,8 +96,8 @@ def event_of(
         changed_fields=tuple(sorted(changed_fields)),
         cause=cause,
         run_id=run_id,
-        sentence=sentence_of(kind, before, after, config, cause, names or {}, title),
-        notify=told,
+        sentence=sentence_of(kind, before, after, config, cause, names or {}, title, due),
+        notify=() if quiet or kind not in SELLER_KINDS else told,
     )
 
 
@@ -97,7 +118,7 @@ def concerned(owners: Sequence[Owner | None], members: Mapping[str, Sequence[str
     return tuple(found)
 
 
-def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
+def kind_of(before: Told | None, after: Told | None, *, tried: bool, due: DueStep | None = None) -> str:
     """Return the first kind in the contract's order that applies."""
     if after is None:
         return "DELETED"
@@ -109,10 +130,14 @@ def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
     held, offered = open_offer(before), open_offer(after)
     if tried and after.owner is None and not offered:
         return "NOT_ASSIGNED"
+    if due is not None and due.overdue:
+        return "OVERDUE"
     if held != offered:
         return "OFFERED" if offered else "OFFER_ENDED"
     if before is not None and before.enrollment_id != after.enrollment_id:
         return "ENROLLED" if after.enrollment_id else "UNENROLLED" if after.active else "CLOSED"
+    if due is not None:
+        return "STEP_DUE"
     if before is not None and before.active != after.active:
         return "REOPENED" if after.active else "CLOSED"
     return "CREATED" if before is None else "CHANGED"
@@ -126,6 +151,7 @@ def sentence_of(
     cause: Json,
     names: Mapping[str, str],
     title: str = "",
+    due: DueStep | None = None,
 ) -> Json:
     """Return the event's sentence: a stable id, its parameters, and the English text."""
     subject = after or before
@@ -142,11 +168,13 @@ def sentence_of(
         "sequence": _sequence_name(after, config),
         "reason": subject.reason,
         "because": because(cause),
+        "step": due.name if due is not None else "",
     }
-    text = _TEXTS[kind].format(**parameters)
+    sentence_id = "step_overdue" if kind == "OVERDUE" and due is not None else kind.lower()
+    text = _TEXTS[sentence_id.upper()].format(**parameters)
     if kind == "RESEGMENTED" and before is not None and after is not None:
         text += _owner_clause(before.owner, after.owner, parameters) + _sequence_clause(before, after, parameters)
-    return {"sentence_id": kind.lower(), "parameters": {k: v for k, v in parameters.items() if v}, "text": text + "."}
+    return {"sentence_id": sentence_id, "parameters": {k: v for k, v in parameters.items() if v}, "text": text + "."}
 
 
 _TEXTS = {
@@ -159,8 +187,9 @@ _TEXTS = {
     "OFFERED": "{record} was offered to {offered}{because}",
     "OFFER_ENDED": "The offer of {record} to {offered} ended{because}",
     "ENROLLED": "{record} joined the sequence {sequence}",
-    "UNENROLLED": "{record} left its sequence",
-    "STEP_DUE": "A step of {record} is due",
+    "UNENROLLED": "{record} left its sequence{because}",
+    "STEP_DUE": "{step} for {record} is due",
+    "STEP_OVERDUE": "{step} for {record} is overdue",
     "CLOSED": "{record} was closed",
     "REOPENED": "{record} was reopened",
     "CREATED": "{record} was created",

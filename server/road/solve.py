@@ -36,6 +36,8 @@ from reallot.v1 import config_pb2, run_pb2, segment_pb2
 
 Progress = Callable[[str], None]
 NO_SEGMENT, FOREIGN_SEGMENT = -1, -2
+CONNECTED = ("CONNECTED", "SEQUENCE_UNCHANGED")
+"""How a record is connected that joined its segment's sequence."""
 
 
 class Drafted(NamedTuple):
@@ -180,6 +182,7 @@ def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.
             found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us, left=left)
             _take(work, rows[again], [s.id for s in segments], found)
             _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
+    _note_passed(tx, work)
     return frames
 
 
@@ -232,6 +235,18 @@ def _note_rechecks(work: Work, rows: npt.NDArray[np.int64], segments: Sequence[S
     records = work.records
     for row, due_us in zip(rows.tolist(), next_change(rolling, frame, now_us=work.task.now_us).tolist(), strict=True):
         work.rechecks.append(Recheck(records.record_id[row], records.version[row], due_us if due_us != NEVER else None))
+
+
+def _note_passed(tx: ReadTransaction, work: Work) -> None:
+    """Note which sequences the records have passed that move to a segment with another one than they are in now."""
+    records, found = work.records, {}
+    for row in np.flatnonzero(work.moved).tolist():
+        segment = work.config.segments.get(work.segment[row])
+        wanted = segment.message.sequence_id if segment is not None else ""
+        if wanted and records.connection[row] in CONNECTED and not (records.enrollment_id[row] and records.sequence_id[row] == wanted):
+            found[row] = records.record_id[row]
+    passed = tx.enrollments.passed(work.task.workspace, list(found.values())) if found else {}
+    work.passed = {row: passed[record_id] for row, record_id in found.items() if record_id in passed}
 
 
 def _route(work: Work) -> None:

@@ -36,6 +36,8 @@ class Work:
     """Rule that lets a moved record keep its owner, "" = none."""
     rechecks: list[Recheck] = field(default_factory=list)
     """When answers about records that were segmented can change with the clock alone."""
+    passed: dict[int, frozenset[str]] = field(default_factory=dict)
+    """Sequences that records which move have passed where they come from, by row."""
     next_after: Place | None = None
     """Last record of this batch, if the run has more."""
 

@@ -21,7 +21,7 @@ from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stenc
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
 from reallot.storage.entities import EnrollmentChange, Json, OfferTerms, Owner, OwnerKind, Standing, open_offer
-from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, state_of
+from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, looks, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
 from reallot.storage.offers import OfferStep
 
@@ -121,6 +121,7 @@ class Writing:
                 *(r.connection, r.reason, r.rule_id, r.run_id, r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us),
                 *(map(bool, r.enrollment_id), r.sequence_id, r.sequence_version, r.step),
                 *(work.segment.tolist(), work.segmentation.tolist(), work.assign.tolist(), work.released.tolist()),
+                [work.passed.get(row) for row in range(len(r))],
                 strict=True,
             )
         )
@@ -161,6 +162,7 @@ class Writing:
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
+            looks=looks(before, after, change),
             parties=(concerned([before.owner], self._members), concerned([after.owner], self._members)),
         )
         return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
@@ -197,7 +199,8 @@ class Writing:
         if segment is None:
             change, connection = leave(before, "RELEASED"), "NO_SEQUENCE"
         else:
-            change, connection = follow_segment(before, segment, self._config, quiet=quiet)
+            passed = self._work.passed.get(row, frozenset())
+            change, connection = follow_segment(before, segment, self._config, quiet=quiet, passed=passed)
         placed = before._replace(
             segmentation=segmentation, segment_id=segment_id, previous_segment_id=before.segment_id, connection=connection
         )

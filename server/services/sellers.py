@@ -163,6 +163,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             request_rerun(tx, config, cause, sellers)
         if changed:
             tx.signal(config.workspace, "sellers")
+        _look_at_steps(
+            tx, config.workspace, [s.seller_id for s in changed if s.seller_id in stored and s.calendar != stored[s.seller_id].calendar]
+        )
         self._follow_offers(tx, config, stored, changed)
 
     @staticmethod
@@ -270,6 +273,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 tx.signal(workspace, "sellers")
                 reschedule(tx, config, [s.seller_id for s in others])
                 come_back(tx, config, [s.seller_id for s in others])
+            _look_at_steps(tx, workspace, [s.seller_id for s in others])
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -294,6 +298,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", ids)
+            _look_at_steps(tx, workspace, ids)
             return seller_service_pb2.AddTimeOffResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
@@ -313,6 +318,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 request_rerun(tx, config, "SELLER_AVAILABLE", [request.seller_id])
                 reschedule(tx, config, [request.seller_id])
                 come_back(tx, config, [request.seller_id])
+                _look_at_steps(tx, workspace, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
@@ -376,6 +382,13 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _look_at_steps(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:
+    """Have the open steps of sellers timed anew, whose working time has changed."""
+    if seller_ids:
+        tx.steps.ask_sellers(workspace, seller_ids, tx.now_us)
+        tx.signal(workspace, "steps")
 
 
 def _recall_gains(tx: WriteTransaction, workspace: str, stored: Mapping[str, Seller], changed: Sequence[Seller]) -> None:

@@ -9,6 +9,7 @@ from reallot.server.convert.values import from_owner
 from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.handover import Parties
+from reallot.server.passages import Versions, after_change
 from reallot.server.road.arrivals import arrivals_of, frames_of
 from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, freed_sellers
 from reallot.server.road.commit import limits_of
@@ -159,7 +160,9 @@ def _commit(
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
     moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
     teams = {o.id for pair in moved for o in _changed_owners(*pair) if o.kind is OwnerKind.TEAM}
-    write = _Write(config, tx.now_us, sellers, Parties(names, tx.sellers.members(config.workspace, teams)), quiet=quiet)
+    write = _Write(
+        config, tx.now_us, sellers, Parties(names, tx.sellers.members(config.workspace, teams)), Versions(tx, config), quiet=quiet
+    )
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
@@ -197,6 +200,7 @@ class _Write:
     now_us: int
     sellers: Mapping[str, Seller]
     parties: Parties
+    versions: Versions
     quiet: bool
 
     def transition(self, before: Record | None, parts: Sequence[Change]) -> Transition | None:
@@ -210,7 +214,10 @@ class _Write:
         touched = given or any(p.released for p in parts) or open_offer(before) != open_offer(after)
         unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
-        enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)
+        changed_fields = tuple(sorted({name for p in parts for name in p.changed_fields}))
+        enrollment, looks = next((p.enrollment for p in parts if p.enrollment is not None), None), False
+        if enrollment is None and before is not None:
+            enrollment, looks = after_change(self.versions, self.config, before, after, changed_fields, self.now_us)
         cause = {"kind": "MANUAL"} if by_hand else parts[-1].cause
         event = event_of(
             before,
@@ -218,7 +225,7 @@ class _Write:
             config=self.config,
             time_us=self.now_us,
             cause=cause,
-            changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
+            changed_fields=changed_fields,
             quiet=self.quiet or self.config.settings.paused,
             names=self.parties.names,
             members=self.parties.members,
@@ -232,6 +239,7 @@ class _Write:
             event=event,
             decision=self._decision(before, after, cause, "" if touched else unmoved) if touched or unmoved else None,
             mark=mark,
+            looks=looks,
         )
 
     def _decision(self, before: Record | None, after: Record, cause: Json, unmoved: str) -> Decision:

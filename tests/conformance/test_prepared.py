@@ -37,9 +37,12 @@ def a_plan(records: list[Record], chance: random.Random) -> list[Move]:
             changes=changes_between(state_of(before, enrollment_columns(before)), state_of(after, enrollment_columns(after))),
             turn=Taken(seller, "lead") if seller else None,
             binding=bool(seller),
+            looks=place % 3 == 0,
         )
         # Equal patterns are one object, as they are in a plan.
-        pattern = patterns.setdefault((shared.version, shared.state, str(shared.event), shared.weight, shared.weight_after), shared)
+        pattern = patterns.setdefault(
+            (shared.version, shared.state, str(shared.event), shared.weight, shared.weight_after, shared.looks), shared
+        )
         moves.append(move._replace(pattern=pattern, place=place))
     return moves
 
@@ -57,6 +60,7 @@ def everything(db: Database, workspace: str) -> dict[str, Any]:
             "notices": [tx.events.notices_after(workspace, seller, 0, 9_999) for seller in SELLERS],
             "loads": tx.sellers.loads(workspace),
             "turns": tx.sellers.turns(workspace),
+            "looks": tx.steps.due(workspace, 10**9, 9_999),
         }
 
     return db.read(read)

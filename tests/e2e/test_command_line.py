@@ -94,6 +94,32 @@ def test_working_time_is_set_and_shown_as_a_week(run: Run, tmp_path: Path) -> No
     }
 
 
+def test_steps_are_done_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    outreach = tmp_path / "outreach.yaml"
+    outreach.write_text(
+        "record_types: [{record_type: visit}]\n"
+        "sequences: [{sequence_id: tour, record_type: visit, steps: [{step_id: ring, call: {subject: hi}}, {step_id: mail, email: {}}]}]\n"
+        "segments: [{segment_id: visits, record_type: visit, is_default: true, sequence_id: tour}]\n"
+    )
+    run("apply", "-f", str(outreach), "--yes")
+    visits = tmp_path / "visits.csv"
+    visits.write_text("record_id\nv1\nv2\n")
+    run("import", "records", str(visits), "--type", "visit", "--live")
+    run("clock", "advance", "1s")
+    assert "v1 │ tour     │    1 │ call" in run("steps", "list")
+    assert run("steps", "complete", "v1", "1", "--outcome", "reached") == "v1 is at step 2 of tour\n"
+    assert run("steps", "skip", "v1", "2") == "v1 is in no sequence\n"
+    assert json.loads(run("steps", "snooze", "v2", "1", "2h", "--json"))["step"] == 1
+    assert "present one" in run("steps", "complete", "v2", "2", code=5)
+    assert "no duration" in run("steps", "snooze", "v2", "1", "later", code=2)
+    shown = run("sequences", "stats", "tour")
+    assert "reached 1" in shown
+    assert "1 running; ended: completed 1" in shown
+    assert run("sequences", "disconnect", "v2") == "v2 is in no sequence\n"
+    ends = [json.loads(line)["end_reason"] for line in run("sequences", "enrollments", "--sequence", "tour", "--json").splitlines()]
+    assert sorted(ends) == ["COMPLETED", "DISCONNECTED"]
+
+
 def test_bad_rows_are_named_by_line(run: Run, tmp_path: Path) -> None:
     run("apply", "-f", str(EXAMPLE), "--yes")
     leads = tmp_path / "leads.csv"

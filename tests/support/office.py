@@ -19,6 +19,7 @@ from reallot.server.services.configuration import ConfigService
 from reallot.server.services.insight import InsightService
 from reallot.server.services.records import RecordService
 from reallot.server.settings import Settings
+from reallot.server.steps import StepLoop
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, Signal, WriteTransaction
 from reallot.storage.entities import Enrollment, EventDraft, Load, Notice, Record, Run, Seller, Turn
@@ -130,6 +131,8 @@ class Office:
         for _ in range(20):
             self.runner.run(self.intake.drain())
             self.runner.run(self.runs.drain())
+            if not self.config.settings.paused:
+                self.write(lambda tx: StepLoop.carry_out(tx, self.config))
             if not self.read(lambda tx: tx.pending.count(self.workspace) and not self.config.settings.paused):
                 return
         raise AssertionError("the lanes do not come to rest")

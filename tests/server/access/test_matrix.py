@@ -29,7 +29,7 @@ READING = set(
     AssignmentService.GetRun AssignmentService.ListRuns AssignmentService.WatchRun AssignmentService.ListPreview
     AssignmentService.ReplayRun AssignmentService.ListEligibleSellers AssignmentService.ListOffers
     InsightService.ExplainRecord InsightService.ExplainSeller InsightService.WhatIf InsightService.GetWorth InsightService.Compare
-    InsightService.GetReport InsightService.GetStatus
+    InsightService.GetReport InsightService.GetStatus InsightService.GetFrontier
     SequenceService.ListSteps SequenceService.ListEnrollments SequenceService.GetStatistics
     EventService.Watch EventService.ListEvents
     """.split()

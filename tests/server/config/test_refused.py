@@ -11,6 +11,8 @@ from support.api import a_segment, fields_of, refusal, resource
 from support.services import Api
 
 CEL = 'record.country == "DE"'
+CLOCK = 'now > timestamp("2026-03-01T00:00:00Z")'
+STEP = {"step_id": "a", "call": {}}
 
 
 def a_rule(rule_id: str = "r", **parts: Any) -> dict[str, Any]:
@@ -25,8 +27,20 @@ def a_schedule(**parts: Any) -> dict[str, Any]:
     return {"schedule": {"schedule_id": "s", **({} if {"every", "days_and_times"} & set(parts) else {"cron": "0 6 * * *"}), **parts}}
 
 
-def a_sequence(*steps: dict[str, Any], record_type: str = "lead") -> dict[str, Any]:
-    return {"sequence": {"sequence_id": "q", "record_type": record_type, "steps": steps}}
+def a_sequence(*steps: dict[str, Any], record_type: str = "lead", **parts: Any) -> dict[str, Any]:
+    return {"sequence": {"sequence_id": "q", "record_type": record_type, "steps": steps, **parts}}
+
+
+def a_fork(**parts: Any) -> dict[str, Any]:
+    return {"step_id": "fork", "condition": parts}
+
+
+def an_advance(sequence_id: str) -> dict[str, Any]:
+    return a_sequence({"step_id": "a", "advance": {"sequence_id": sequence_id}})
+
+
+def an_update(field_id: str, **value: Any) -> dict[str, Any]:
+    return a_sequence({"step_id": "a", "update_field": {"field_id": field_id, "value": value}})
 
 
 def a_trigger(**parts: Any) -> dict[str, Any]:
@@ -154,6 +168,35 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "INVALID_ID",
     ),
     "wait for no time": (a_sequence({"step_id": "a", "wait": {}}), "sequence.steps[0].wait.duration", "INVALID_FIELD"),
+    "exit on an unknown field": (a_sequence(STEP, exit_when=[CEL, "record.no == 1"]), "sequence.exit_when[1]", "CONDITION_INVALID"),
+    "exit that reads the clock": (a_sequence(STEP, exit_when=[CLOCK]), "sequence.exit_when[0]", "CONDITION_INVALID"),
+    "exit on no outcome": (a_sequence(STEP, exit_on_outcomes=[""]), "sequence.exit_on_outcomes[0]", "INVALID_FIELD"),
+    "fork on nothing": (a_sequence(STEP, a_fork()), "sequence.steps[1].condition.condition", "CONDITION_INVALID"),
+    "fork to an unknown step": (
+        a_sequence(STEP, a_fork(condition=CEL, then_step_id="none")),
+        "sequence.steps[1].condition.then_step_id",
+        "UNKNOWN_REFERENCE",
+    ),
+    "fork that waits for the clock": (
+        a_sequence(STEP, a_fork(condition=CLOCK, time_limit="60s")),
+        "sequence.steps[1].condition.condition",
+        "CONDITION_INVALID",
+    ),
+    "fork that waits for an outcome": (
+        a_sequence(STEP, a_fork(outcome="yes", time_limit="60s")),
+        "sequence.steps[1].condition.time_limit",
+        "INVALID_FIELD",
+    ),
+    "advance to nothing": (an_advance("none"), "sequence.steps[0].advance.sequence_id", "UNKNOWN_REFERENCE"),
+    "advance to itself": (an_advance("q"), "sequence.steps[0].advance.sequence_id", "INVALID_FIELD"),
+    "advance to another type": (an_advance("visit"), "sequence.steps[0].advance.sequence_id", "UNKNOWN_REFERENCE"),
+    "update of an unknown field": (an_update("none", text="x"), "sequence.steps[0].update_field.field_id", "UNKNOWN_FIELD"),
+    "update with another type": (an_update("hot", text="x"), "sequence.steps[0].update_field.value", "WRONG_TYPE"),
+    "pause that is overdue": (
+        a_sequence({"step_id": "a", "wait": {"duration": "60s"}, "overdue_after": "60s"}),
+        "sequence.steps[0].overdue_after",
+        "INVALID_FIELD",
+    ),
     "impossible day": (a_schedule(cron="0 6 30 2 *"), "schedule.cron", "INVALID_SCHEDULE"),
     "hour that is none": (a_schedule(cron="0 25 * * *"), "schedule.cron", "INVALID_SCHEDULE"),
     "four cron fields": (a_schedule(cron="0 6 * *"), "schedule.cron", "INVALID_SCHEDULE"),
@@ -212,25 +255,10 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
     assert not any(r.team.team_id == "key" for r in left.resources)
 
 
-STEP = {"step_id": "a", "call": {}}
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
     "handling time": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes"),
     "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
-    "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
-    "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
-    "working time": (
-        a_sequence({"step_id": "a", "wait": {"duration": "60s", "working_time": True}}),
-        "sequence.steps[0].wait.working_time",
-    ),
-    "exit conditions": ({"sequence": a_sequence(STEP)["sequence"] | {"exit_when": [CEL]}}, "sequence.exit_when"),
-    "exit outcomes": ({"sequence": a_sequence(STEP)["sequence"] | {"exit_on_outcomes": ["replied"]}}, "sequence.exit_on_outcomes"),
-    "steps on a move": ({"sequence": a_sequence(STEP)["sequence"] | {"on_move": "OPEN_STEP_POLICY_KEEP"}}, "sequence.on_move"),
-    "steps on a new owner": (
-        {"sequence": a_sequence(STEP)["sequence"] | {"on_owner_change": "OPEN_STEP_POLICY_CANCEL"}},
-        "sequence.on_owner_change",
-    ),
-    "field update": (a_sequence({"step_id": "a", "update_field": {"field_id": "hot"}}), "sequence.steps[0].update_field"),
 }
 
 

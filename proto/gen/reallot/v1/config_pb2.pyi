@@ -776,14 +776,19 @@ class ConditionStep(_message.Message):
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     THEN_STEP_ID_FIELD_NUMBER: _builtins.int
     ELSE_STEP_ID_FIELD_NUMBER: _builtins.int
+    WORKING_TIME_FIELD_NUMBER: _builtins.int
     condition: _builtins.str
-    """CEL condition on the record."""
+    """CEL condition on the record; empty = not looked at. With a time limit it is looked at whenever the record changes, so it cannot read
+    the clock.
+    """
     outcome: _builtins.str
-    """Outcome of the step before that counts as true; empty = not looked at."""
+    """Outcome of the last completed step that makes it true, too; empty = not looked at."""
     then_step_id: _builtins.str
     """Step to go on with when true; empty = the next."""
     else_step_id: _builtins.str
     """Step to go on with when false; empty = the sequence ends."""
+    working_time: _builtins.bool
+    """The time limit is counted in the owner's working time."""
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
         """How long to wait for it to become true; absent = decided at once."""
@@ -796,10 +801,11 @@ class ConditionStep(_message.Message):
         time_limit: _duration_pb2.Duration | None = ...,
         then_step_id: _builtins.str = ...,
         else_step_id: _builtins.str = ...,
+        working_time: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_limit", b"time_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "else_step_id", b"else_step_id", "outcome", b"outcome", "then_step_id", b"then_step_id", "time_limit", b"time_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "else_step_id", b"else_step_id", "outcome", b"outcome", "then_step_id", b"then_step_id", "time_limit", b"time_limit", "working_time", b"working_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -872,6 +878,7 @@ class Step(_message.Message):
     CONDITION_FIELD_NUMBER: _builtins.int
     ADVANCE_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_FIELD_NUMBER: _builtins.int
+    OVERDUE_AFTER_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """Id within the sequence."""
     display_name: _builtins.str
@@ -912,6 +919,12 @@ class Step(_message.Message):
     def update_field(self) -> Global___UpdateFieldStep:
         """Field update."""
 
+    @_builtins.property
+    def overdue_after(self) -> _duration_pb2.Duration:
+        """How long after it fell due a step that is still to be done is overdue, in working time unless the sequence's steps fall due at any
+        time; absent = never.
+        """
+
     def __init__(
         self,
         *,
@@ -926,10 +939,11 @@ class Step(_message.Message):
         condition: Global___ConditionStep | None = ...,
         advance: Global___AdvanceStep | None = ...,
         update_field: Global___UpdateFieldStep | None = ...,
+        overdue_after: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advance", b"advance", "call", b"call", "condition", b"condition", "email", b"email", "kind", b"kind", "linked_in", b"linked_in", "task", b"task", "text_message", b"text_message", "update_field", b"update_field", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance", b"advance", "call", b"call", "condition", b"condition", "email", b"email", "kind", b"kind", "linked_in", b"linked_in", "overdue_after", b"overdue_after", "task", b"task", "text_message", b"text_message", "update_field", b"update_field", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advance", b"advance", "call", b"call", "condition", b"condition", "display_name", b"display_name", "email", b"email", "kind", b"kind", "linked_in", b"linked_in", "step_id", b"step_id", "task", b"task", "text_message", b"text_message", "update_field", b"update_field", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advance", b"advance", "call", b"call", "condition", b"condition", "display_name", b"display_name", "email", b"email", "kind", b"kind", "linked_in", b"linked_in", "overdue_after", b"overdue_after", "step_id", b"step_id", "task", b"task", "text_message", b"text_message", "update_field", b"update_field", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["email", "call", "task", "text_message", "linked_in", "wait", "condition", "advance", "update_field"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -939,7 +953,7 @@ Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class Sequence(_message.Message):
-    """Outreach in steps. Running enrollments stay on the version they started with."""
+    """Outreach in steps. Every change makes a new version; running enrollments stay on the version they started with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -952,6 +966,7 @@ class Sequence(_message.Message):
     ON_OWNER_CHANGE_FIELD_NUMBER: _builtins.int
     ON_MOVE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    DUE_AT_ANY_TIME_FIELD_NUMBER: _builtins.int
     sequence_id: _builtins.str
     """Id: 1 to 100 characters as for segments."""
     record_type: _builtins.str
@@ -963,14 +978,16 @@ class Sequence(_message.Message):
     on_move: Global___OpenStepPolicy.ValueType
     """Open steps when the record moves to another segment."""
     state: _segment_pb2.ResourceState.ValueType
-    """Whether records can join."""
+    """Whether records can join. Running enrollments go on."""
+    due_at_any_time: _builtins.bool
+    """Steps fall due at any time, not only in the working time of whoever is to do them."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
         """The steps, in order."""
 
     @_builtins.property
     def exit_when(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """CEL conditions on the record that end an enrollment."""
+        """CEL conditions on the record, each of which ends an enrollment. They are looked at when the record changes, so they cannot read the clock."""
 
     @_builtins.property
     def exit_on_outcomes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -988,10 +1005,11 @@ class Sequence(_message.Message):
         on_owner_change: Global___OpenStepPolicy.ValueType = ...,
         on_move: Global___OpenStepPolicy.ValueType = ...,
         state: _segment_pb2.ResourceState.ValueType = ...,
+        due_at_any_time: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "exit_on_outcomes", b"exit_on_outcomes", "exit_when", b"exit_when", "on_move", b"on_move", "on_owner_change", b"on_owner_change", "record_type", b"record_type", "sequence_id", b"sequence_id", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "due_at_any_time", b"due_at_any_time", "exit_on_outcomes", b"exit_on_outcomes", "exit_when", b"exit_when", "on_move", b"on_move", "on_owner_change", b"on_owner_change", "record_type", b"record_type", "sequence_id", b"sequence_id", "state", b"state", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

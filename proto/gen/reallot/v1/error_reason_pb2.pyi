@@ -129,6 +129,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The step is not the record's present one.
     Sample: {"reason": "STEP_NOT_PRESENT", "domain": "reallot", "metadata": {"record": "lead-1", "step": "2"}}
     """
+    ERROR_REASON_STEP_IS_AUTOMATIC: _ErrorReason.ValueType  # 71
+    """The step is done by the server: a person cannot complete it, or put it off.
+    Sample: {"reason": "STEP_IS_AUTOMATIC", "domain": "reallot", "metadata": {"record": "lead-1", "step": "2"}}
+    """
     ERROR_REASON_NOT_ENROLLED: _ErrorReason.ValueType  # 27
     """The record has no active enrollment.
     Sample: {"reason": "NOT_ENROLLED", "domain": "reallot", "metadata": {"record": "lead-1"}}
@@ -347,6 +351,10 @@ Sample: {"reason": "WORKSPACE_PAUSED", "domain": "reallot", "metadata": {}}
 ERROR_REASON_STEP_NOT_PRESENT: ErrorReason.ValueType  # 26
 """The step is not the record's present one.
 Sample: {"reason": "STEP_NOT_PRESENT", "domain": "reallot", "metadata": {"record": "lead-1", "step": "2"}}
+"""
+ERROR_REASON_STEP_IS_AUTOMATIC: ErrorReason.ValueType  # 71
+"""The step is done by the server: a person cannot complete it, or put it off.
+Sample: {"reason": "STEP_IS_AUTOMATIC", "domain": "reallot", "metadata": {"record": "lead-1", "step": "2"}}
 """
 ERROR_REASON_NOT_ENROLLED: ErrorReason.ValueType  # 27
 """The record has no active enrollment.

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from reallot.v1 import config_pb2 as _config_pb2
 from reallot.v1 import record_pb2 as _record_pb2
 from reallot.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
@@ -41,7 +42,7 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_NOT_ASSIGNED: _EventKind.ValueType  # 5
     """An attempt failed."""
     EVENT_KIND_OVERDUE: _EventKind.ValueType  # 6
-    """Waits for too long."""
+    """Waits for too long: for an owner, or for a step (`due_step`)."""
     EVENT_KIND_OFFERED: _EventKind.ValueType  # 7
     """Offered to a seller; with the same seller before, a reminder."""
     EVENT_KIND_OFFER_ENDED: _EventKind.ValueType  # 8
@@ -51,7 +52,7 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_UNENROLLED: _EventKind.ValueType  # 10
     """Left a sequence."""
     EVENT_KIND_STEP_DUE: _EventKind.ValueType  # 11
-    """A step fell due."""
+    """A step fell due. One that is due as soon as an event brings the record to it is told of by that event, if it notifies its owner."""
     EVENT_KIND_CLOSED: _EventKind.ValueType  # 12
     """Became inactive."""
     EVENT_KIND_REOPENED: _EventKind.ValueType  # 13
@@ -79,7 +80,7 @@ EVENT_KIND_UNASSIGNED: EventKind.ValueType  # 4
 EVENT_KIND_NOT_ASSIGNED: EventKind.ValueType  # 5
 """An attempt failed."""
 EVENT_KIND_OVERDUE: EventKind.ValueType  # 6
-"""Waits for too long."""
+"""Waits for too long: for an owner, or for a step (`due_step`)."""
 EVENT_KIND_OFFERED: EventKind.ValueType  # 7
 """Offered to a seller; with the same seller before, a reminder."""
 EVENT_KIND_OFFER_ENDED: EventKind.ValueType  # 8
@@ -89,7 +90,7 @@ EVENT_KIND_ENROLLED: EventKind.ValueType  # 9
 EVENT_KIND_UNENROLLED: EventKind.ValueType  # 10
 """Left a sequence."""
 EVENT_KIND_STEP_DUE: EventKind.ValueType  # 11
-"""A step fell due."""
+"""A step fell due. One that is due as soon as an event brings the record to it is told of by that event, if it notifies its owner."""
 EVENT_KIND_CLOSED: EventKind.ValueType  # 12
 """Became inactive."""
 EVENT_KIND_REOPENED: EventKind.ValueType  # 13
@@ -177,6 +178,38 @@ CAUSE_KIND_OFFER: CauseKind.ValueType  # 21
 CAUSE_KIND_UNDO: CauseKind.ValueType  # 19
 """What a run did was taken back; `run_id` is that run."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
+
+class _StepState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_STATE_UNSPECIFIED: _StepState.ValueType  # 0
+    """Not known."""
+    STEP_STATE_OPEN: _StepState.ValueType  # 1
+    """To be done, or waiting."""
+    STEP_STATE_COMPLETED: _StepState.ValueType  # 2
+    """Done; a pause that is over; a fork that is decided."""
+    STEP_STATE_SKIPPED: _StepState.ValueType  # 3
+    """Left out."""
+    STEP_STATE_CANCELLED: _StepState.ValueType  # 4
+    """Fell away."""
+
+class StepState(_StepState, metaclass=_StepStateEnumTypeWrapper):
+    """How a step of an enrollment stands."""
+
+STEP_STATE_UNSPECIFIED: StepState.ValueType  # 0
+"""Not known."""
+STEP_STATE_OPEN: StepState.ValueType  # 1
+"""To be done, or waiting."""
+STEP_STATE_COMPLETED: StepState.ValueType  # 2
+"""Done; a pause that is over; a fork that is decided."""
+STEP_STATE_SKIPPED: StepState.ValueType  # 3
+"""Left out."""
+STEP_STATE_CANCELLED: StepState.ValueType  # 4
+"""Fell away."""
+Global___StepState: _TypeAlias = StepState  # noqa: Y015
 
 class _Match:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -267,6 +300,86 @@ VERDICT_NOT_RESPONDING: Verdict.ValueType  # 21
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
+class EnrollmentStep(_message.Message):
+    """A step of an enrollment, with everything that is needed to do it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    OVERDUE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
+    REACHED_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    enrollment_id: _builtins.str
+    """The enrollment."""
+    sequence_id: _builtins.str
+    """Its sequence."""
+    sequence_version: _builtins.int
+    """Version of the sequence."""
+    step: _builtins.int
+    """Number of the step, from 1."""
+    seller_id: _builtins.str
+    """Who is to do it; empty = nobody in particular."""
+    state: Global___StepState.ValueType
+    """How it stands."""
+    outcome: _builtins.str
+    """Outcome with which it was completed; of a fork "then" or "else"."""
+    end_reason: _builtins.str
+    """Why it fell away."""
+    @_builtins.property
+    def definition(self) -> _config_pb2.Step:
+        """The step as that version configures it."""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When it fell or falls due."""
+
+    @_builtins.property
+    def overdue_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is overdue; absent = never."""
+
+    @_builtins.property
+    def reached_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was reached."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        enrollment_id: _builtins.str = ...,
+        sequence_id: _builtins.str = ...,
+        sequence_version: _builtins.int = ...,
+        step: _builtins.int = ...,
+        definition: _config_pb2.Step | None = ...,
+        seller_id: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        overdue_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___StepState.ValueType = ...,
+        outcome: _builtins.str = ...,
+        end_reason: _builtins.str = ...,
+        reached_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "due_time", b"due_time", "end_time", b"end_time", "overdue_time", b"overdue_time", "reached_time", b"reached_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "due_time", b"due_time", "end_reason", b"end_reason", "end_time", b"end_time", "enrollment_id", b"enrollment_id", "outcome", b"outcome", "overdue_time", b"overdue_time", "reached_time", b"reached_time", "seller_id", b"seller_id", "sequence_id", b"sequence_id", "sequence_version", b"sequence_version", "state", b"state", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollmentStep: _TypeAlias = EnrollmentStep  # noqa: Y015
+
+@_typing.final
 class Cause(_message.Message):
     """Why something happened."""
 
@@ -278,6 +391,7 @@ class Cause(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
     kind: Global___CauseKind.ValueType
     """The kind."""
     run_id: _builtins.str
@@ -294,6 +408,10 @@ class Cause(_message.Message):
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Fields that changed."""
 
+    @_builtins.property
+    def step(self) -> Global___EnrollmentStep:
+        """Step of a sequence that ended."""
+
     def __init__(
         self,
         *,
@@ -303,10 +421,11 @@ class Cause(_message.Message):
         run_id: _builtins.str = ...,
         schedule_id: _builtins.str = ...,
         detail: _builtins.str = ...,
+        step: Global___EnrollmentStep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "fields", b"fields", "kind", b"kind", "run_id", b"run_id", "schedule_id", b"schedule_id", "trigger_ids", b"trigger_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "fields", b"fields", "kind", b"kind", "run_id", b"run_id", "schedule_id", b"schedule_id", "step", b"step", "trigger_ids", b"trigger_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,6 +587,7 @@ class Event(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    DUE_STEP_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number in the workspace's log; grows by one in commit order. De-duplicate by it."""
     kind: Global___EventKind.ValueType
@@ -506,6 +626,10 @@ class Event(_message.Message):
     def sentence(self) -> Global___Sentence:
         """For people."""
 
+    @_builtins.property
+    def due_step(self) -> Global___EnrollmentStep:
+        """Step that is to be done, of STEP_DUE and OVERDUE."""
+
     def __init__(
         self,
         *,
@@ -522,10 +646,11 @@ class Event(_message.Message):
         sentence: Global___Sentence | None = ...,
         match: Global___Match.ValueType = ...,
         cursor: _builtins.str = ...,
+        due_step: Global___EnrollmentStep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "sentence", b"sentence", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "due_step", b"due_step", "sentence", b"sentence", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "changed_fields", b"changed_fields", "cursor", b"cursor", "kind", b"kind", "match", b"match", "number", b"number", "record_id", b"record_id", "record_type", b"record_type", "run_id", b"run_id", "sentence", b"sentence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "changed_fields", b"changed_fields", "cursor", b"cursor", "due_step", b"due_step", "kind", b"kind", "match", b"match", "number", b"number", "record_id", b"record_id", "record_type", b"record_type", "run_id", b"run_id", "sentence", b"sentence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,10 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from reallot.v1 import config_pb2 as reallot_dot_v1_dot_config__pb2
+from reallot.v1 import event_pb2 as reallot_dot_v1_dot_event__pb2
 from reallot.v1 import record_pb2 as reallot_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reallot/v1/sequence_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17reallot/v1/record.proto\"\x91\x02\n\nEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12\x18\n\x10sequence_version\x18\x04 \x01(\x05\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12*\n\x05phase\x18\x06 \x01(\x0e\x32\x1b.reallot.v1.EnrollmentPhase\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nend_reason\x18\t \x01(\t\"r\n\x10ListStepsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xba\x01\n\x08OpenStep\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x07 \x01(\t\x12,\n\x08\x64ue_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x11ListStepsResponse\x12#\n\x05steps\x18\x01 \x03(\x0b\x32\x14.reallot.v1.OpenStep\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"n\n\x13\x43ompleteStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0f\n\x07outcome\x18\x05 \x01(\t\"Y\n\x0fSkipStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\"\x88\x01\n\x11SnoozeStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"m\n\x0e\x43onnectRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x13\n\x0bsequence_id\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05\"M\n\x11\x44isconnectRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\"\xa6\x01\n\x16ListEnrollmentsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12*\n\x05phase\x18\x04 \x01(\x0e\x32\x1b.reallot.v1.EnrollmentPhase\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"_\n\x17ListEnrollmentsResponse\x12+\n\x0b\x65nrollments\x18\x01 \x03(\x0b\x32\x16.reallot.v1.Enrollment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x14GetStatisticsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x13\n\x0bsequence_id\x18\x02 \x01(\t\"\xb7\x01\n\x0eStepStatistics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0f\n\x07reached\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\x12\x0f\n\x07skipped\x18\x04 \x01(\x03\x12\x34\n\x05\x65nded\x18\x05 \x03(\x0b\x32%.reallot.v1.StepStatistics.EndedEntry\x1a,\n\nEndedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"B\n\x15GetStatisticsResponse\x12)\n\x05steps\x18\x01 \x03(\x0b\x32\x1a.reallot.v1.StepStatistics*\x8c\x01\n\x0f\x45nrollmentPhase\x12 \n\x1c\x45NROLLMENT_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NROLLMENT_PHASE_ACTIVE\x10\x01\x12\x1e\n\x1a\x45NROLLMENT_PHASE_COMPLETED\x10\x02\x12\x1a\n\x16\x45NROLLMENT_PHASE_ENDED\x10\x03\x32\xf9\x04\n\x0fSequenceService\x12H\n\tListSteps\x12\x1c.reallot.v1.ListStepsRequest\x1a\x1d.reallot.v1.ListStepsResponse\x12L\n\x0c\x43ompleteStep\x12\x1f.reallot.v1.CompleteStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12\x44\n\x08SkipStep\x12\x1b.reallot.v1.SkipStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12H\n\nSnoozeStep\x12\x1d.reallot.v1.SnoozeStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12\x42\n\x07\x43onnect\x12\x1a.reallot.v1.ConnectRequest\x1a\x1b.reallot.v1.EnrollmentState\x12H\n\nDisconnect\x12\x1d.reallot.v1.DisconnectRequest\x1a\x1b.reallot.v1.EnrollmentState\x12Z\n\x0fListEnrollments\x12\".reallot.v1.ListEnrollmentsRequest\x1a#.reallot.v1.ListEnrollmentsResponse\x12T\n\rGetStatistics\x12 .reallot.v1.GetStatisticsRequest\x1a!.reallot.v1.GetStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reallot/v1/sequence_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17reallot/v1/config.proto\x1a\x16reallot/v1/event.proto\x1a\x17reallot/v1/record.proto\"\xbc\x02\n\nEnrollment\x12\x15\n\renrollment_id\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12\x18\n\x10sequence_version\x18\x04 \x01(\x05\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12*\n\x05phase\x18\x06 \x01(\x0e\x32\x1b.reallot.v1.EnrollmentPhase\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nend_reason\x18\t \x01(\t\x12)\n\x05steps\x18\n \x03(\x0b\x32\x1a.reallot.v1.EnrollmentStep\"\xb3\x01\n\x10ListStepsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x13\n\x0bsequence_id\x18\x06 \x01(\t\x12*\n\x06\x64ue_by\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x03\n\x08OpenStep\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x15\n\renrollment_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x07 \x01(\t\x12,\n\x08\x64ue_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10sequence_version\x18\t \x01(\x05\x12$\n\ndefinition\x18\n \x01(\x0b\x32\x10.reallot.v1.Step\x12\x11\n\tseller_id\x18\x0b \x01(\t\x12\x30\n\x0coverdue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07overdue\x18\r \x01(\x08\x12\x30\n\x0creached_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x11ListStepsResponse\x12#\n\x05steps\x18\x01 \x03(\x0b\x32\x14.reallot.v1.OpenStep\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x85\x01\n\x13\x43ompleteStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x15\n\renrollment_id\x18\x06 \x01(\t\"p\n\x0fSkipStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12\x15\n\renrollment_id\x18\x05 \x01(\t\"\x9f\x01\n\x11SnoozeStepRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x05\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\renrollment_id\x18\x06 \x01(\t\"m\n\x0e\x43onnectRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x13\n\x0bsequence_id\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\x05\"M\n\x11\x44isconnectRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\"\xa6\x01\n\x16ListEnrollmentsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x13\n\x0bsequence_id\x18\x03 \x01(\t\x12*\n\x05phase\x18\x04 \x01(\x0e\x32\x1b.reallot.v1.EnrollmentPhase\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"_\n\x17ListEnrollmentsResponse\x12+\n\x0b\x65nrollments\x18\x01 \x03(\x0b\x32\x16.reallot.v1.Enrollment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x14GetStatisticsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x13\n\x0bsequence_id\x18\x02 \x01(\t\x12\x18\n\x10sequence_version\x18\x03 \x01(\x05\"\xc1\x03\n\x0eStepStatistics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0f\n\x07reached\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x03\x12\x0f\n\x07skipped\x18\x04 \x01(\x03\x12\x34\n\x05\x65nded\x18\x05 \x03(\x0b\x32%.reallot.v1.StepStatistics.EndedEntry\x12\x0f\n\x07step_id\x18\x06 \x01(\t\x12\x0c\n\x04kind\x18\x07 \x01(\t\x12:\n\x08outcomes\x18\x08 \x03(\x0b\x32(.reallot.v1.StepStatistics.OutcomesEntry\x12\x0c\n\x04open\x18\t \x01(\x03\x12<\n\tcancelled\x18\n \x03(\x0b\x32).reallot.v1.StepStatistics.CancelledEntry\x1a,\n\nEndedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x43\x61ncelledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xbd\x01\n\x15GetStatisticsResponse\x12)\n\x05steps\x18\x01 \x03(\x0b\x32\x1a.reallot.v1.StepStatistics\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x03\x12;\n\x05\x65nded\x18\x03 \x03(\x0b\x32,.reallot.v1.GetStatisticsResponse.EndedEntry\x1a,\n\nEndedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01*\x8c\x01\n\x0f\x45nrollmentPhase\x12 \n\x1c\x45NROLLMENT_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NROLLMENT_PHASE_ACTIVE\x10\x01\x12\x1e\n\x1a\x45NROLLMENT_PHASE_COMPLETED\x10\x02\x12\x1a\n\x16\x45NROLLMENT_PHASE_ENDED\x10\x03\x32\xf9\x04\n\x0fSequenceService\x12H\n\tListSteps\x12\x1c.reallot.v1.ListStepsRequest\x1a\x1d.reallot.v1.ListStepsResponse\x12L\n\x0c\x43ompleteStep\x12\x1f.reallot.v1.CompleteStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12\x44\n\x08SkipStep\x12\x1b.reallot.v1.SkipStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12H\n\nSnoozeStep\x12\x1d.reallot.v1.SnoozeStepRequest\x1a\x1b.reallot.v1.EnrollmentState\x12\x42\n\x07\x43onnect\x12\x1a.reallot.v1.ConnectRequest\x1a\x1b.reallot.v1.EnrollmentState\x12H\n\nDisconnect\x12\x1d.reallot.v1.DisconnectRequest\x1a\x1b.reallot.v1.EnrollmentState\x12Z\n\x0fListEnrollments\x12\".reallot.v1.ListEnrollmentsRequest\x1a#.reallot.v1.ListEnrollmentsResponse\x12T\n\rGetStatistics\x12 .reallot.v1.GetStatisticsRequest\x1a!.reallot.v1.GetStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,38 +38,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STEPSTATISTICS_ENDEDENTRY']._loaded_options = None
   _globals['_STEPSTATISTICS_ENDEDENTRY']._serialized_options = b'8\001'
-  _globals['_ENROLLMENTPHASE']._serialized_start=1920
-  _globals['_ENROLLMENTPHASE']._serialized_end=2060
-  _globals['_ENROLLMENT']._serialized_start=140
-  _globals['_ENROLLMENT']._serialized_end=413
-  _globals['_LISTSTEPSREQUEST']._serialized_start=415
-  _globals['_LISTSTEPSREQUEST']._serialized_end=529
-  _globals['_OPENSTEP']._serialized_start=532
-  _globals['_OPENSTEP']._serialized_end=718
-  _globals['_LISTSTEPSRESPONSE']._serialized_start=720
-  _globals['_LISTSTEPSRESPONSE']._serialized_end=801
-  _globals['_COMPLETESTEPREQUEST']._serialized_start=803
-  _globals['_COMPLETESTEPREQUEST']._serialized_end=913
-  _globals['_SKIPSTEPREQUEST']._serialized_start=915
-  _globals['_SKIPSTEPREQUEST']._serialized_end=1004
-  _globals['_SNOOZESTEPREQUEST']._serialized_start=1007
-  _globals['_SNOOZESTEPREQUEST']._serialized_end=1143
-  _globals['_CONNECTREQUEST']._serialized_start=1145
-  _globals['_CONNECTREQUEST']._serialized_end=1254
-  _globals['_DISCONNECTREQUEST']._serialized_start=1256
-  _globals['_DISCONNECTREQUEST']._serialized_end=1333
-  _globals['_LISTENROLLMENTSREQUEST']._serialized_start=1336
-  _globals['_LISTENROLLMENTSREQUEST']._serialized_end=1502
-  _globals['_LISTENROLLMENTSRESPONSE']._serialized_start=1504
-  _globals['_LISTENROLLMENTSRESPONSE']._serialized_end=1599
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=1601
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=1663
-  _globals['_STEPSTATISTICS']._serialized_start=1666
-  _globals['_STEPSTATISTICS']._serialized_end=1849
-  _globals['_STEPSTATISTICS_ENDEDENTRY']._serialized_start=1805
-  _globals['_STEPSTATISTICS_ENDEDENTRY']._serialized_end=1849
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=1851
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=1917
-  _globals['_SEQUENCESERVICE']._serialized_start=2063
-  _globals['_SEQUENCESERVICE']._serialized_end=2696
+  _globals['_STEPSTATISTICS_OUTCOMESENTRY']._loaded_options = None
+  _globals['_STEPSTATISTICS_OUTCOMESENTRY']._serialized_options = b'8\001'
+  _globals['_STEPSTATISTICS_CANCELLEDENTRY']._loaded_options = None
+  _globals['_STEPSTATISTICS_CANCELLEDENTRY']._serialized_options = b'8\001'
+  _globals['_GETSTATISTICSRESPONSE_ENDEDENTRY']._loaded_options = None
+  _globals['_GETSTATISTICSRESPONSE_ENDEDENTRY']._serialized_options = b'8\001'
+  _globals['_ENROLLMENTPHASE']._serialized_start=2764
+  _globals['_ENROLLMENTPHASE']._serialized_end=2904
+  _globals['_ENROLLMENT']._serialized_start=189
+  _globals['_ENROLLMENT']._serialized_end=505
+  _globals['_LISTSTEPSREQUEST']._serialized_start=508
+  _globals['_LISTSTEPSREQUEST']._serialized_end=687
+  _globals['_OPENSTEP']._serialized_start=690
+  _globals['_OPENSTEP']._serialized_end=1076
+  _globals['_LISTSTEPSRESPONSE']._serialized_start=1078
+  _globals['_LISTSTEPSRESPONSE']._serialized_end=1159
+  _globals['_COMPLETESTEPREQUEST']._serialized_start=1162
+  _globals['_COMPLETESTEPREQUEST']._serialized_end=1295
+  _globals['_SKIPSTEPREQUEST']._serialized_start=1297
+  _globals['_SKIPSTEPREQUEST']._serialized_end=1409
+  _globals['_SNOOZESTEPREQUEST']._serialized_start=1412
+  _globals['_SNOOZESTEPREQUEST']._serialized_end=1571
+  _globals['_CONNECTREQUEST']._serialized_start=1573
+  _globals['_CONNECTREQUEST']._serialized_end=1682
+  _globals['_DISCONNECTREQUEST']._serialized_start=1684
+  _globals['_DISCONNECTREQUEST']._serialized_end=1761
+  _globals['_LISTENROLLMENTSREQUEST']._serialized_start=1764
+  _globals['_LISTENROLLMENTSREQUEST']._serialized_end=1930
+  _globals['_LISTENROLLMENTSRESPONSE']._serialized_start=1932
+  _globals['_LISTENROLLMENTSRESPONSE']._serialized_end=2027
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=2029
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=2117
+  _globals['_STEPSTATISTICS']._serialized_start=2120
+  _globals['_STEPSTATISTICS']._serialized_end=2569
+  _globals['_STEPSTATISTICS_ENDEDENTRY']._serialized_start=2426
+  _globals['_STEPSTATISTICS_ENDEDENTRY']._serialized_end=2470
+  _globals['_STEPSTATISTICS_OUTCOMESENTRY']._serialized_start=2472
+  _globals['_STEPSTATISTICS_OUTCOMESENTRY']._serialized_end=2519
+  _globals['_STEPSTATISTICS_CANCELLEDENTRY']._serialized_start=2521
+  _globals['_STEPSTATISTICS_CANCELLEDENTRY']._serialized_end=2569
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=2572
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=2761
+  _globals['_GETSTATISTICSRESPONSE_ENDEDENTRY']._serialized_start=2426
+  _globals['_GETSTATISTICSRESPONSE_ENDEDENTRY']._serialized_end=2470
+  _globals['_SEQUENCESERVICE']._serialized_start=2907
+  _globals['_SEQUENCESERVICE']._serialized_end=3540
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from reallot.v1 import config_pb2 as _config_pb2
+from reallot.v1 import event_pb2 as _event_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -64,6 +66,7 @@ class Enrollment(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     END_REASON_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     enrollment_id: _builtins.str
     """Id."""
     record_id: _builtins.str
@@ -77,7 +80,9 @@ class Enrollment(_message.Message):
     phase: Global___EnrollmentPhase.ValueType
     """State."""
     end_reason: _builtins.str
-    """Why it ended: COMPLETED, RESEGMENTED, REPLACED, DISCONNECTED, RECORD_CLOSED, RECORD_DELETED or RELEASED."""
+    """Why it ended: COMPLETED, EXIT_CONDITION, EXIT_OUTCOME, ADVANCED (to another sequence), SEQUENCE_INACTIVE (that it was to advance to),
+    RESEGMENTED, REPLACED, DISCONNECTED, RECORD_CLOSED, RECORD_DELETED, RELEASED, or LOOP (too many steps at once without anybody's doing).
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -85,6 +90,10 @@ class Enrollment(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.EnrollmentStep]:
+        """The steps that it came to, in order."""
 
     def __init__(
         self,
@@ -98,10 +107,11 @@ class Enrollment(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         end_reason: _builtins.str = ...,
+        steps: _abc.Iterable[_event_pb2.EnrollmentStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reason", b"end_reason", "end_time", b"end_time", "enrollment_id", b"enrollment_id", "phase", b"phase", "record_id", b"record_id", "sequence_id", b"sequence_id", "sequence_version", b"sequence_version", "start_time", b"start_time", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reason", b"end_reason", "end_time", b"end_time", "enrollment_id", b"enrollment_id", "phase", b"phase", "record_id", b"record_id", "sequence_id", b"sequence_id", "sequence_version", b"sequence_version", "start_time", b"start_time", "step", b"step", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,16 +128,24 @@ class ListStepsRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEQUENCE_ID_FIELD_NUMBER: _builtins.int
+    DUE_BY_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     seller_id: _builtins.str
-    """Only of records that this seller owns."""
+    """Only those that this seller is to do."""
     record_id: _builtins.str
     """Only of this record."""
     page_size: _builtins.int
     """Rows in a page: default 50, at most 1,000."""
     page_token: _builtins.str
     """Token of the page before; bound to the other fields."""
+    sequence_id: _builtins.str
+    """Only of this sequence."""
+    @_builtins.property
+    def due_by(self) -> _timestamp_pb2.Timestamp:
+        """Only those that are due by then."""
+
     def __init__(
         self,
         *,
@@ -136,10 +154,12 @@ class ListStepsRequest(_message.Message):
         record_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        sequence_id: _builtins.str = ...,
+        due_by: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_by", b"due_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_by", b"due_by", "page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id", "seller_id", b"seller_id", "sequence_id", b"sequence_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,6 +179,12 @@ class OpenStep(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     DUE_TIME_FIELD_NUMBER: _builtins.int
+    SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    OVERDUE_TIME_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    REACHED_TIME_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     enrollment_id: _builtins.str
@@ -173,9 +199,27 @@ class OpenStep(_message.Message):
     """What kind of step: "email", "call", …."""
     display_name: _builtins.str
     """Name for people."""
+    sequence_version: _builtins.int
+    """Version of the sequence."""
+    seller_id: _builtins.str
+    """Who is to do it; empty = nobody in particular."""
+    overdue: _builtins.bool
+    """It is overdue."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
-        """When it falls due; absent = not timed."""
+        """When it falls due; absent = nobody is there to do it."""
+
+    @_builtins.property
+    def definition(self) -> _config_pb2.Step:
+        """The step as that version configures it."""
+
+    @_builtins.property
+    def overdue_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is overdue; absent = never."""
+
+    @_builtins.property
+    def reached_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was reached."""
 
     def __init__(
         self,
@@ -188,10 +232,16 @@ class OpenStep(_message.Message):
         kind: _builtins.str = ...,
         display_name: _builtins.str = ...,
         due_time: _timestamp_pb2.Timestamp | None = ...,
+        sequence_version: _builtins.int = ...,
+        definition: _config_pb2.Step | None = ...,
+        seller_id: _builtins.str = ...,
+        overdue_time: _timestamp_pb2.Timestamp | None = ...,
+        overdue: _builtins.bool = ...,
+        reached_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "due_time", b"due_time", "overdue_time", b"overdue_time", "reached_time", b"reached_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "due_time", b"due_time", "enrollment_id", b"enrollment_id", "kind", b"kind", "record_id", b"record_id", "sequence_id", b"sequence_id", "step", b"step", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "display_name", b"display_name", "due_time", b"due_time", "enrollment_id", b"enrollment_id", "kind", b"kind", "overdue", b"overdue", "overdue_time", b"overdue_time", "reached_time", b"reached_time", "record_id", b"record_id", "seller_id", b"seller_id", "sequence_id", b"sequence_id", "sequence_version", b"sequence_version", "step", b"step", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,6 +286,7 @@ class CompleteStepRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -245,7 +296,9 @@ class CompleteStepRequest(_message.Message):
     step: _builtins.int
     """Number of the step that is complete. FAILED_PRECONDITION if it is not the present one."""
     outcome: _builtins.str
-    """Outcome, e.g. "replied"."""
+    """Outcome, e.g. "replied": at most 100 characters. Forks and exits look at it."""
+    enrollment_id: _builtins.str
+    """The enrollment; empty = the active one. Steps of others can be open when a move keeps them or hands them over."""
     def __init__(
         self,
         *,
@@ -254,10 +307,11 @@ class CompleteStepRequest(_message.Message):
         record_id: _builtins.str = ...,
         step: _builtins.int = ...,
         outcome: _builtins.str = ...,
+        enrollment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment_id", b"enrollment_id", "outcome", b"outcome", "record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,6 +327,7 @@ class SkipStepRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RECORD_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -281,6 +336,8 @@ class SkipStepRequest(_message.Message):
     """The record."""
     step: _builtins.int
     """Number of the step to skip. FAILED_PRECONDITION if it is not the present one."""
+    enrollment_id: _builtins.str
+    """The enrollment; empty = the active one."""
     def __init__(
         self,
         *,
@@ -288,10 +345,11 @@ class SkipStepRequest(_message.Message):
         request_id: _builtins.str = ...,
         record_id: _builtins.str = ...,
         step: _builtins.int = ...,
+        enrollment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment_id", b"enrollment_id", "record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -308,6 +366,7 @@ class SnoozeStepRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_ID_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -315,10 +374,12 @@ class SnoozeStepRequest(_message.Message):
     record_id: _builtins.str
     """The record."""
     step: _builtins.int
-    """Number of the step."""
+    """Number of the step. FAILED_PRECONDITION if it is not the present one."""
+    enrollment_id: _builtins.str
+    """The enrollment; empty = the active one."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """For how long."""
+        """For how long from now; then it falls due in working time."""
 
     def __init__(
         self,
@@ -328,10 +389,11 @@ class SnoozeStepRequest(_message.Message):
         record_id: _builtins.str = ...,
         step: _builtins.int = ...,
         duration: _duration_pb2.Duration | None = ...,
+        enrollment_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "enrollment_id", b"enrollment_id", "record_id", b"record_id", "request_id", b"request_id", "step", b"step", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -483,19 +545,23 @@ class GetStatisticsRequest(_message.Message):
 
     WORKSPACE_FIELD_NUMBER: _builtins.int
     SEQUENCE_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     sequence_id: _builtins.str
     """The sequence."""
+    sequence_version: _builtins.int
+    """Only enrollments on this version; 0 = on all."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         sequence_id: _builtins.str = ...,
+        sequence_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence_id", b"sequence_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence_id", b"sequence_id", "sequence_version", b"sequence_version", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,7 +569,7 @@ Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
 
 @_typing.final
 class StepStatistics(_message.Message):
-    """What happened at one step."""
+    """What happened at one step. A step that an enrollment comes to again counts again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -527,11 +593,56 @@ class StepStatistics(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class OutcomesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CancelledEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STEP_FIELD_NUMBER: _builtins.int
     REACHED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """Number of the step."""
     reached: _builtins.int
@@ -540,9 +651,23 @@ class StepStatistics(_message.Message):
     """That completed it."""
     skipped: _builtins.int
     """That skipped it."""
+    step_id: _builtins.str
+    """Id of the step. Over several versions, steps with the same id are one, whatever their number; `step` is then the latest."""
+    kind: _builtins.str
+    """What kind of step: "email", "call", …."""
+    open: _builtins.int
+    """That are at it now."""
     @_builtins.property
     def ended(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """That ended at it, by reason."""
+        """Enrollments that ended at it, by reason."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Completed ones by outcome; of forks "then" and "else"."""
+
+    @_builtins.property
+    def cancelled(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """That fell away, by reason."""
 
     def __init__(
         self,
@@ -552,10 +677,15 @@ class StepStatistics(_message.Message):
         completed: _builtins.int = ...,
         skipped: _builtins.int = ...,
         ended: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        step_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        open: _builtins.int = ...,
+        cancelled: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "ended", b"ended", "reached", b"reached", "skipped", b"skipped", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "ended", b"ended", "kind", b"kind", "open", b"open", "outcomes", b"outcomes", "reached", b"reached", "skipped", b"skipped", "step", b"step", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -567,19 +697,49 @@ class GetStatisticsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class EndedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STEPS_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    active: _builtins.int
+    """Enrollments that run."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatistics]:
         """By step."""
+
+    @_builtins.property
+    def ended(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Enrollments that ended, by reason."""
 
     def __init__(
         self,
         *,
         steps: _abc.Iterable[Global___StepStatistics] | None = ...,
+        active: _builtins.int = ...,
+        ended: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "ended", b"ended", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,28 +83,28 @@ class SequenceServiceServicer:
     """
 
     def ListSteps(self, request, context):
-        """Lists open steps.
+        """Lists the steps that are to be done; pauses and forks are not among them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteStep(self, request, context):
-        """Completes a record's present step.
+        """Completes a step that is to be done; the enrollment goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SkipStep(self, request, context):
-        """Skips a record's present step.
+        """Leaves a step out, or the rest of a pause; a fork that waits goes on as false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SnoozeStep(self, request, context):
-        """Puts a step off.
+        """Puts a step that is to be done off; it falls due again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

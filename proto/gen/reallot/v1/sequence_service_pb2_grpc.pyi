@@ -35,13 +35,13 @@ class SequenceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SequenceServiceAsyncStub: ...
     ListSteps: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.ListStepsRequest, _sequence_service_pb2.ListStepsResponse]
-    """Lists open steps."""
+    """Lists the steps that are to be done; pauses and forks are not among them."""
     CompleteStep: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.CompleteStepRequest, _record_pb2.EnrollmentState]
-    """Completes a record's present step."""
+    """Completes a step that is to be done; the enrollment goes on."""
     SkipStep: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.SkipStepRequest, _record_pb2.EnrollmentState]
-    """Skips a record's present step."""
+    """Leaves a step out, or the rest of a pause; a fork that waits goes on as false."""
     SnoozeStep: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.SnoozeStepRequest, _record_pb2.EnrollmentState]
-    """Puts a step off."""
+    """Puts a step that is to be done off; it falls due again."""
     Connect: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.ConnectRequest, _record_pb2.EnrollmentState]
     """Connects a record with a sequence by hand; an active enrollment ends."""
     Disconnect: _grpc.UnaryUnaryMultiCallable[_sequence_service_pb2.DisconnectRequest, _record_pb2.EnrollmentState]
@@ -57,13 +57,13 @@ class SequenceServiceAsyncStub(SequenceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSteps: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.ListStepsRequest, _sequence_service_pb2.ListStepsResponse]  # type: ignore[assignment]
-    """Lists open steps."""
+    """Lists the steps that are to be done; pauses and forks are not among them."""
     CompleteStep: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.CompleteStepRequest, _record_pb2.EnrollmentState]  # type: ignore[assignment]
-    """Completes a record's present step."""
+    """Completes a step that is to be done; the enrollment goes on."""
     SkipStep: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.SkipStepRequest, _record_pb2.EnrollmentState]  # type: ignore[assignment]
-    """Skips a record's present step."""
+    """Leaves a step out, or the rest of a pause; a fork that waits goes on as false."""
     SnoozeStep: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.SnoozeStepRequest, _record_pb2.EnrollmentState]  # type: ignore[assignment]
-    """Puts a step off."""
+    """Puts a step that is to be done off; it falls due again."""
     Connect: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.ConnectRequest, _record_pb2.EnrollmentState]  # type: ignore[assignment]
     """Connects a record with a sequence by hand; an active enrollment ends."""
     Disconnect: _aio.UnaryUnaryMultiCallable[_sequence_service_pb2.DisconnectRequest, _record_pb2.EnrollmentState]  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class SequenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sequence_service_pb2.ListStepsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sequence_service_pb2.ListStepsResponse, _abc.Awaitable[_sequence_service_pb2.ListStepsResponse]]:
-        """Lists open steps."""
+        """Lists the steps that are to be done; pauses and forks are not among them."""
 
     @_abc_1.abstractmethod
     def CompleteStep(
@@ -90,7 +90,7 @@ class SequenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sequence_service_pb2.CompleteStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_record_pb2.EnrollmentState, _abc.Awaitable[_record_pb2.EnrollmentState]]:
-        """Completes a record's present step."""
+        """Completes a step that is to be done; the enrollment goes on."""
 
     @_abc_1.abstractmethod
     def SkipStep(
@@ -98,7 +98,7 @@ class SequenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sequence_service_pb2.SkipStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_record_pb2.EnrollmentState, _abc.Awaitable[_record_pb2.EnrollmentState]]:
-        """Skips a record's present step."""
+        """Leaves a step out, or the rest of a pause; a fork that waits goes on as false."""
 
     @_abc_1.abstractmethod
     def SnoozeStep(
@@ -106,7 +106,7 @@ class SequenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sequence_service_pb2.SnoozeStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_record_pb2.EnrollmentState, _abc.Awaitable[_record_pb2.EnrollmentState]]:
-        """Puts a step off."""
+        """Puts a step that is to be done off; it falls due again."""
 
     @_abc_1.abstractmethod
     def Connect(
