@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.convert.sellers import calendar_of, maximum_of
+from reallot.server.convert.sellers import calendar_of, maximum_of, reserves_of
 from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
@@ -17,7 +17,7 @@ from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage import ReadTransaction
-from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Seller, TimeOff, Turn, Window
+from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Reserve, Seller, TimeOff, Turn, Window
 from reallot.storage.windows import room_in_window, windows_of
 
 
@@ -139,7 +139,7 @@ class Pool:
     @cached_property
     def free(self) -> Ints:
         """Free capacity over all counted types; may be below 0: int64, shape (m,)."""
-        room = np.array([maximum_of(seller.capacity, self.config) for seller in self.sellers], dtype=np.int64)
+        room = np.array([maximum_of(seller, self.config, self.now_us) for seller in self.sellers], dtype=np.int64)
         for (index, record_type, _), effort in self.held.items():
             if record_type in self.config.counted_types:
                 room[index] -= effort
@@ -169,7 +169,8 @@ class Pool:
     def room_for(self, record_type: str, segment_id: str) -> Ints:
         """Return what each seller can take of a segment's records: int64, shape (m,)."""
         room = self.room.copy()
-        for limited in (self.free_in("record_type", record_type), self.free_in("segment", segment_id)):
+        reserves = (free for reserve, free in self.reserves(record_type) if segment_id not in reserve)
+        for limited in (self.free_in("record_type", record_type), *reserves, self.free_in("segment", segment_id)):
             for index, free in limited.items():
                 room[index] = min(int(room[index]), free)
         return room
@@ -189,6 +190,26 @@ class Pool:
             if name == (window.segment_id if kind == "segment" else "" if window.segment_id else window.record_type):
                 room[index] = min(room.get(index, left), left)
         return room
+
+    def reserves(self, record_type: str) -> list[tuple[frozenset[str], dict[int, int]]]:
+        """Return what sellers keep for segments of a record type: the segments, and what the sellers can take outside them.
+
+        The segments come in the order in which they are looked at, so that each lies in the next.
+        """
+        found: dict[frozenset[str], dict[int, int]] = {}
+        for index, reserve in self._reserves:
+            if reserve.record_type == record_type:
+                found.setdefault(reserve.kept_for, {})[index] = reserve.most - self._counted(index, reserve)
+        return sorted(found.items(), key=lambda item: len(item[0]))
+
+    @cached_property
+    def _reserves(self) -> list[tuple[int, Reserve]]:
+        sellers = [(index, seller) for index, seller in enumerate(self.sellers) if seller.capacity.get("reserved")]
+        return [(index, reserve) for index, seller in sellers for reserve in reserves_of(seller, self.config, self.now_us)]
+
+    def _counted(self, index: int, reserve: Reserve) -> int:
+        held = ((t, s, effort) for (place, t, s), effort in self.held.items() if place == index and t in self.config.counted_types)
+        return sum(effort for t, s, effort in held if reserve.counts(t, s))
 
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:

@@ -145,10 +145,31 @@ class Capacity(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ReservedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TOTAL_FIELD_NUMBER: _builtins.int
     BY_RECORD_TYPE_FIELD_NUMBER: _builtins.int
     BY_SEGMENT_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """Maximum over all record types. Absent = the workspace's default capacity."""
     @_builtins.property
@@ -163,6 +184,12 @@ class Capacity(_message.Message):
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityWindow]:
         """Maxima in rolling windows."""
 
+    @_builtins.property
+    def reserved(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Units of the total that are kept for records of a segment, by segment: records of segments after it (by priority, of the same record
+        type) leave them free for it and for the segments before it.
+        """
+
     def __init__(
         self,
         *,
@@ -170,10 +197,11 @@ class Capacity(_message.Message):
         by_record_type: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         by_segment: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         windows: _abc.Iterable[Global___CapacityWindow] | None = ...,
+        reserved: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "by_record_type", b"by_record_type", "by_segment", b"by_segment", "total", b"total", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "by_record_type", b"by_record_type", "by_segment", b"by_segment", "reserved", b"reserved", "total", b"total", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
     _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
@@ -523,7 +551,9 @@ class Seller(_message.Message):
 
     @_builtins.property
     def ramp_up(self) -> _duration_pb2.Duration:
-        """Share of the full capacity for newcomers, growing over the duration; absent = full from the start."""
+        """How long a newcomer's maximum over all record types grows, evenly from 1 to the full; absent = full from the start. It begins when
+        this is set, and again when the seller is switched on after having been off.
+        """
 
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]:

@@ -673,7 +673,7 @@ class SellerCapacity(_message.Message):
     seller_id: _builtins.str
     """The seller."""
     maximum: _builtins.int
-    """Maximum over all types."""
+    """Present maximum over all types: that of a newcomer may still grow."""
     load: _builtins.int
     """Load of the types that have rules."""
     free: _builtins.int
