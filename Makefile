@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos fuzz check wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos fuzz check check-long wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -74,6 +74,10 @@ SOAK_MINUTES ?= 10
 
 chaos: $(DEV_STAMP)  ## Kill, pause and cut off servers at work, and audit: make chaos KILLS=200 SEED=1 SOAK_MINUTES=10
 	PYTHONPATH=tests $(BIN)/python -m chaos --engine $(ENGINE) --kills $(KILLS) --seed $(SEED) --soak-minutes $(SOAK_MINUTES) $(ARGS)
+
+CASES ?= 1000
+check-long: $(DEV_STAMP)  ## Try many random teams, calendars and histories: make check-long CASES=1000
+	REALLOT_CASES=$(CASES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 7200 tests/server/road/test_any_calendar.py tests/conformance/test_loads.py $(ARGS)
 
 MINUTES ?= 5
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -95,6 +95,15 @@ def duration(text: str) -> timedelta:
 def confirmed(question: str) -> bool:
     """Ask whether to go on; where nobody can be asked, the command itself is the answer."""
     return not sys.stdin.isatty() or typer.confirm(question)
+
+
+def instant(text: str) -> datetime:
+    """Return the instant of a text from the command line; without a zone it is UTC."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no day or instant: write e.g. 2026-03-02 or 2026-03-02T13:00Z", INVALID)
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def document(message: Any) -> dict[str, Any]:

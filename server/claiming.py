@@ -201,7 +201,7 @@ def _claim(tx: WriteTransaction, config: WorkspaceConfig, found: Found, seller_i
     transition = Transition(
         before,
         after,
-        claim=Claim(limits_of(seller.capacity, config)) if rule is None or rule.use_capacity else None,
+        claim=Claim(limits_of(seller, config, tx.now_us)) if rule is None or rule.use_capacity else None,
         # Who claims it knows.
         event=event_of(before, after, config=config, time_us=tx.now_us, cause=cause, names=names, quiet=True),
         decision=Decision(before.record_id, tx.now_us, cause, OFFERED, why, state_text(before), state_text(after), found.rule_id),

@@ -118,7 +118,7 @@ def _hand_over(
     tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller, heir: Seller | None, successor: Owner | None
 ) -> None:
     reason = f"{seller.display_name or seller.seller_id} leaves"
-    claim = Claim(limits_of(heir.capacity, config)) if heir is not None else None
+    claim = Claim(limits_of(heir, config, tx.now_us)) if heir is not None else None
     parties = Parties.of(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
     made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, parties=parties) for record in records]
     lost = tx.commit_records(config.workspace, made).count(Outcome.CAPACITY_LOST)

@@ -1,9 +1,16 @@
-"""The loop that has waiting records tried again when the clock gives a seller more room: what was given leaves a rolling window."""
+"""The loop that has waiting records tried again when the clock gives a seller more room.
 
+That is when what was given leaves a rolling window, and when the maximum of a newcomer grows.
+"""
+
+from collections.abc import Iterable
+
+from reallot.server.convert.sellers import grows_us
 from reallot.server.due import DueLoop
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.entities import Seller
 
 BATCH = 1_000
 """Most sellers that one commit deals with."""
@@ -21,5 +28,15 @@ class RoomLoop(DueLoop):
     def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
         """Ask for a rerun for a part of the sellers who are due."""
         due = tx.sellers.windows.take_due(config.workspace, tx.now_us, BATCH)
+        set_growth_timers(tx, config, tx.sellers.get(config.workspace, due).values())
         request_rerun(tx, config, "CAPACITY_FREED", due)
         return len(due) == BATCH
+
+
+def set_growth_timers(tx: WriteTransaction, config: WorkspaceConfig, sellers: Iterable[Seller]) -> None:
+    """Have those of the sellers who are newcomers looked at when their maximum grows next."""
+    found = ((seller.seller_id, grows_us(seller, config, tx.now_us)) for seller in sellers if seller.ramp_up is not None)
+    due = {name: due_us for name, due_us in found if due_us is not None}
+    if due:
+        tx.sellers.windows.set_timers(config.workspace, due)
+        tx.signal(config.workspace, "timers")

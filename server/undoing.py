@@ -193,7 +193,7 @@ def _transition(config: WorkspaceConfig, plan: Plan, done: Done, before: Record,
     return Transition(
         before,
         after,
-        claim=Claim(limits_of(former.capacity, config)) if former is not None else None,
+        claim=Claim(limits_of(former, config, now_us)) if former is not None else None,
         enrollment=change,
         event=event,
         decision=Decision(before.record_id, now_us, plan.cause, after.assignment, after.reason, *states, rule_id=after.rule_id),

@@ -85,6 +85,11 @@ class LoadAccount:
         held = self._effort[seller]
         if limits.total is not None and sum(e for (t, _), e in held.items() if t in limits.counted_types) > limits.total:
             return False
+        for reserve in limits.reserves:
+            if reserve.binds(record_type, segment):
+                counted = (e for (t, s), e in held.items() if t in limits.counted_types and reserve.counts(t, s))
+                if sum(counted) > reserve.most:
+                    return False
         of_type = limits.by_record_type.get(record_type)
         if of_type is not None and sum(e for (t, _), e in held.items() if t == record_type) > of_type:
             return False

@@ -180,6 +180,7 @@ class Seller:
     weight: int = 1
     capacity: Mapping[str, Json] = field(default_factory=dict)
     calendar: Json = None
+    stand_in_id: str = ""
     version: int = 0
     create_us: int = 0
     update_us: int = 0
@@ -232,6 +233,30 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """A part of the total that is kept for segments of a record type: what is not in one of these may come to `most` units."""
+
+    record_type: str
+    kept_for: frozenset[str]
+    most: int
+
+    def binds(self, record_type: str, segment_id: str) -> bool:
+        """Tell whether a record of this type in this segment has to leave the part free."""
+        return record_type == self.record_type and segment_id not in self.kept_for
+
+    def counts(self, record_type: str, segment_id: str) -> bool:
+        """Tell whether what a seller carries of this type in this segment counts towards `most`."""
+        return record_type != self.record_type or segment_id not in self.kept_for
+
+
+class Terms(NamedTuple):
+    """What a seller's maxima follow from: the columns of the seller of these names."""
+
+    capacity: Mapping[str, Json]
+    ramp_up: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Gain:
     """Units that a seller was given at an instant, of one record type in one segment."""
 
@@ -255,6 +280,7 @@ class Limits:
     by_segment: Mapping[str, int]
     counted_types: frozenset[str]
     windows: tuple[Window, ...] = ()
+    reserves: tuple[Reserve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

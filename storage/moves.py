@@ -49,6 +49,7 @@ STATE = (
 )
 """Columns that the road writes."""
 STAMPS = ("last_attempt_us", "overdue_us", "waiting_since_us")
+_OWNER = 1 << STATE.index("owner_id")
 ALL = (1 << len(STATE)) - 1
 """All columns of STATE."""
 _KEY = ("workspace", "record_id")
@@ -416,7 +417,9 @@ def _given(patterns: Sequence[Pattern]) -> Counter[Place]:
     """Return the efforts that come to sellers who did not have them."""
     given: Counter[Place] = Counter()
     for pattern in patterns:
-        if pattern.weight_after is not None and capacity.gains(pattern.weight, pattern.weight_after):
+        # What somebody has claimed weighs on him already, but is his only now.
+        taken = capacity.gains(pattern.weight, pattern.weight_after) or pattern.changes & _OWNER
+        if pattern.weight_after is not None and taken:
             given[pattern.weight_after.place] += pattern.weight_after.effort
     return given
 

@@ -1,6 +1,6 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -10,7 +10,7 @@ from reallot.storage.among import among, named, these
 from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
-from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
+from reallot.storage.entities import Json, Load, OwnerKind, Seller, Terms, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, time_off, turns, unanswered, workspaces
 from reallot.storage.windows import WindowRepository
 
@@ -59,7 +59,7 @@ def _shown(row: TimeOff | None) -> Json:
     return None if row is None else {"start_us": row.start_us, "end_us": row.end_us, "note": row.note}
 
 
-_CAPACITIES = select(sellers.c.seller_id, sellers.c.capacity).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
+_TERMS = select(sellers.c.seller_id, sellers.c.capacity, sellers.c.ramp_up).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
 _NAMED = select(sellers).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
 
 
@@ -81,12 +81,12 @@ class SellerRepository:
             rows = self._connection.execute(select(sellers).where(sellers.c.workspace == workspace).order_by(sellers.c.seller_id))
         return {row.seller_id: _to_seller(row) for row in rows}
 
-    def capacities(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
-        """Return the capacities of those sellers that exist, by id; equal ones are one object."""
-        stored = dict(fetched(self._connection, _CAPACITIES, these(workspace, seller_ids)))
+    def terms(self, workspace: str, seller_ids: Iterable[str]) -> dict[str, Terms]:
+        """Return the terms of those sellers that exist, by id; equal ones are one object."""
+        stored = {row[0]: row[1:] for row in fetched(self._connection, _TERMS, these(workspace, seller_ids))}
         # Most sellers have the same.
-        documents = {text: load(text) for text in set(stored.values())}
-        return {seller_id: documents[text] for seller_id, text in stored.items()}
+        documents = {texts: Terms(*map(load, texts)) for texts in set(stored.values())}
+        return {seller_id: documents[texts] for seller_id, texts in stored.items()}
 
     def members(self, workspace: str, team_ids: Collection[str]) -> dict[str, list[str]]:
         """Return sellers by team, of those of the teams that have any, by id."""

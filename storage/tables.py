@@ -181,6 +181,7 @@ sellers = Table(
     _number("weight", 1),
     _text("capacity", "{}"),
     _text("calendar", "null"),
+    _text("stand_in_id"),
     _number("version"),
     _number("create_us"),
     _number("update_us"),

@@ -4,13 +4,12 @@ import csv
 import html
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, Workspace, connected, document, fail, out, say, short, table
+from reallot.clients.terminal import DEFAULT_ADDRESS, Address, Workspace, connected, document, instant, out, say, short, table
 from reallot.clients.values import moment, timestamp
 from reallot.v1 import insight_service_pb2, record_pb2, seller_service_pb2
 
@@ -54,7 +53,7 @@ def report(
     request = insight_service_pb2.GetReportRequest()
     for text, field in ((start, request.start_time), (end, request.end_time)):
         if text:
-            field.CopyFrom(timestamp(_instant(text)))
+            field.CopyFrom(timestamp(instant(text)))
     with connected(address, workspace) as client:
         answer = client.stubs.insight.GetReport(request)
         pages = client.inner.pages(client.inner.stubs.sellers.ListCapacity, seller_service_pb2.ListCapacityRequest(), "sellers")
@@ -75,14 +74,6 @@ def report(
         if bouncing:
             title = f"To and fro between segments: {answer.bouncing_records:,} records"
             table(title, BOUNCING_COLUMNS, bouncing, numbers=BOUNCING_COLUMNS[1:3])
-
-
-def _instant(text: str) -> datetime:
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"{text!r} is no day or instant: write e.g. 2026-03-02 or 2026-03-02T13:00Z", INVALID)
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def segment_row(row: insight_service_pb2.WaitingReport) -> tuple[Any, ...]:

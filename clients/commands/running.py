@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reallot.clients.commands import previewing
+from reallot.clients.commands import exporting, previewing
 from reallot.clients.commands.passes import exit_code, show, started, waited
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
@@ -29,6 +29,7 @@ from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2, r
 runs = typer.Typer(add_completion=False, help="Look at runs, apply or drop previewed ones, undo them.", no_args_is_help=True)
 for _command in (previewing.preview, previewing.apply, previewing.drop, previewing.undo):
     runs.command()(_command)
+runs.command()(exporting.export)
 
 
 def rerun(

@@ -70,7 +70,7 @@ def what_if(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequ
     changes = _supposed(config, request.resources, "resources")
     faults = [Violation(f"selection.{path}", text, reason) for path, text, reason in selection_faults(changes, request.selection)]
     refuse(faults)
-    changed = _sellers_changed(tx, changes, request)
+    changed = _sellers_changed(tx, changes, request, now_us)
     before = planned(tx, config, request.selection, now_us, reopens=request.reopen, changed=lambda pool: pool)
     after = planned(tx, changes, request.selection, now_us, reopens=request.reopen, changed=changed)
     lines = _differing(before, after)
@@ -140,11 +140,11 @@ def _supposed(stored: WorkspaceConfig, resources: Sequence[config_pb2.ConfigReso
     return candidate
 
 
-def _sellers_changed(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequest) -> Sellers:
+def _sellers_changed(tx: ReadTransaction, config: WorkspaceConfig, request: pb.WhatIfRequest, now_us: int) -> Sellers:
     """Return what the request supposes of the sellers, checked."""
     stored = tx.sellers.get(config.workspace)
     present = dict(stored)
-    reader = SellerReader(config)
+    reader = SellerReader(config, now_us)
     for index, message in enumerate(request.sellers):
         row = seller_service_pb2.SellerUpsert(seller=message)
         present[message.seller_id] = reader.read(row, present.get(message.seller_id), f"sellers[{index}]")

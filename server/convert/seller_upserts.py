@@ -7,26 +7,26 @@ from typing import Any
 from reallot.server.clock import MICROSECONDS
 from reallot.server.convert.sellers import capacity_document, to_document, weekly_hours
 from reallot.server.convert.values import date_fault, instant_fault, to_stored
-from reallot.server.errors import Violation, not_implemented
+from reallot.server.errors import Violation
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_NAME, check_id
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import CalendarError, WeeklyHours, check_hours, zone_of
 from reallot.solver.holidays import HolidayError, check_holidays
 from reallot.solver.segmentation import field_id_fault
-from reallot.storage.entities import Seller
+from reallot.storage.entities import Json, Seller
 from reallot.v1 import seller_pb2, seller_service_pb2
 
 _PATHS = {
     *("display_name", "priority", "attributes", "skills", "team_ids", "assignable", "roles_ok", "weight"),
-    *("capacity", "calendar", "ramp_up"),
+    *("capacity", "calendar", "ramp_up", "stand_in_id"),
 }
-_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
+_OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up", "stand_in_id")
 _RANGES = {"priority": (0, 100), "weight": (1, 1_000)}
 HIGHEST_GRADE = 10
 MOST_WINDOWS, LONGEST_WINDOW_US = 20, 366 * 86_400 * MICROSECONDS
 LARGEST_ORDER = 2**53
 """Places in the round-robin order start above the highest that a seller brings along, so some must be left."""
-_DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1}
+_DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1, "stand_in_id": ""}
 
 
 def check_calendar(message: seller_pb2.Calendar, path: str) -> Iterator[Violation]:
@@ -79,8 +79,9 @@ def _hours_faults(hours: Sequence[WeeklyHours], path: str) -> Iterator[Violation
 class SellerReader:
     """Reads rows of seller upserts against one configuration; collects the violations of all of them."""
 
-    def __init__(self, config: WorkspaceConfig) -> None:
+    def __init__(self, config: WorkspaceConfig, now_us: int) -> None:
         self._config = config
+        self._now_us = now_us
         self._declared = {f.id: f.type for f in config.seller_schema.fields if f.id not in ("seller_id", "teams")}
         self.violations: list[Violation] = []
 
@@ -89,11 +90,10 @@ class SellerReader:
         message = row.seller
         self.violations.extend(check_id(f"{path}.seller.seller_id", message.seller_id))
         mask = self._mask(row, path)
-        if "ramp_up" in mask and message.HasField("ramp_up"):
-            raise not_implemented("ramp-up of newcomers")
         after = before or Seller(message.seller_id)
         for name in mask.intersection(_DEFAULTS):
             after = replace(after, **{name: self._scalar(message, name, path)})
+        after = replace(after, ramp_up=self._ramp_up(before, after, message, f"{path}.seller.ramp_up" if "ramp_up" in mask else ""))
         if "team_ids" in mask:
             after = replace(after, team_ids=self._teams(message, path))
         if "capacity" in mask:
@@ -136,15 +136,29 @@ class SellerReader:
                 self.violations.append(Violation(f"{path}.seller.team_ids[{index}]", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"))
         return tuple(sorted(set(message.team_ids)))
 
+    def _ramp_up(self, before: Seller | None, after: Seller, message: seller_pb2.Seller, path: str) -> Json:
+        """Return how a newcomer's maximum grows; it begins anew for who comes back. `path` is where it is written, "" = nowhere."""
+        was = before.ramp_up if before is not None else None
+        length_us = was["duration_us"] if was is not None else 0
+        if path:
+            length_us = message.ramp_up.ToMicroseconds() if message.HasField("ramp_up") else 0
+            if message.HasField("ramp_up") and not MICROSECONDS <= length_us <= LONGEST_WINDOW_US:
+                self.violations.append(Violation(path, "it is not between 1 second and 366 days"))
+        if not length_us:
+            return None
+        returns = before is not None and not (before.assignable and before.roles_ok) and after.assignable and after.roles_ok
+        goes_on = was is not None and was["duration_us"] == length_us and not returns
+        return was if goes_on else {"duration_us": length_us, "since_us": self._now_us}
+
     def _capacity(self, message: seller_pb2.Capacity, path: str) -> dict[str, Any]:
         document = capacity_document(message)
         self.violations.extend(self._window_faults(message.windows, path))
         values = [("total", document.get("total", 0))]
-        values += [(f"{n}.{k}", v) for n in ("by_record_type", "by_segment") for k, v in document.get(n, {}).items()]
+        values += [(f"{n}.{k}", v) for n in ("by_record_type", "by_segment", "reserved") for k, v in document.get(n, {}).items()]
         for name, value in values:
             if not 0 <= value <= LARGEST_CAPACITY:
                 self.violations.append(Violation(f"{path}.{name}", f"{value} is not between 0 and {LARGEST_CAPACITY}"))
-        for kind, key in (("record_type", "by_record_type"), ("segment", "by_segment")):
+        for kind, key in (("record_type", "by_record_type"), ("segment", "by_segment"), ("segment", "reserved")):
             for name in document.get(key, {}):
                 if self._config.find(kind, name) is None:
                     self.violations.append(Violation(f"{path}.{key}.{name}", f"{kind} {name!r} does not exist", "UNKNOWN_REFERENCE"))

@@ -7,13 +7,13 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from google.protobuf import json_format
+from google.protobuf import duration_pb2, json_format
 from google.type import dayofweek_pb2
 
 from reallot.server.convert.values import from_stored, from_us, maybe_from_us, to_us
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import Calendar, Exceptional, WeeklyHours
-from reallot.storage.entities import Gain, Json, Load, Seller, TimeOff, Turn, Window
+from reallot.storage.entities import Gain, Json, Load, Reserve, Seller, Terms, TimeOff, Turn, Window
 from reallot.storage.windows import windows_of
 from reallot.v1 import seller_pb2
 
@@ -60,7 +60,7 @@ def capacity_document(message: seller_pb2.Capacity) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if message.HasField("total"):
         document["total"] = message.total
-    for name in ("by_record_type", "by_segment"):
+    for name in ("by_record_type", "by_segment", "reserved"):
         if values := dict(getattr(message, name)):
             document[name] = values
     if message.windows:
@@ -78,7 +78,7 @@ def capacity_document(message: seller_pb2.Capacity) -> dict[str, Any]:
 
 def capacity_message(document: Json) -> seller_pb2.Capacity:
     """Return the message of a stored capacity."""
-    message = seller_pb2.Capacity(by_record_type=document.get("by_record_type"), by_segment=document.get("by_segment"))
+    message = seller_pb2.Capacity(**{name: document.get(name) for name in ("by_record_type", "by_segment", "reserved")})
     if "total" in document:
         message.total = document["total"]
     message.windows.extend(map(_window_message, windows_of(document)))
@@ -86,9 +86,8 @@ def capacity_message(document: Json) -> seller_pb2.Capacity:
 
 
 def _window_message(window: Window) -> seller_pb2.CapacityWindow:
-    message = seller_pb2.CapacityWindow(count=window.count, record_type=window.record_type, segment_id=window.segment_id)
-    message.duration.FromMicroseconds(window.duration_us)
-    return message
+    length = _duration(window.duration_us)
+    return seller_pb2.CapacityWindow(count=window.count, duration=length, record_type=window.record_type, segment_id=window.segment_id)
 
 
 def window_uses(capacity: Mapping[str, Json], gains: Sequence[Gain], now_us: int) -> list[seller_pb2.WindowUse]:
@@ -129,9 +128,38 @@ def counted_load(loads: Iterable[Load], config: WorkspaceConfig) -> int:
     return sum(row.effort for row in loads if row.record_type in config.counted_types)
 
 
-def maximum_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> int:
-    """Return the most that a seller with this capacity may carry over all counted record types."""
-    return int(capacity.get("total", config.default_capacity))
+def maximum_of(terms: Seller | Terms, config: WorkspaceConfig, now_us: int) -> int:
+    """Return the most that a seller on these terms may carry over all counted record types; a newcomer's grows, evenly from 1."""
+    full = int(terms.capacity.get("total", config.default_capacity))
+    if terms.ramp_up is None or not full:
+        return full
+    passed_us = max(0, now_us - int(terms.ramp_up["since_us"]))
+    return min(full, max(1, full * passed_us // int(terms.ramp_up["duration_us"])))
+
+
+def grows_us(terms: Seller | Terms, config: WorkspaceConfig, now_us: int) -> int | None:
+    """Return when the maximum of a newcomer grows next; None = it is full."""
+    full, present = int(terms.capacity.get("total", config.default_capacity)), maximum_of(terms, config, now_us)
+    if present >= full:
+        return None
+    # The first instant at which full · passed div duration is one more.
+    return int(terms.ramp_up["since_us"] - (-(present + 1) * terms.ramp_up["duration_us"] // full))
+
+
+def reserves_of(terms: Seller | Terms, config: WorkspaceConfig, now_us: int) -> tuple[Reserve, ...]:
+    """Return what a seller on these terms keeps for segments; those of one record type lie in each other."""
+    wanted = terms.capacity.get("reserved")
+    if not wanted:
+        return ()
+    total, found = maximum_of(terms, config, now_us), []
+    for record_type, segments in sorted(config.segments_by_type.items()):
+        left, before = total, []
+        for segment in segments:
+            before.append(segment.id)
+            if wanted.get(segment.id):
+                left -= wanted[segment.id]
+                found.append(Reserve(record_type, frozenset(before), left))
+    return tuple(found)
 
 
 def seller_message(
@@ -141,10 +169,11 @@ def seller_message(
     turns: Sequence[Turn],
     absences: Sequence[TimeOff],
     uses: Sequence[seller_pb2.WindowUse],
+    now_us: int,
 ) -> seller_pb2.Seller:
     """Return a stored seller with load, turns, absences and the use of windows as a message."""
     types = {f.id: f.type for f in config.seller_schema.fields}
-    free = maximum_of(seller.capacity, config) - counted_load(loads, config)
+    free = maximum_of(seller, config, now_us) - counted_load(loads, config)
     return seller_pb2.Seller(
         seller_id=seller.seller_id,
         display_name=seller.display_name,
@@ -155,6 +184,7 @@ def seller_message(
         assignable=seller.assignable,
         roles_ok=seller.roles_ok,
         weight=seller.weight,
+        stand_in_id=seller.stand_in_id,
         capacity=capacity_message(seller.capacity),
         calendar=calendar_message(seller.calendar) if seller.calendar is not None else None,
         last_assigned={t.record_type: seller_pb2.LastAssigned(order=t.order, time=from_us(t.time_us)) for t in turns},
@@ -166,4 +196,11 @@ def seller_message(
         create_time=from_us(seller.create_us),
         update_time=from_us(seller.update_us),
         window_use=uses,
+        ramp_up=_duration(seller.ramp_up["duration_us"]) if seller.ramp_up is not None else None,
     )
+
+
+def _duration(length_us: int) -> duration_pb2.Duration:
+    message = duration_pb2.Duration()
+    message.FromMicroseconds(length_us)
+    return message

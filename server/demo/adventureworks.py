@@ -108,13 +108,13 @@ def _day(text: str) -> date:
     return datetime.fromisoformat(text).date()
 
 
-def replay(stage: Stage, folder: Path) -> None:
-    """Live through the history, and tell what each of its days brings."""
+def replay(stage: Stage, folder: Path, most_days: int | None = None) -> None:
+    """Live through the history, or the first of its days on which something happens, and tell what each of them brings."""
     history = read_history(folder)
     resources, _ = parse_bundle(CONFIG)
     stage.client.config.apply(resources, actor="demo")
     rows = []
-    for number, day in enumerate(history.days()):
+    for number, day in enumerate(history.days()[:most_days]):
         stage.jump_to(datetime.combine(day, time(5), UTC))
         _set_territories(stage, history, day)
         if not number:

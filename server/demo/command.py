@@ -16,13 +16,14 @@ from reallot.server.demo.story import play
 
 FAILED, INVALID = 1, 2
 REPLAYS: dict[str, Any] = {"adventureworks": adventureworks, "uci": incidents, "maven": maven}
-"""Modules that replay real data, each with START and `replay(stage, folder)`."""
+"""Modules that replay real data, each with START and `replay(stage, folder, most_days)`."""
 FOLDERS = {"adventureworks": "adventureworks", "uci": "uci_incidents", "maven": "maven_crm"}
 
 
 def demo(
     data: Annotated[str, typer.Option(help="generated, adventureworks, uci or maven.")] = "generated",
     folder: Annotated[Path | None, typer.Option(envvar="REALLOT_DATA", help="Folder with the real data.")] = None,
+    days: Annotated[int, typer.Option(min=0, help="Real data: end after so many days on which something happens; 0 = never.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the generated company.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
@@ -39,7 +40,7 @@ def demo(
         with server_process(found.START if found else START) as address, Client(address) as client:
             stage = Stage(client, console, as_json)
             if found and folder is not None:
-                found.replay(stage, folder / FOLDERS[data])
+                found.replay(stage, folder / FOLDERS[data], days or None)
             else:
                 play(stage, make_company(seed))
     except (StoryFailed, ServerDidNotStart, ReallotError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reallot.clients import Record
 from reallot.clients.bundle import parse_bundle
-from reallot.server.demo.stage import Stage
+from reallot.server.demo.stage import Stage, StoryFailed
 
 START = datetime(2016, 2, 29, tzinfo=UTC)
 WATCHED = (
@@ -39,8 +39,14 @@ def read_versions(folder: Path) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(stream)
 
 
-def replay(stage: Stage, folder: Path) -> None:
-    """Send every version as an upsert, and count what the server's triggers answer."""
+def replay(stage: Stage, folder: Path, most_days: int | None = None) -> None:
+    """Send every version as an upsert, and count what the server's triggers answer.
+
+    Raises:
+        StoryFailed: only some days are asked for; the log is replayed whole.
+    """
+    if most_days is not None:
+        raise StoryFailed("the incidents are replayed whole, not by days")
     versions = list(read_versions(folder))
     resources, _ = parse_bundle(configuration(list(versions[0])))
     stage.client.config.apply(resources, actor="demo")

@@ -89,8 +89,8 @@ def read_pipeline(folder: Path) -> tuple[list[str], list[Opportunity], int]:
     return sellers, found, len(rows) - len(found)
 
 
-def replay(stage: Stage, folder: Path) -> None:
-    """Live through the file, and tell what each of its days brings.
+def replay(stage: Stage, folder: Path, most_days: int | None = None) -> None:
+    """Live through the file, or the first of its days on which something happens, and tell what each of them brings.
 
     Raises:
         StoryFailed: the server broke a promise.
@@ -101,7 +101,7 @@ def replay(stage: Stage, folder: Path) -> None:
     stage.client.sellers.upsert(Seller(name, capacity=CAPACITY) for name in sellers)
     days = sorted({o.opens for o in pipeline} | {o.closes for o in pipeline if o.closes is not None})
     books, told = Books(), []
-    for day in days:
+    for day in days[:most_days]:
         stage.jump_to(datetime.combine(day, DAILY, UTC))
         told.append(_day(stage, books, day, pipeline))
         stage.tell(told[-1])

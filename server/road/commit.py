@@ -5,27 +5,29 @@ back to pending, and so does one whose seller's last slot was taken meanwhile.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reallot.server.convert.sellers import maximum_of
+from reallot.server.convert.sellers import maximum_of, reserves_of
 from reallot.server.road.batch import Handed, Piece, Tally, tally
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
-from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
+from reallot.storage.entities import Limits, NoticeDraft, Outcome, PendingMark, Seller, Terms
 from reallot.storage.moves import Move
 from reallot.storage.windows import windows_of
 
 
-def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
-    """Return the maxima that a binding assignment to a seller with this capacity is held to."""
+def limits_of(terms: Seller | Terms, config: WorkspaceConfig, now_us: int) -> Limits:
+    """Return the maxima that a binding assignment to a seller on these terms is held to at an instant."""
+    capacity = terms.capacity
     return Limits(
-        total=maximum_of(capacity, config),
+        total=maximum_of(terms, config, now_us),
         by_record_type=capacity.get("by_record_type") or {},
         by_segment=capacity.get("by_segment") or {},
         counted_types=config.counted_types,
         windows=windows_of(capacity),
+        reserves=reserves_of(terms, config, now_us),
     )
 
 
@@ -98,9 +100,9 @@ def _one_by_one(
 
 def _limits(tx: WriteTransaction, config: WorkspaceConfig, sellers: Iterable[str]) -> dict[str, Limits]:
     """Return the maxima of those sellers that exist."""
-    capacities = tx.sellers.capacities(config.workspace, sellers)
-    kinds = {id(capacity): limits_of(capacity, config) for capacity in capacities.values()}
-    return {seller_id: kinds[id(capacity)] for seller_id, capacity in capacities.items()}
+    terms = tx.sellers.terms(config.workspace, sellers)
+    kinds = {id(own): limits_of(own, config, tx.now_us) for own in terms.values()}
+    return {seller_id: kinds[id(own)] for seller_id, own in terms.items()}
 
 
 def _put_back(tx: WriteTransaction, workspace: str, moves: Sequence[Move]) -> None:

@@ -43,8 +43,15 @@ class Fit:
     asked: npt.NDArray[np.bool_]
 
 
-def fit_of(rule: RuleConfig, listed: Callable[[], npt.NDArray[np.int32]], records: pl.DataFrame, sellers: pl.DataFrame, now_us: int) -> Fit:
-    """Return the pairs of a rule; `listed` gives the sellers of a target that is no condition.
+def fit_of(
+    rule: RuleConfig,
+    listed: Callable[[], npt.NDArray[np.int32]],
+    records: pl.DataFrame,
+    sellers: pl.DataFrame,
+    now_us: int,
+    stand_in: npt.NDArray[np.int32],
+) -> Fit:
+    """Return the pairs of a rule; `listed` gives the sellers of a target that is no condition, `stand_in` who takes what each would get.
 
     Raises:
         TooManyPairs: more pairs than allowed would have to be looked at.
@@ -54,11 +61,23 @@ def fit_of(rule: RuleConfig, listed: Callable[[], npt.NDArray[np.int32]], record
         matches = match_sellers(rule.target, records, sellers, now_us=now_us, beside=beside)
     else:
         matches = match_listed(listed(), records, beside)
+    matches = _with_stand_ins(matches, stand_in)
     allowed = _allowed(rule)
     if allowed:
         (kept,) = over_pairs([allowed[0]], records, sellers, matches, now_us=now_us)
         matches = only(matches, kept.fill_null(value=False).to_numpy().astype(np.bool_))
     return Fit(matches, *_costs(rule, records, sellers, matches, now_us), _asked(records, sellers, matches, now_us))
+
+
+def _with_stand_ins(matches: Matches, stand_in: npt.NDArray[np.int32]) -> Matches:
+    """Put stand-ins in the places of those who are away; all else that the rule says is asked of them."""
+    if not (stand_in >= 0).any():
+        return matches
+    combinations = len(matches.start) - 1
+    taker = np.where(stand_in[matches.seller] >= 0, stand_in[matches.seller], matches.seller)
+    pairs = np.unique(np.column_stack([np.repeat(np.arange(combinations), np.diff(matches.start)), taker]), axis=0)
+    counts = np.bincount(pairs[:, 0], minlength=combinations)
+    return Matches(matches.combination_of, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), pairs[:, 1].astype(np.int32))
 
 
 def _asked(records: pl.DataFrame, sellers: pl.DataFrame, matches: Matches, now_us: int) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Stop "plan": from records in segments to an assignment problem, and from its solution back to records. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -210,7 +210,7 @@ class Planner:
         if rule.group is not None:
             names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
             return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
-        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
+        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
         return RuleTargets(rule, fit, _widest(rule.message), self.pool, room, self.keep_full)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
@@ -329,18 +329,24 @@ class Planner:
     def _leaf(self, segment: SegmentConfig) -> Ints:
         """Return the capacity node at which units of a segment count first, by seller: int64, shape (m,)."""
         if segment.id not in self._leaves:
-            of_type = self._nest(f"type {segment.message.record_type}", np.arange(len(self.pool.sellers)), "record_type", segment)
-            self._leaves[segment.id] = self._nest(f"segment {segment.id}", of_type, "segment", segment)
+            record_type = segment.message.record_type
+            around = np.arange(len(self.pool.sellers), dtype=np.int64)
+            node = self._nest(f"type {record_type}", around, self.pool.free_in("record_type", record_type), record_type=record_type)
+            for kept_for, free in self.pool.reserves(record_type):
+                if segment.id not in kept_for:
+                    node = self._nest(f"outside {sorted(kept_for)}", node, free, record_type=record_type)
+            free = self.pool.free_in("segment", segment.id)
+            self._leaves[segment.id] = self._nest(f"segment {segment.id}", node, free, segment=segment.id)
         return self._leaves[segment.id]
 
-    def _nest(self, name: str, around: Ints, kind: str, segment: SegmentConfig) -> Ints:
+    def _nest(self, name: str, around: Ints, free: Mapping[int, int], **kind: str) -> Ints:
+        """Return the nodes of a further maximum, by seller; who has none stays at the node around."""
         if name not in self._leaves:
             nodes = around.copy()
-            key = segment.message.record_type if kind == "record_type" else segment.id
-            for index, free in sorted(self.pool.free_in(kind, key).items()):
+            for index, left in sorted(free.items()):
                 self.cap_parent.append(int(around[index]))
-                self.cap_free.append(free)
-                self.cap_names.append(CapName(index, **{kind: key}))
+                self.cap_free.append(left)
+                self.cap_names.append(CapName(index, **kind))
                 nodes[index] = len(self.cap_free) - 1
             self._leaves[name] = nodes
         return self._leaves[name]

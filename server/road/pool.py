@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.convert.sellers import calendar_of, maximum_of
+from reallot.server.convert.sellers import calendar_of, maximum_of, reserves_of
 from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
@@ -17,7 +17,7 @@ from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage import ReadTransaction
-from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Seller, TimeOff, Turn, Window
+from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Reserve, Seller, TimeOff, Turn, Window
 from reallot.storage.windows import room_in_window, windows_of
 
 
@@ -26,6 +26,7 @@ class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
     `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
+    Without `stands_in` nobody takes what others would get.
     """
 
     config: WorkspaceConfig
@@ -36,6 +37,7 @@ class Pool:
     now_us: int
     gains: Sequence[Gain]
     silent: frozenset[str]
+    stands_in: bool = True
 
     @staticmethod
     def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
@@ -137,7 +139,7 @@ class Pool:
     @cached_property
     def free(self) -> Ints:
         """Free capacity over all counted types; may be below 0: int64, shape (m,)."""
-        room = np.array([maximum_of(seller.capacity, self.config) for seller in self.sellers], dtype=np.int64)
+        room = np.array([maximum_of(seller, self.config, self.now_us) for seller in self.sellers], dtype=np.int64)
         for (index, record_type, _), effort in self.held.items():
             if record_type in self.config.counted_types:
                 room[index] -= effort
@@ -167,7 +169,8 @@ class Pool:
     def room_for(self, record_type: str, segment_id: str) -> Ints:
         """Return what each seller can take of a segment's records: int64, shape (m,)."""
         room = self.room.copy()
-        for limited in (self.free_in("record_type", record_type), self.free_in("segment", segment_id)):
+        reserves = (free for reserve, free in self.reserves(record_type) if segment_id not in reserve)
+        for limited in (self.free_in("record_type", record_type), *reserves, self.free_in("segment", segment_id)):
             for index, free in limited.items():
                 room[index] = min(int(room[index]), free)
         return room
@@ -188,6 +191,26 @@ class Pool:
                 room[index] = min(room.get(index, left), left)
         return room
 
+    def reserves(self, record_type: str) -> list[tuple[frozenset[str], dict[int, int]]]:
+        """Return what sellers keep for segments of a record type: the segments, and what the sellers can take outside them.
+
+        The segments come in the order in which they are looked at, so that each lies in the next.
+        """
+        found: dict[frozenset[str], dict[int, int]] = {}
+        for index, reserve in self._reserves:
+            if reserve.record_type == record_type:
+                found.setdefault(reserve.kept_for, {})[index] = reserve.most - self._counted(index, reserve)
+        return sorted(found.items(), key=lambda item: len(item[0]))
+
+    @cached_property
+    def _reserves(self) -> list[tuple[int, Reserve]]:
+        sellers = [(index, seller) for index, seller in enumerate(self.sellers) if seller.capacity.get("reserved")]
+        return [(index, reserve) for index, seller in sellers for reserve in reserves_of(seller, self.config, self.now_us)]
+
+    def _counted(self, index: int, reserve: Reserve) -> int:
+        held = ((t, s, effort) for (place, t, s), effort in self.held.items() if place == index and t in self.config.counted_types)
+        return sum(effort for t, s, effort in held if reserve.counts(t, s))
+
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:
         """Availability, 0 = now: int8, shape (m,)."""
@@ -200,6 +223,20 @@ class Pool:
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
         return [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
+
+    @cached_property
+    def stand_in(self) -> npt.NDArray[np.int32]:
+        """Who takes what a seller who is away would get, at the end of a chain of stand-ins who are away, too; -1 = nobody else: (m,)."""
+        away = {row.seller_id for row in self.time_off if row.start_us <= self.now_us < row.end_us} if self.stands_in else set()
+        found = np.full(len(self.sellers), -1, dtype=np.int32)
+        for seller_id in away & self.place.keys():
+            at, passed = seller_id, {""}
+            while at in away and at not in passed:
+                passed.add(at)
+                at = self.sellers[self.place[at]].stand_in_id if at in self.place else ""
+            # A chain that comes back to itself ends with nobody, as one does whose end is gone.
+            found[self.place[seller_id]] = self.place.get(at, -1) if at not in passed else -1
+        return found
 
     @cached_property
     def members(self) -> Mapping[str, npt.NDArray[np.int32]]:

@@ -78,7 +78,8 @@ def drafted(
     _route(work)
     stage("plan")
     pool = changed(Pool.read(tx, config, task.now_us))
-    _drop_eligible_owners(work, Planner(config, pool, task.now_us, task.seed), frames)
+    # Who owns a record is not looked at as one who would get it now: an owner who is away stays.
+    _drop_eligible_owners(work, Planner(config, replace(pool, stands_in=False), task.now_us, task.seed), frames)
     planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, task.seed, keep_full=keep_full)
     _add_candidates(work, planner, frames)
     return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)), frames)

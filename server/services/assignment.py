@@ -179,7 +179,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             return pb.AssignRecordsResponse(
                 results=[_kept_out(i, obstacle) if i in refused else _result(i, found.get(i), None) for i in request.record_ids]
             )
-        claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
+        claim = Claim(limits_of(seller, config, tx.now_us)) if seller is not None and not request.force else None
         parties = Parties.of(tx, config.workspace, owner, *involved(takes))
         made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, parties=parties) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)

@@ -22,6 +22,7 @@ from reallot.server.errors import ApiError, Violation, failed_precondition, inva
 from reallot.server.handover import retire
 from reallot.server.idempotency import once
 from reallot.server.offers import come_back, reschedule, silence_of, take_back
+from reallot.server.room import set_growth_timers
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
@@ -42,24 +43,29 @@ FARTHEST_VIEW_US = 100 * 366 * DAY_US
 """How far from now working time can be asked for."""
 
 
-def rerun_causes(before: Seller | None, after: Seller, config: WorkspaceConfig) -> set[str]:
+def rerun_causes(before: Seller | None, after: Seller, config: WorkspaceConfig, now_us: int) -> set[str]:
     """Return why waiting records may find an owner once a seller has changed; none if the change cannot help."""
     if not (after.assignable and after.roles_ok):
         return set()
     if before is None or not (before.assignable and before.roles_ok):
         return {"SELLER_JOINED"}
     causes = set()
-    if (before.attributes, before.skills, before.team_ids) != (after.attributes, after.skills, after.team_ids):
+    if (before.attributes, before.skills, before.team_ids, before.stand_in_id) != (
+        *(after.attributes, after.skills, after.team_ids, after.stand_in_id),
+    ):
         causes.add("SELLER_JOINED")
     if before.calendar != after.calendar:
         causes.add("SELLER_AVAILABLE")
-    if _has_more_room(before, after, config):
+    if _has_more_room(before, after, config, now_us):
         causes.add("CAPACITY_FREED")
     return causes
 
 
-def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig) -> bool:
-    if maximum_of(after.capacity, config) > maximum_of(before.capacity, config):
+def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig, now_us: int) -> bool:
+    if maximum_of(after, config, now_us) > maximum_of(before, config, now_us):
+        return True
+    kept, keeps = before.capacity.get("reserved") or {}, after.capacity.get("reserved") or {}
+    if any(keeps.get(name, 0) < units for name, units in kept.items()):
         return True
     for kind in ("by_record_type", "by_segment"):
         old, new = before.capacity.get(kind) or {}, after.capacity.get(kind) or {}
@@ -104,7 +110,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     def _upsert(
         self, tx: WriteTransaction, config: WorkspaceConfig, request: seller_service_pb2.UpsertSellersRequest
     ) -> seller_service_pb2.UpsertSellersResponse:
-        reader = SellerReader(config)
+        reader = SellerReader(config, tx.now_us)
         stored = tx.sellers.get(config.workspace, [row.seller.seller_id for row in request.sellers])
         present, results, stale = dict(stored), [], []
         for index, row in enumerate(request.sellers):
@@ -124,7 +130,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             results.append(
                 seller_service_pb2.SellerResult(seller_id=name, created=before is None, unchanged=unchanged, etag=str(after.version))
             )
-        refuse(reader.violations)
+        refuse([*reader.violations, *_stand_in_faults(tx, config, request, present)])
         if stale:
             text = f"seller {stale[0]!r} was changed since it was read"
             raise ApiError(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", text, metadata={"seller": stale[0]})
@@ -150,9 +156,10 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         ]
         tx.sellers.set_turns(config.workspace, turns)
         _recall_gains(tx, config.workspace, stored, changed)
+        set_growth_timers(tx, config, changed)
         causes: dict[str, set[str]] = {}
         for seller in changed:
-            for cause in rerun_causes(stored.get(seller.seller_id), seller, config):
+            for cause in rerun_causes(stored.get(seller.seller_id), seller, config, tx.now_us):
                 causes.setdefault(cause, set()).add(seller.seller_id)
         for cause, sellers in sorted(causes.items()):
             request_rerun(tx, config, cause, sellers)
@@ -222,7 +229,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         loads, turns, away = _by_seller(tx, config.workspace, ids, now_us)
         uses = _window_uses(tx, config.workspace, sellers, now_us)
         messages = [
-            seller_message(s, config, loads.get(i, []), turns.get(i, []), away.get(i, []), uses[i])
+            seller_message(s, config, loads.get(i, []), turns.get(i, []), away.get(i, []), uses[i], now_us)
             for i, s in zip(ids, sellers, strict=True)
         ]
         silent = tx.offers.unanswered(config.workspace, ids)
@@ -372,11 +379,25 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             now_us = self._runtime.clock.now_us()
             loads, _, _ = _by_seller(tx, workspace, [s.seller_id for s in found], now_us)
             uses = _window_uses(tx, workspace, found, now_us)
-            rows = [_capacity(s, config, loads.get(s.seller_id, []), uses[s.seller_id]) for s in found[:size]]
+            rows = [_capacity(s, config, loads.get(s.seller_id, []), uses[s.seller_id], now_us) for s in found[:size]]
             token = page_token(request, found[size - 1].seller_id) if len(found) > size else ""
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _stand_in_faults(
+    tx: ReadTransaction, config: WorkspaceConfig, request: seller_service_pb2.UpsertSellersRequest, present: dict[str, Seller]
+) -> Iterator[Violation]:
+    """Yield the rows whose seller's stand-in does not exist, or is the seller."""
+    named = {seller.stand_in_id for seller in present.values()} - {"", *present}
+    known = {*present, *tx.sellers.get(config.workspace, named)}
+    for index, row in enumerate(request.sellers):
+        stand_in = row.seller.stand_in_id
+        if stand_in and stand_in == row.seller.seller_id:
+            yield Violation(f"sellers[{index}].seller.stand_in_id", "nobody stands in for oneself")
+        elif stand_in and stand_in not in known:
+            yield Violation(f"sellers[{index}].seller.stand_in_id", f"seller {stand_in!r} does not exist", "UNKNOWN_REFERENCE")
 
 
 def _look_at_steps(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:
@@ -418,9 +439,9 @@ def _window_uses(tx: ReadTransaction, workspace: str, sellers: Sequence[Seller],
 
 
 def _capacity(
-    seller: Seller, config: WorkspaceConfig, loads: Sequence[Load], uses: Sequence[seller_pb2.WindowUse]
+    seller: Seller, config: WorkspaceConfig, loads: Sequence[Load], uses: Sequence[seller_pb2.WindowUse], now_us: int
 ) -> seller_service_pb2.SellerCapacity:
-    maximum, load = maximum_of(seller.capacity, config), counted_load(loads, config)
+    maximum, load = maximum_of(seller, config, now_us), counted_load(loads, config)
     return seller_service_pb2.SellerCapacity(
         seller_id=seller.seller_id, maximum=maximum, load=load, free=maximum - load, loads=load_messages(loads), windows=uses
     )

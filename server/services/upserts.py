@@ -233,7 +233,7 @@ class _Write:
         return Transition(
             before,
             after,
-            claim=Claim(limits_of(seller.capacity, self.config)) if by_hand and seller else None,
+            claim=Claim(limits_of(seller, self.config, self.now_us)) if by_hand and seller else None,
             counts_turn=given and not self.quiet and after.record_type in self.config.counted_types,
             enrollment=enrollment,
             event=event,

@@ -1,5 +1,7 @@
 """The command line against a real server, as an administrator would use it."""
 
+import csv
+import io
 import json
 import re
 import sys
@@ -47,8 +49,13 @@ def test_the_first_hour(run: Run, tmp_path: Path) -> None:
     told = json.loads(run("records", "get", "a2", "--json"))
     assert "source" not in told["fields"] or told["fields"]["source"] == {}
     assert "no_seller_matched" in run("explain", "a3")
-    assert "succeeded" in run("rerun", "--segment", "smb")
+    assert "succeeded" in run("rerun", "--segment", "smb", "--text")
     assert "manual" in run("runs", "list")
+    (row,) = csv.DictReader(io.StringIO(run("runs", "export")))
+    assert (row["kind"], row["state"], row["considered"], row["seconds"]) == ("manual", "succeeded", "0", "0.0")
+    assert json.loads(run("runs", "export", "--format", "json", "--from", "2026-03-05"))["run_id"] == row["run_id"]
+    assert run("runs", "export", "--format", "json", "--to", "2026-03-05") == ""
+    assert "rolling windows" not in run("sellers", "show", "ana").lower()
     assert "Thu 2026-03-05" in run("sellers", "availability", "ana")
 
 

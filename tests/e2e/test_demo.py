@@ -62,6 +62,19 @@ def test_incidents_fire_what_changes() -> None:
     assert len(told["fired"]) == 14
 
 
+@needs_data
+def test_opportunities_wait_with_a_reason_and_nobody_has_more_than_may_be() -> None:
+    """The replay itself holds every day to that, and to the room that what is closed gives back at once."""
+    days = lines("--data", "maven", "--days", "125")
+    assert [day["date"] for day in (days[0], days[-1])] == ["2016-10-20", "2017-03-05"]
+    assert (days[0]["opened"], days[0]["assigned"], days[0]["waiting"]) == (1, 1, 0)
+    assert max(day["most_loaded"] for day in days) == 20
+    full = [day for day in days if day["waiting"]]
+    assert full
+    assert all((day["free"], set(day["reasons"])) == (0, {"no_capacity"}) for day in full)
+    assert (days[-1]["opened"], days[-1]["closed"], days[-1]["open"], days[-1]["waiting"]) == (29, 14, 1233, 533)
+
+
 @pytest.mark.parametrize(("arguments", "code"), [(("--data", "mars"), 2), (("--data", "uci", "--folder", "/nowhere"), 2)])
 def test_a_demonstration_that_cannot_be_given_is_refused(arguments: tuple[str, ...], code: int) -> None:
     assert reallot("demo", *arguments).returncode == code

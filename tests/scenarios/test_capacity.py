@@ -3,7 +3,7 @@
 import pytest
 
 from reallot.clients import Record, Seller
-from reallot.v1 import run_pb2, seller_pb2, seller_service_pb2
+from reallot.v1 import assignment_service_pb2, run_pb2, seller_pb2, seller_service_pb2
 
 from world import Make, World, a_lead, a_rule, a_segment, lead_type, quiet_settings
 
@@ -118,6 +118,18 @@ def test_a_first_window_counts_what_was_given_before_it(world: Make) -> None:
     assert here.owner("c") == "ana"
 
 
+def test_what_is_claimed_counts_when_it_is_taken(world: Make) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here, on_arrival="ON_ARRIVAL_WAIT")
+    here.sellers(Seller("ana", windows=["1/1h"]))
+    here.write(a_lead("a"), a_lead("b"))
+    calls = here.client.stubs.assignment
+    claimed = calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id
+    calls.RespondToOffer(assignment_service_pb2.RespondToOfferRequest(record_id=claimed, seller_id="ana", accept=True))
+    assert (here.owner(claimed), [u.used for u in seller(here).window_use]) == ("ana", [1])
+    assert calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id == ""
+
+
 @pytest.mark.parametrize("more", [["3/1h"], ["2/1m"], []], ids=["more", "shorter", "none"])
 def test_a_wider_window_lets_waiting_records_in(world: Make, more: list[str]) -> None:
     here = world("2026-03-05T08:00")
@@ -157,3 +169,78 @@ def test_a_run_can_be_asked_for_the_sake_of_a_seller(world: Make) -> None:
     here.sellers(Seller("ana", capacity=0), Seller("ben", capacity=0, assignable=False))
     here.write(a_lead("a", kind="ana"), a_lead("b", kind="y"), a_lead("c", kind="z"))
     assert [here.run(selection={"seller_ids": [name]}).counts.considered for name in ("ana", "ben")] == [2, 1]
+
+
+def test_a_reserve_is_left_free_for_its_segment_and_those_before_it(world: Make) -> None:
+    here = world()
+    hot = a_segment("hot", a_rule(), condition='record.kind == "hot"', priority=1)
+    warm = a_segment("warm", a_rule(), condition='record.kind == "warm"', priority=2)
+    here.apply(settings={}, record_types=[lead_type()], segments=[hot, warm, a_segment("rest", a_rule())])
+    row = Seller("ana", capacity=6).to_upsert()
+    row.seller.capacity.reserved.update({"hot": 2, "warm": 1})
+    here.client.stubs.sellers.UpsertSellers(seller_service_pb2.UpsertSellersRequest(sellers=[row]))
+    assert dict(seller(here).capacity.reserved) == {"hot": 2, "warm": 1}
+    here.write(*(a_lead(f"r{n}") for n in range(6)))
+    assert here.loads() == {"ana": 3}
+    assert not here.give("ana", "r5")[0].assigned
+    here.write(*(a_lead(f"w{n}", kind="warm") for n in range(3)))
+    assert here.loads() == {"ana": 4}
+    here.write(*(a_lead(f"h{n}", kind="hot") for n in range(3)))
+    assert (here.loads(), here.owners("h0", "h1", "h2")) == ({"ana": 6}, ["ana", "ana", ""])
+    # Room that a lead of the rest gives back belongs to the hot one first; then its own segment has none.
+    here.write(Record("r0", "lead", active=False))
+    assert (here.owner("h2"), here.owners("r4", "w1")) == ("ana", ["", ""])
+    here.write(Record("h0", "lead", active=False), Record("h1", "lead", active=False))
+    # One of the two for hot leads stays free; the other was never theirs, and is for whoever comes first.
+    assert (here.owners("r3", "w1"), here.loads()) == (["ana", ""], {"ana": 5})
+
+
+def test_a_newcomer_who_ramps_up_is_not_levelled_up_at_once(world: Make) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here, a_rule(policy="LOAD_BALANCING"))
+    here.sellers(*(Seller(name, capacity=30) for name in ("ana", "ben")))
+    here.write(*(a_lead(f"a{n:02}") for n in range(20)))
+    row = Seller("cem", capacity=30).to_upsert()
+    row.seller.ramp_up.FromSeconds(30 * 86_400)
+    here.client.stubs.sellers.UpsertSellers(seller_service_pb2.UpsertSellersRequest(sellers=[row]))
+    here.write(*(a_lead(f"b{n}") for n in range(6)))
+    assert here.loads() == {"ana": 13, "ben": 13, "cem": 0}, "cem's one slot is less free than theirs"
+    here.advance("2026-03-25T09:00")
+    assert seller(here, "cem").free == 20
+    here.write(*(a_lead(f"c{n}") for n in range(6)))
+    assert here.loads() == {"ana": 14, "ben": 14, "cem": 4}
+    # Off and on again it begins anew.
+    here.sellers(Seller("cem", assignable=False))
+    here.sellers(Seller("cem", assignable=True))
+    assert (seller(here, "cem").free, seller(here, "cem").ramp_up.ToSeconds()) == (1 - 4, 30 * 86_400)
+
+
+def test_a_maximum_that_grows_lets_waiting_records_in(world: Make) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here)
+    row = Seller("ana", capacity=4).to_upsert()
+    row.seller.ramp_up.FromSeconds(4 * 3_600)
+    here.client.stubs.sellers.UpsertSellers(seller_service_pb2.UpsertSellersRequest(sellers=[row]))
+    here.write(*(a_lead(f"r{n}") for n in range(6)))
+    assert here.loads() == {"ana": 1}
+    for hour, load in (("09:59:59", 1), ("10:00", 2), ("11:30", 3), ("20:00", 4)):
+        here.advance(f"2026-03-05T{hour}")
+        assert here.loads() == {"ana": load}
+
+
+@pytest.mark.parametrize("who", ["returner", "newcomer"])
+def test_round_robin_gives_whoever_comes_their_share_and_one_more_at_most(world: Make, who: str) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here)
+    here.sellers(*(Seller(name) for name in ("ana", "ben", "cem")))
+    here.write(a_lead("first"), a_lead("second"), a_lead("third"))
+    if who == "returner":
+        here.sellers(Seller("cem", assignable=False))
+    here.write(*(a_lead(f"a{n:02}") for n in range(60)))
+    here.advance("2026-04-04T08:00")
+    here.sellers(Seller("cem", assignable=True) if who == "returner" else Seller("dan"))
+    sellers, before = (3, here.loads()) if who == "returner" else (4, {"dan": 0})
+    for batch in range(10):
+        here.write(*(a_lead(f"b{batch}{n}") for n in range(10)))
+    came = "cem" if who == "returner" else "dan"
+    assert here.loads()[came] - before[came] <= 100 // sellers + 1

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reallot.server.convert.records import state_text
+from reallot.server.lanes import ENDED
+from reallot.server.services.configuration import ConfigService
 from reallot.server.services.records import RecordService
 from reallot.server.workers import WorkerKilled
 from reallot.storage.entities import Record
-from reallot.v1 import assignment_service_pb2, record_service_pb2
+from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2
 from support.api import a_row, a_segment, resource
 from support.office import HOUR_US, Office, everybody, leads
 from support.rows import a_seller, recount
@@ -69,6 +71,8 @@ STEPS = st.lists(
         st.tuples(st.just("switch"), st.sampled_from(SELLERS), st.booleans()),
         st.tuples(st.just("configure"), SEGMENTS),
         st.tuples(st.just("run"), st.booleans(), st.booleans(), st.sampled_from([0, 1])),
+        st.tuples(st.just("undo"), st.integers(0, 3)),
+        st.tuples(st.just("drop"), st.sampled_from(["s1", "s2"])),
         st.just(("work",)),
     ),
     min_size=1,
@@ -97,10 +101,33 @@ def take(office: Office, step: tuple[Any, ...]) -> None:
             office.seller(seller, assignable=on)
         case ("configure", segments):
             configure(office, segments)
+        case ("undo", back):
+            undo(office, back)
+        case ("drop", segment_id):
+            request = config_service_pb2.DeleteConfigRequest(kind=config_pb2.CONFIG_KIND_SEGMENT, id=segment_id)
+            if office.config.find("segment", segment_id) is not None:
+                office.call(ConfigService(office.runtime).DeleteConfig, request)
         case ("run", ineligible, resegment, limit):
             office.start(owned_but_ineligible=ineligible, resegment=resegment, limit=limit)
         case _:
             office.work()
+
+
+def undo(office: Office, back: int) -> None:
+    """Undo one of the latest runs, intakes included: what it says of each record is how the record stands, also when it is asked again."""
+    ended = [run for run in office.read(lambda tx: tx.runs.page(office.workspace, limit=20)) if run.state in ENDED]
+    if len(ended) <= back:
+        return
+    request = assignment_service_pb2.UndoRunRequest(run_id=ended[back].run_id)
+    tried = office.call(office.assignment.UndoRun, assignment_service_pb2.UndoRunRequest(run_id=request.run_id, validate_only=True))
+    answer, told = office.call(office.assignment.UndoRun, request), len(office.events())
+    assert (answer.undone, answer.left_records, answer.forgotten) == (tried.undone, tried.left_records, 0)
+    for move in tried.moves:
+        state = json.loads(state_text(office.record(move.record_id)))
+        assert state.get("segment_id", "") == move.after.segment_id
+        assert (state.get("owner") or {}).get("seller_id", "") == move.after.owner.seller_id
+    again = office.call(office.assignment.UndoRun, request)
+    assert (again.undone, again.left, len(office.events())) == (answer.undone, answer.left, told)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

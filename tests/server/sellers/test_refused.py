@@ -51,6 +51,17 @@ FAULTS: dict[str, tuple[Callable[[], Row], str, str]] = {
         "seller.capacity.by_record_type.none",
         "UNKNOWN_REFERENCE",
     ),
+    "ramp-up of no length": (lambda: a_seller_row(ramp_up=duration_pb2.Duration()), "seller.ramp_up", "INVALID_FIELD"),
+    "negative reserve": (
+        lambda: a_seller_row(capacity=seller_pb2.Capacity(reserved={"big": -1})),
+        "seller.capacity.reserved.big",
+        "INVALID_FIELD",
+    ),
+    "reserve for an unknown segment": (
+        lambda: a_seller_row(capacity=seller_pb2.Capacity(reserved={"none": 1})),
+        "seller.capacity.reserved.none",
+        "UNKNOWN_REFERENCE",
+    ),
     "negative window": (lambda: with_windows({"count": -1}), "seller.capacity.windows[0].count", "INVALID_FIELD"),
     "window of no length": (
         lambda: with_windows({}, {"duration": duration_pb2.Duration()}),
@@ -138,18 +149,6 @@ async def test_a_fault_is_named_and_nobody_is_stored(api: Api, name: str) -> Non
     found = await refusal(api.hire(a_seller_row("fine"), make()))
     assert (found.code, found.reason, found.fields[0]) == ("INVALID_ARGUMENT", reason, f"sellers[1].{field}")
     assert api.read(lambda tx: tx.sellers.get("default")) == {}
-
-
-UNSERVED: dict[str, Callable[[], Row]] = {
-    "ramp-up": lambda: a_seller_row(ramp_up=duration_pb2.Duration(seconds=60)),
-}
-
-
-@pytest.mark.parametrize("name", UNSERVED)
-async def test_what_would_decide_nothing_is_refused(api: Api, name: str) -> None:
-    found = await refusal(api.hire(UNSERVED[name]()))
-    assert (found.code, found.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert name in found.metadata["feature"]
 
 
 @pytest.mark.parametrize("rows", [0, 1_001])

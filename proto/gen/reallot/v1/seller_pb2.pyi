@@ -145,10 +145,31 @@ class Capacity(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ReservedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TOTAL_FIELD_NUMBER: _builtins.int
     BY_RECORD_TYPE_FIELD_NUMBER: _builtins.int
     BY_SEGMENT_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """Maximum over all record types. Absent = the workspace's default capacity."""
     @_builtins.property
@@ -163,6 +184,12 @@ class Capacity(_message.Message):
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityWindow]:
         """Maxima in rolling windows."""
 
+    @_builtins.property
+    def reserved(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Units of the total that are kept for records of a segment, by segment: records of segments after it (by priority, of the same record
+        type) leave them free for it and for the segments before it.
+        """
+
     def __init__(
         self,
         *,
@@ -170,10 +197,11 @@ class Capacity(_message.Message):
         by_record_type: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         by_segment: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         windows: _abc.Iterable[Global___CapacityWindow] | None = ...,
+        reserved: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "by_record_type", b"by_record_type", "by_segment", b"by_segment", "total", b"total", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "by_record_type", b"by_record_type", "by_segment", b"by_segment", "reserved", b"reserved", "total", b"total", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
     _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
@@ -471,6 +499,7 @@ class Seller(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    STAND_IN_ID_FIELD_NUMBER: _builtins.int
     WINDOW_USE_FIELD_NUMBER: _builtins.int
     NOT_RESPONDING_SINCE_TIME_FIELD_NUMBER: _builtins.int
     NOT_RESPONDING_REASON_FIELD_NUMBER: _builtins.int
@@ -492,6 +521,8 @@ class Seller(_message.Message):
     """The load is above the maximum."""
     etag: _builtins.str
     """Version of the stored seller; a write with another etag is ABORTED, an empty one is not checked."""
+    stand_in_id: _builtins.str
+    """Seller who takes, during this one's absences, what rules would give to this one. Who is away, too, passes it on to the own stand-in."""
     not_responding_reason: _builtins.str
     """Why, and what brings the seller back; for people."""
     @_builtins.property
@@ -520,7 +551,9 @@ class Seller(_message.Message):
 
     @_builtins.property
     def ramp_up(self) -> _duration_pb2.Duration:
-        """Share of the full capacity for newcomers, growing over the duration; absent = full from the start."""
+        """How long a newcomer's maximum over all record types grows, evenly from 1 to the full; absent = full from the start. It begins when
+        this is set, and again when the seller is switched on after having been off.
+        """
 
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]:
@@ -569,13 +602,14 @@ class Seller(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        stand_in_id: _builtins.str | None = ...,
         window_use: _abc.Iterable[Global___WindowUse] | None = ...,
         not_responding_since_time: _timestamp_pb2.Timestamp | None = ...,
         not_responding_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "not_responding_since_time", b"not_responding_since_time", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_stand_in_id", b"_stand_in_id", "_weight", b"_weight", "assignable", b"assignable", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "not_responding_since_time", b"not_responding_since_time", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "stand_in_id", b"stand_in_id", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "not_responding_reason", b"not_responding_reason", "not_responding_since_time", b"not_responding_since_time", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight", "window_use", b"window_use"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_stand_in_id", b"_stand_in_id", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "not_responding_reason", b"not_responding_reason", "not_responding_since_time", b"not_responding_since_time", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "stand_in_id", b"stand_in_id", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight", "window_use", b"window_use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assignable: _TypeAlias = _typing.Literal["assignable"]  # noqa: Y015
     _WhichOneofArgType__assignable: _TypeAlias = _typing.Literal["_assignable", b"_assignable"]  # noqa: Y015
@@ -585,6 +619,8 @@ class Seller(_message.Message):
     _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
     _WhichOneofReturnType__roles_ok: _TypeAlias = _typing.Literal["roles_ok"]  # noqa: Y015
     _WhichOneofArgType__roles_ok: _TypeAlias = _typing.Literal["_roles_ok", b"_roles_ok"]  # noqa: Y015
+    _WhichOneofReturnType__stand_in_id: _TypeAlias = _typing.Literal["stand_in_id"]  # noqa: Y015
+    _WhichOneofArgType__stand_in_id: _TypeAlias = _typing.Literal["_stand_in_id", b"_stand_in_id"]  # noqa: Y015
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
     @_typing.overload
@@ -595,6 +631,8 @@ class Seller(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__roles_ok) -> _WhichOneofReturnType__roles_ok | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stand_in_id) -> _WhichOneofReturnType__stand_in_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 

@@ -37,7 +37,7 @@ class SellerUpsert(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """What to write: `display_name`, `priority`, `attributes`, `attributes.<name>`, `skills`, `skills.<name>`, `team_ids`, `assignable`,
-        `roles_ok`, `weight`, `capacity`, `calendar`, `ramp_up`, or `*`. Absent = what is set in `seller`.
+        `roles_ok`, `weight`, `capacity`, `calendar`, `ramp_up`, `stand_in_id`, or `*`. Absent = what is set in `seller`.
         """
 
     def __init__(
@@ -673,7 +673,7 @@ class SellerCapacity(_message.Message):
     seller_id: _builtins.str
     """The seller."""
     maximum: _builtins.int
-    """Maximum over all types."""
+    """Present maximum over all types: that of a newcomer may still grow."""
     load: _builtins.int
     """Load of the types that have rules."""
     free: _builtins.int
