@@ -96,6 +96,7 @@ class Seller:
     hours: str | None = None
     zone: str | None = None
     priority: int | None = None
+    weight: int | None = None
     assignable: bool | None = None
     last_assigned: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
@@ -104,7 +105,7 @@ class Seller:
         message = seller_pb2.Seller(
             seller_id=self.seller_id, attributes=to_values(self.attributes), skills=dict(self.skills), team_ids=self.team_ids
         )
-        for name in ("display_name", "priority", "assignable"):
+        for name in ("display_name", "priority", "weight", "assignable"):
             if (value := getattr(self, name)) is not None:
                 setattr(message, name, value)
         if self.capacity is not None:

@@ -16,7 +16,7 @@ class Unserved:
     values: frozenset[str] = frozenset()
 
 
-_LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTACT", "WEIGHTED_SHARES", "EVEN_VALUE"))
+_LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTACT", "EVEN_VALUE"))
 UNSERVED = (
     Unserved("segment", "rules[].target.team", "teams as targets of rules"),
     Unserved("segment", "rules[].target.queue", "queues as targets of rules"),

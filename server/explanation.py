@@ -52,6 +52,7 @@ def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
         tx.sellers.turns(workspace),
         tx.sellers.time_off(workspace, now_us),
         now_us,
+        tx.shares.of(workspace, config.sharing_rules),
     )
 
 

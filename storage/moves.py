@@ -113,6 +113,7 @@ class Pattern(NamedTuple):
         binding: The maxima of the new owner hold.
         frees: Somebody may have more room than before.
         counted: Names of the counters that it raises by one.
+        pool: Position, among the pools of its plan, of that from which it is given by shares; -1 = none.
     """
 
     version: int | None
@@ -132,6 +133,7 @@ class Pattern(NamedTuple):
     binding: bool = False
     frees: bool = False
     counted: tuple[str, ...] = ()
+    pool: int = -1
 
 
 class Move(NamedTuple):

@@ -25,6 +25,7 @@ from reallot.storage.related import RelatedRepository
 from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.shares import ShareRepository
 from reallot.storage.shown import shown_records
 
 
@@ -36,6 +37,7 @@ class ReadTransaction:
         self.config = ConfigRepository(connection)
         self.schedules = ScheduleRepository(connection)
         self.sellers = SellerRepository(connection)
+        self.shares = ShareRepository(connection)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)

@@ -10,6 +10,7 @@ from reallot.storage.entities import Json
 from reallot.storage.moves import Move, Pattern
 from reallot.storage.prepared import PreparedMoves, prepare
 from reallot.storage.rechecks import Recheck
+from reallot.storage.shares import SharePool
 
 CHUNK = 2_000
 """Most moves in one piece, so that other writers pass in between."""
@@ -88,11 +89,13 @@ class Tally(NamedTuple):
         counts: How many raise each counter by one.
         frees: Somebody may have more room than before.
         told: Old owner, new owner and record of each move that a flooded seller would be told of, "" = nobody.
+        given: Pool, seller, and how many records the seller is given from it by shares.
     """
 
     counts: Mapping[str, int]
     frees: bool
     told: tuple[tuple[str, str, str], ...]
+    given: tuple[tuple[int, str, int], ...] = ()
 
 
 def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
@@ -107,7 +110,12 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
         if old != new and not flooded.isdisjoint((old, new)):
             told[key] = (old, new)
     lines = tuple((*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
-    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines)
+    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines, _given(moves))
+
+
+def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:
+    by_shares = ((p.pool, p.turn.seller_id) for p in (move.pattern for move in moves) if p.pool >= 0 and p.turn is not None)
+    return tuple((pool, seller, number) for (pool, seller), number in sorted(Counter(by_shares).items()))
 
 
 def _told_owners(pattern: Pattern) -> tuple[str, str]:
@@ -126,18 +134,20 @@ class Piece:
         packed: One by one, pickled: mostly nobody looks at them, and to build them in the server would hold up its other threads.
         prepared: All of them as rows, for a commit that finds everything as the plan did; None if they cannot be prepared.
         tally: What all of them come to.
+        pools: From which their plan gives by shares.
     """
 
     size: int
     packed: bytes
     prepared: PreparedMoves | None
     tally: Tally
+    pools: tuple[SharePool, ...] = ()
 
     @classmethod
-    def of(cls, moves: Sequence[Move], flooded: Set[str]) -> "Piece":
+    def of(cls, moves: Sequence[Move], flooded: Set[str], pools: tuple[SharePool, ...] = ()) -> "Piece":
         """Return moves as a piece; the sellers in `flooded` get one digest instead of notices."""
         packed = pickle.dumps(moves, pickle.HIGHEST_PROTOCOL)
-        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded))
+        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded), pools)
 
     @property
     def moves(self) -> Sequence[Move]:

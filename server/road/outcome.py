@@ -12,6 +12,7 @@ from reallot.server.road.batch import CHUNK
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
+from reallot.server.road.shares import Shared, shared_out
 from reallot.server.road.work import Work
 from reallot.solver import assignment
 
@@ -43,6 +44,7 @@ class Decided(NamedTuple):
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
+        pool: Position, among the plan's, of the pool from which it is given by shares; -1 = none.
     """
 
     assignment: str
@@ -50,6 +52,7 @@ class Decided(NamedTuple):
     rule_id: str = ""
     reason: str = ""
     binding: bool = False
+    pool: int = -1
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Decisions:
         if not self.work.assign[row]:
             return _not_tried(self.work, row)
         chain, taker = self.chains[row], self._takers[row]
-        return self._assigned(chain, taker, self._ranks[row]) if taker >= 0 else self._unassigned(chain, row)
+        return self._assigned(chain, taker, self._ranks[row], self._pools[row]) if taker >= 0 else self._unassigned(chain, row)
 
     @cached_property
     def _takers(self) -> list[int]:
@@ -120,20 +123,29 @@ class Decisions:
         return _listed(self._of_option(self.solved.problem.option_rank))
 
     @cached_property
-    def _given(self) -> dict[tuple[int, str], Decided]:
+    def shared(self) -> Shared:
+        """The pools from which records are given by shares, and which record from which."""
+        return shared_out(self.planner.books, self.planner.pool, self.solved.problem, self.solved.solution.option_of)
+
+    @cached_property
+    def _pools(self) -> list[int]:
+        return _listed(self._by_row(self.solved.rows, self.shared.pool_of))
+
+    @cached_property
+    def _given(self) -> dict[tuple[int, str, int], Decided]:
         return {}
 
     @cached_property
     def _refused(self) -> dict[tuple[int, str], Decided]:
         return {}
 
-    def _assigned(self, chain: int, taker: int, rank: int) -> Decided:
+    def _assigned(self, chain: int, taker: int, rank: int, pool: int) -> Decided:
         rule = self.planner.draft.chains[chain][rank]
-        if (taker, rule.key) not in self._given:
+        if (taker, rule.key, pool) not in self._given:
             seller = self.planner.pool.sellers[taker]
             reason = f"rule {rule.message.display_name or rule.key} chose {seller.display_name or seller.seller_id}"
-            self._given[taker, rule.key] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity)
-        return self._given[taker, rule.key]
+            self._given[taker, rule.key, pool] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, pool)
+        return self._given[taker, rule.key, pool]
 
     def _unassigned(self, chain: int, row: int) -> Decided:
         key = (chain, str(self.work.segment[row]))

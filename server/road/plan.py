@@ -11,6 +11,7 @@ import polars as pl
 from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, Fit, fit_costs, fit_of
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
+from reallot.server.road.shares import ShareBooks
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
 from reallot.solver.assignment import Policy, Problem, Scope
 from reallot.solver.assignment.problem import Ints
@@ -66,12 +67,12 @@ class RuleTargets:
         }
         return RuleTrace(self.rule.key, rule_status(fitting, able, there, free), {k: v for k, v in counts.items() if v})
 
-    def options(self, combination: int, rank: int, scope: Callable[[Ints], Ints], leaves: Ints) -> Ints:
+    def options(self, combination: int, rank: int, scope: Callable[[Ints, Ints], Ints], leaves: Ints) -> Ints:
         """Return one combination's options as the columns seller, rank, bucket, score, scope, capacity node, misses.
 
         They are not to be changed.
 
-        `scope` gives the policy's scope by availability bucket, `leaves` the capacity node by seller.
+        `scope` gives the policy's scope by seller and availability bucket, `leaves` the capacity node by seller.
         """
         if rank not in self._tables:
             seller = self._choices.seller.astype(np.int64)
@@ -79,7 +80,7 @@ class RuleTargets:
             bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
             cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
             score, misses = (column[self._filters[-1]] for column in (self.fit.score, self.fit.misses))
-            columns = [seller, np.full(len(seller), rank), bucket, score, scope(bucket), cap, misses]
+            columns = [seller, np.full(len(seller), rank), bucket, score, scope(seller, bucket), cap, misses]
             self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
 
@@ -148,6 +149,7 @@ class Planner:
         self.cap_free: list[int] = pool.free.tolist()
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
         self._leaves: dict[str, Ints] = {}
+        self.books = ShareBooks(pool)
 
     def targets_of(self, candidates: Candidates) -> list[RuleTargets]:
         """Return the rules of a segment over its candidates.
@@ -196,6 +198,9 @@ class Planner:
         """Add the candidates of one segment; `effort` is theirs: int64, shape (records,)."""
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
+        for target in targets:
+            if target.rule.shares:
+                self.books.open(target, self._room(candidates.segment, target.rule))
         kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
         classes, traced = [], []
         for kind in kinds:
@@ -240,11 +245,23 @@ class Planner:
             self.draft.efforts.append(effort)
         return self.draft.known[key]
 
-    def _scope(self, rule: RuleConfig, bucket: Ints) -> Ints:
+    def _room(self, segment: SegmentConfig, rule: RuleConfig) -> npt.NDArray[np.bool_]:
+        """Return which sellers have room for one more record of a segment: bool, shape (m,)."""
+        room = np.ones(len(self.pool.sellers), dtype=np.bool_)
+        node = self._leaf(segment) if rule.use_capacity else np.full(len(room), -1)
+        free, parent = np.array(self.cap_free, dtype=np.int64), np.array(self.cap_parent, dtype=np.int64)
+        while (inside := node >= 0).any():
+            room[inside] &= free[node[inside]] > 0
+            node = np.where(inside, parent[node], -1)
+        return room
+
+    def _scope(self, rule: RuleConfig, seller: Ints, bucket: Ints) -> Ints:
         per_rule = self.config.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE
         turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
         if rule.message.policy == segment_pb2.POLICY_BEST_FIT:
             return np.full(len(bucket), -1)
+        if rule.shares:
+            return self._shared_scopes(rule, seller, bucket)
         if rule.message.policy != segment_pb2.POLICY_LOAD_BALANCING:
             return np.full(len(bucket), self._scope_number(turns, Policy.ROUND_ROBIN))
         balance = self._scope_number("load_balancing", Policy.LOAD_BALANCING)
@@ -252,6 +269,16 @@ class Planner:
             return np.full(len(bucket), balance)
         # Whoever is not available now takes turns instead.
         return np.where(bucket == 0, balance, self._scope_number(turns, Policy.ROUND_ROBIN))
+
+    def _shared_scopes(self, rule: RuleConfig, seller: Ints, bucket: Ints) -> Ints:
+        """Return scopes of shares, one for each availability: shares hold among those who can take a record equally soon."""
+        found = np.full(len(bucket), -1)
+        for soon in np.unique(bucket).tolist():
+            number = self._scope_number(f"weighted_shares:{rule.key}" + (f":{soon}" if soon else ""), Policy.WEIGHTED_SHARES)
+            self.books.rule_of[number] = rule.key
+            found[bucket == soon] = number
+        # Whoever has no room can get nothing, and has no share.
+        return np.where(self.books.has_room(rule.key, seller), found, -1)
 
     def _scope_number(self, name: str, policy: Policy) -> int:
         if (name, policy) not in self.scopes:
@@ -297,7 +324,7 @@ class Planner:
             option_cap=options[:, 5].astype(np.int32),
             cap_free=np.array(self.cap_free, dtype=np.int64),
             cap_parent=np.array(self.cap_parent, dtype=np.int32),
-            scopes=tuple(self._made_scope(name, policy) for name, policy in self.scopes),
+            scopes=tuple(self._made_scope(number, options) for number in range(len(self.scopes))),
             option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
             option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
         )
@@ -310,9 +337,13 @@ class Planner:
         """Return for each record of the problem its position in the draft's chains and traces: int64."""
         return np.concatenate(self.draft.chain_of) if self.draft.chain_of else np.zeros(0, dtype=np.int64)
 
-    def _made_scope(self, name: str, policy: Policy) -> Scope:
-        pool = self.pool
-        return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+    def _made_scope(self, number: int, options: Ints) -> Scope:
+        pool, (name, policy) = self.pool, self.scopes[number]
+        if policy is not Policy.WEIGHTED_SHARES:
+            return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+        own = np.unique(options[options[:, 4] == number, 0])
+        shares = self.books.shares_of(number, own)
+        return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], shares)
 
 
 def _missed(misses: Ints, what: int) -> Ints:

@@ -15,6 +15,7 @@ from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability
 from reallot.solver.segmentation import frame_of
 from reallot.storage.entities import Load, Seller, TimeOff, Turn
+from reallot.storage.shares import Share
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Pool:
     turns: Sequence[Turn]
     time_off: Sequence[TimeOff]
     now_us: int
+    shares: Sequence[Share] = ()
 
     @cached_property
     def place(self) -> Mapping[str, int]:
@@ -47,6 +49,11 @@ class Pool:
     def priority(self) -> Ints:
         """Priority: int64, shape (m,)."""
         return np.array([seller.priority for seller in self.sellers], dtype=np.int64)
+
+    @cached_property
+    def weight(self) -> Ints:
+        """Weight in shares: int64, shape (m,)."""
+        return np.array([seller.weight for seller in self.sellers], dtype=np.int64)
 
     @cached_property
     def turn(self) -> Ints:

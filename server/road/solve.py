@@ -206,6 +206,7 @@ def _pool(tx: ReadTransaction, work: Work) -> Pool:
         turns=tx.sellers.turns(workspace),
         time_off=tx.sellers.time_off(workspace, now_us),
         now_us=now_us,
+        shares=tx.shares.of(workspace, work.config.sharing_rules),
     )
 
 

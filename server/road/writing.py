@@ -39,8 +39,11 @@ class Writing:
     def pieces(self) -> Iterator[Piece]:
         """Yield the moves in pieces of one commit each."""
         flooded = self.flooded()
+        pools, left = self._decisions.shared.pools, len(self._decisions.rows)
         for rows in self._decisions.pieces():
-            yield Piece.of([self._move(row) for row in rows], flooded)
+            left -= len(rows)
+            # Whoever is full in the end is so with the last piece.
+            yield Piece.of([self._move(row) for row in rows], flooded, tuple(pool.among(last=left == 0) for pool in pools))
 
     def flooded(self) -> frozenset[str]:
         """Return the sellers who would get more notices than the workspace wants."""
@@ -136,6 +139,7 @@ class Writing:
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
+            pool=decided.pool,
         )
         return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
 

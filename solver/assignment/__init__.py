@@ -1,7 +1,7 @@
 """Who works what: problem, strict levels, policies, and the independent check."""
 
 from reallot.solver.assignment.check import CheckFailed, check
-from reallot.solver.assignment.problem import InvalidProblem, Policy, Problem, Scope
+from reallot.solver.assignment.problem import InvalidProblem, Policy, Problem, Scope, Shares
 from reallot.solver.assignment.result import Level, Limit, Reason, Solution, Termination
 from reallot.solver.assignment.solve import SOLVER_VERSION, solve
 
@@ -15,6 +15,7 @@ __all__ = [
     "Problem",
     "Reason",
     "Scope",
+    "Shares",
     "Solution",
     "Termination",
     "check",

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.assignment.laid_out import LaidOutOrder
 from reallot.solver.assignment.problem import Ints, Policy, Scope
+from reallot.solver.assignment.shares import shares_order
 
 LARGEST_POSITION = 2**36
 """Positions up to here can be added up over any network that fits into memory."""
@@ -62,11 +64,13 @@ class LoadBalancingOrder:
         return position
 
 
-Order = RoundRobinOrder | LoadBalancingOrder
+Order = RoundRobinOrder | LoadBalancingOrder | LaidOutOrder
 
 
 def order_of(scope: Scope, units: int) -> Order:
     """Make a scope ready for handing out up to `units` units."""
+    if scope.policy is Policy.WEIGHTED_SHARES:
+        return shares_order(scope, units)
     ranked = np.lexsort((scope.seller, scope.turn, -scope.priority))
     priorities = np.unique(-scope.priority)
     group = np.searchsorted(priorities, -scope.priority)

@@ -23,6 +23,25 @@ class Policy(enum.StrEnum):
     """To the seller of the highest priority; among equals to the one whose last unit is oldest."""
     LOAD_BALANCING = "LOAD_BALANCING"
     """To the seller with the most free capacity; ties as in round robin."""
+    WEIGHTED_SHARES = "WEIGHTED_SHARES"
+    """In proportion to weights: nobody is ever a whole unit behind or ahead of the share; ties by priority."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the sellers of a scope stand to their shares of what it gives.
+
+    Attributes:
+        weight: Weight, 1 or more: int64, shape (m,).
+        given: Units given since the pool or its weights last changed: int64, shape (m,).
+        carried: What was due less what was given at that change, in parts of `scale`: int64, shape (m,).
+        scale: What one unit is in `carried`.
+    """
+
+    weight: Ints
+    given: Ints
+    carried: Ints
+    scale: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,7 @@ class Scope:
         priority: Higher is served first: int64, shape (m,).
         turn: Number of the seller's last unit, 0 = never: int64, shape (m,).
         free: Free capacity: int64, shape (m,); read by load balancing only.
+        shares: Shares so far; read by weighted shares only, which must have them.
     """
 
     scope_id: str
@@ -44,6 +64,17 @@ class Scope:
     priority: Ints
     turn: Ints
     free: Ints
+    shares: Shares | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy is not Policy.WEIGHTED_SHARES:
+            return
+        if self.shares is None or any(
+            len(column) != len(self.seller) for column in (self.shares.weight, self.shares.given, self.shares.carried)
+        ):
+            raise InvalidProblem(f"scope {self.scope_id} gives by shares and does not say how each of its sellers stands")
+        if (self.shares.weight < 1).any() or (self.shares.given < 0).any() or self.shares.scale < 1:
+            raise InvalidProblem(f"scope {self.scope_id}: weights and the scale are 1 or more, and nobody was given less than nothing")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import strategies as st
 
-from reallot.solver.assignment import Policy, Problem, Scope
+from reallot.solver.assignment import Policy, Problem, Scope, Shares
+
+SCALE = 2**32
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,13 @@ def a_scope(
     free: Sequence[int] | None = None,
     priority: Sequence[int] | None = None,
     name: str = "rr",
+    weight: Sequence[int] | None = None,
+    given: Sequence[int] | None = None,
+    carried: Sequence[int] | None = None,
 ) -> Scope:
     m = len(turns)
+    columns = ((weight, 1), (given, 0), (carried, 0))
+    standing = [np.array(column if column is not None else [default] * m, dtype=np.int64) for column, default in columns]
     return Scope(
         name,
         policy,
@@ -35,6 +43,7 @@ def a_scope(
         np.array(priority or [50] * m, dtype=np.int64),
         np.array(turns, dtype=np.int64),
         np.array(free if free is not None else [1000] * m, dtype=np.int64),
+        Shares(*standing, SCALE) if policy is Policy.WEIGHTED_SHARES else None,
     )
 
 
@@ -71,6 +80,8 @@ def a_problem(
 
 def hand_out(scope: Scope, units: int) -> list[int]:
     """The sequential rule, word for word: who gets each of the next units, alone and without maxima."""
+    if scope.shares is not None:
+        return list(itertools.islice(chairmen(scope), units))
     free, turn = scope.free.tolist(), scope.turn.tolist()
     clock, given = max([*turn, 0]) + 1, []
     for _ in range(units):
@@ -86,13 +97,35 @@ def hand_out(scope: Scope, units: int) -> list[int]:
     return given
 
 
+def chairmen(scope: Scope) -> Iterator[int]:
+    """The quota-keeping sequence, word for word. Deviations that do not add up to nothing are taken from all in proportion."""
+    shares = scope.shares
+    assert shares is not None
+    weight, given, total = shares.weight.tolist(), shares.given.tolist(), int(shares.weight.sum())
+    carried = [Fraction(c, shares.scale) for c in shares.carried.tolist()]
+    least = Fraction(1, max(2 * len(weight) - 2, 2))
+    while True:
+        n = sum(given) + 1 - sum(carried)
+        ahead = [n * w / total + c - g for w, c, g in zip(weight, carried, given, strict=True)]
+        able = [i for i in range(len(weight)) if ahead[i] >= least]
+        chosen = min(able, key=lambda i, ahead=ahead: ((1 - least - ahead[i]) * total / weight[i], -int(scope.priority[i]), i))
+        given[chosen] += 1
+        yield chosen
+
+
 def position_costs(scope: Scope, most: int) -> list[list[int]]:
     """Cost of the first `most` units of each seller, from handing out units one by one.
 
     Round robin: the unit's place in the hand-out, a higher priority's whole hand-out lying before that of the next. Load balancing: the
-    level at which the unit is taken, and the place in the hand-out among the units of that level.
+    level at which the unit is taken, and the place in the hand-out among the units of that level. Shares: the place in the hand-out.
     """
     sellers = range(len(scope.seller))
+    if scope.shares is not None:
+        places: list[list[int]] = [[] for _ in sellers]
+        for place, seller in enumerate(chairmen(scope)):
+            places[seller].append(place)
+            if min(map(len, places)) >= most:
+                return [own[:most] for own in places]
     if scope.policy is Policy.ROUND_ROBIN:
         costs: list[list[int]] = [[] for _ in sellers]
         before = 0
@@ -179,6 +212,9 @@ def problems(draw: st.DrawFn, *, scopes: int = 1, nested: bool = True) -> Proble
             free=free[:sellers],
             priority=[draw(st.sampled_from([40, 50])) for _ in range(sellers)],
             name=f"s{index}",
+            weight=[draw(st.integers(1, 9)) for _ in range(sellers)],
+            given=[draw(st.integers(0, 3)) for _ in range(sellers)],
+            carried=[draw(st.integers(-6, 6)) * (SCALE // 4) for _ in range(sellers)],
         )
         for index in range(scopes)
     ]
