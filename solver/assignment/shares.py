@@ -33,14 +33,16 @@ class _Clock:
     def released(self, seller: int, unit: int) -> int:
         """Return from which unit of the batch on, the first is 1, a seller's unit, counted from the change, may be given."""
         reached = self._parts * (self._scale * unit - self._carried[seller]) + self._scale
-        time = -(-reached * self._total // (self._parts * self._weight[seller]))
-        return -(-(time - self.start) // self._scale)
+        time: int = -(-reached * self._total // (self._parts * self._weight[seller]))
+        first: int = -(-(time - self.start) // self._scale)
+        return first
 
     def due(self, seller: int, unit: int) -> Fraction:
         """Return when a seller's unit is due, in units of the batch."""
         reached = self._parts * (self._scale * (unit + 1) - self._carried[seller]) - self._scale
         time = Fraction(reached * self._total, self._parts * self._weight[seller])
-        return (time - self.start) / self._scale
+        due: Fraction = (time - self.start) / self._scale
+        return due
 
     def due_key(self, seller: int, unit: int) -> int:
         """Return the same as a whole number that grows with it, quicker: differences below 2^-24 of a unit's time do not show."""
