@@ -16,12 +16,11 @@ class Unserved:
     values: frozenset[str] = frozenset()
 
 
-_LATER_POLICIES = frozenset(f"POLICY_{name}" for name in ("EARLIEST_FIRST_CONTACT", "EVEN_VALUE"))
+_LATER_POLICIES = frozenset({"POLICY_EVEN_VALUE"})
 UNSERVED = (
     Unserved("segment", "rules[].target.team", "teams as targets of rules"),
     Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
-    Unserved("segment", "rules[].handling_minutes", "earliest first contact"),
     Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),

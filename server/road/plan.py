@@ -13,10 +13,12 @@ from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
 from reallot.server.road.shares import ShareBooks
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
-from reallot.solver.assignment import Policy, Problem, Scope
+from reallot.solver.assignment import Contacts, Policy, Problem, Scope
+from reallot.solver.assignment.contacts import MINUTE_US
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
 from reallot.solver.segmentation import Matches, evaluate
+from reallot.solver.timetables import Timetables
 from reallot.v1 import config_pb2, segment_pb2
 
 NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
@@ -150,6 +152,7 @@ class Planner:
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
         self._leaves: dict[str, Ints] = {}
         self.books = ShareBooks(pool)
+        self._handling_us: dict[int, int] = {}
 
     def targets_of(self, candidates: Candidates) -> list[RuleTargets]:
         """Return the rules of a segment over its candidates.
@@ -260,6 +263,8 @@ class Planner:
         turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
         if rule.message.policy == segment_pb2.POLICY_BEST_FIT:
             return np.full(len(bucket), -1)
+        if rule.message.policy == segment_pb2.POLICY_EARLIEST_FIRST_CONTACT:
+            return np.full(len(bucket), self._contact_scope(rule.message.handling_minutes))
         if rule.shares:
             return self._shared_scopes(rule, seller, bucket)
         if rule.message.policy != segment_pb2.POLICY_LOAD_BALANCING:
@@ -279,6 +284,12 @@ class Planner:
             found[bucket == soon] = number
         # Whoever has no room can get nothing, and has no share.
         return np.where(self.books.has_room(rule.key, seller), found, -1)
+
+    def _contact_scope(self, minutes: int) -> int:
+        """Return the scope of rules whose records take so many minutes: what a seller has to do is one thing for all of them."""
+        number = self._scope_number(f"earliest_first_contact:{minutes}", Policy.EARLIEST_FIRST_CONTACT)
+        self._handling_us[number] = minutes * MINUTE_US
+        return number
 
     def _scope_number(self, name: str, policy: Policy) -> int:
         if (name, policy) not in self.scopes:
@@ -339,11 +350,15 @@ class Planner:
 
     def _made_scope(self, number: int, options: Ints) -> Scope:
         pool, (name, policy) = self.pool, self.scopes[number]
-        if policy is not Policy.WEIGHTED_SHARES:
+        if policy not in (Policy.WEIGHTED_SHARES, Policy.EARLIEST_FIRST_CONTACT):
             return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
         own = np.unique(options[options[:, 4] == number, 0])
-        shares = self.books.shares_of(number, own)
-        return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], shares)
+        standing = self.books.shares_of(number, own) if policy is Policy.WEIGHTED_SHARES else self._contacts(number, own)
+        return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], standing)
+
+    def _contacts(self, number: int, seller: Ints) -> Contacts:
+        timetables = Timetables.of([self.pool.calendars[place] for place in seller.tolist()], self.now_us)
+        return Contacts(self.pool.owned[seller], self._handling_us[number], timetables)
 
 
 def _missed(misses: Ints, what: int) -> Ints:

@@ -12,7 +12,7 @@ import polars as pl
 from reallot.server.convert.sellers import calendar_of, maximum_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.calendars import Availability
+from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage.entities import Load, Seller, TimeOff, Turn
 from reallot.storage.shares import Share
@@ -76,6 +76,15 @@ class Pool:
         return found
 
     @cached_property
+    def owned(self) -> Ints:
+        """Active records of counted types that each seller owns: int64, shape (m,)."""
+        count = np.zeros(len(self.sellers), dtype=np.int64)
+        for load in self.loads:
+            if load.seller_id in self.place and load.record_type in self.config.counted_types:
+                count[self.place[load.seller_id]] += load.records
+        return np.maximum(count, 0)
+
+    @cached_property
     def free(self) -> Ints:
         """Free capacity over all counted types; may be below 0: int64, shape (m,)."""
         room = np.array([maximum_of(seller.capacity, self.config) for seller in self.sellers], dtype=np.int64)
@@ -99,11 +108,15 @@ class Pool:
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:
         """Availability, 0 = now: int8, shape (m,)."""
+        return Availability.of(self.calendars, self.now_us).bucket
+
+    @cached_property
+    def calendars(self) -> list[Calendar | None]:
+        """When each seller works, absences included; None = always."""
         away: dict[str, list[tuple[int, int]]] = {}
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
-        calendars = [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
-        return Availability.of(calendars, self.now_us).bucket
+        return [calendar_of(s.calendar, tuple(away.get(s.seller_id, ()))) for s in self.sellers]
 
     @cached_property
     def members(self) -> Mapping[str, npt.NDArray[np.int32]]:

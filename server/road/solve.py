@@ -252,17 +252,20 @@ def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets, combin
 def _given_back(work: Work, pool: Pool) -> list[Load]:
     """Return the loads without the records whose owner is being decided anew, and with moved records where they will be."""
     records = work.records
-    changes: dict[tuple[str, str, str], int] = {}
+    changes: dict[tuple[str, str, str], tuple[int, int]] = {}
+
+    def change(key: tuple[str, str, str], effort: int, count: int) -> None:
+        held = changes.get(key, (0, 0))
+        changes[key] = (held[0] + effort, held[1] + count)
+
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
         if records.owner_kind[row] != "SELLER":
             continue
         owner, kind, effort = records.owner_id[row], records.record_type[row], records.effort[row]
-        key = (owner, kind, records.segment_id[row])
-        changes[key] = changes.get(key, 0) - effort
+        change((owner, kind, records.segment_id[row]), -effort, -1)
         if not work.assign[row] and not work.released[row]:
-            there = (owner, kind, str(work.segment[row]))
-            changes[there] = changes.get(there, 0) + effort
-    return [*pool.loads, *(Load(owner, kind, segment, effort, 0) for (owner, kind, segment), effort in sorted(changes.items()))]
+            change((owner, kind, str(work.segment[row])), effort, 1)
+    return [*pool.loads, *(Load(*key, *held) for key, held in sorted(changes.items()))]
 
 
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:

@@ -9,6 +9,8 @@ from reallot.solver.assignment.problem import Ints
 
 LARGEST_COST = 2**36
 """Costs up to here can be added up over any network that fits into memory; what would be dearer costs this."""
+SPARE = 1_024
+"""Units that are laid out at least, beside four times as many as there are records and sellers: where sellers are full, others go on."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class LaidOutOrder:
     Attributes:
         start: First unit of each seller in `cost`: int64, shape (m + 1,).
         cost: Costs of the units laid out, ascending for each seller: int64.
-        after: Cost of each seller's first unit that is not laid out, above all that are: int64, shape (m,).
+        after: Cost of each seller's first unit that is not laid out, above those that are: int64, shape (m,).
         pace, parts: What each further one costs more, as a fraction: int64, shape (m,).
     """
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.assignment.contacts import ContactOrder, contact_order
 from reallot.solver.assignment.laid_out import LaidOutOrder
 from reallot.solver.assignment.problem import Ints, Policy, Scope
 from reallot.solver.assignment.shares import shares_order
@@ -64,13 +65,15 @@ class LoadBalancingOrder:
         return position
 
 
-Order = RoundRobinOrder | LoadBalancingOrder | LaidOutOrder
+Order = RoundRobinOrder | LoadBalancingOrder | LaidOutOrder | ContactOrder
 
 
 def order_of(scope: Scope, units: int) -> Order:
     """Make a scope ready for handing out up to `units` units."""
     if scope.policy is Policy.WEIGHTED_SHARES:
         return shares_order(scope, units)
+    if scope.policy is Policy.EARLIEST_FIRST_CONTACT:
+        return contact_order(scope, units)
     ranked = np.lexsort((scope.seller, scope.turn, -scope.priority))
     priorities = np.unique(-scope.priority)
     group = np.searchsorted(priorities, -scope.priority)

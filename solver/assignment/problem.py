@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.timetables import Timetables
+
 Ints = npt.NDArray[np.int64]
 
 LARGEST_COST = 2**40
 """Most that an option may cost at one level: sums over any number of records that fit into memory stay clear of overflow."""
+
+
+LARGEST_HANDLING_US = 28 * 86_400_000_000
+"""Most working time that one record may take."""
 
 
 class InvalidProblem(ValueError):
@@ -25,6 +31,8 @@ class Policy(enum.StrEnum):
     """To the seller with the most free capacity; ties as in round robin."""
     WEIGHTED_SHARES = "WEIGHTED_SHARES"
     """In proportion to weights: nobody is ever a whole unit behind or ahead of the share; ties by priority."""
+    EARLIEST_FIRST_CONTACT = "EARLIEST_FIRST_CONTACT"
+    """To the seller who gets to it first, in working time and after what the seller has to do before; ties as in round robin."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,33 @@ class Shares:
     carried: Ints
     scale: int
 
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        if any(len(column) != sellers for column in (self.weight, self.given, self.carried)):
+            return True
+        return bool((self.weight < 1).any() or (self.given < 0).any() or self.scale < 1)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """What the sellers of a scope have to do before they get to a further record.
+
+    Attributes:
+        owned: Records before it: int64, shape (m,).
+        handling_us: Working time that each of them takes.
+        timetables: When the sellers work, from the present instant on.
+    """
+
+    owned: Ints
+    handling_us: int
+    timetables: Timetables
+
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        if len(self.owned) != sellers or len(self.timetables.table) != sellers:
+            return True
+        return bool((self.owned < 0).any() or not 1 <= self.handling_us <= LARGEST_HANDLING_US)
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -55,7 +90,7 @@ class Scope:
         priority: Higher is served first: int64, shape (m,).
         turn: Number of the seller's last unit, 0 = never: int64, shape (m,).
         free: Free capacity: int64, shape (m,); read by load balancing only.
-        shares: Shares so far; read by weighted shares only, which must have them.
+        standing: How the sellers stand in what the policy counts; weighted shares and earliest first contact must have it.
     """
 
     scope_id: str
@@ -64,17 +99,14 @@ class Scope:
     priority: Ints
     turn: Ints
     free: Ints
-    shares: Shares | None = None
+    standing: Shares | Contacts | None = None
 
     def __post_init__(self) -> None:
-        if self.policy is not Policy.WEIGHTED_SHARES:
-            return
-        if self.shares is None or any(
-            len(column) != len(self.seller) for column in (self.shares.weight, self.shares.given, self.shares.carried)
-        ):
-            raise InvalidProblem(f"scope {self.scope_id} gives by shares and does not say how each of its sellers stands")
-        if (self.shares.weight < 1).any() or (self.shares.given < 0).any() or self.shares.scale < 1:
-            raise InvalidProblem(f"scope {self.scope_id}: weights and the scale are 1 or more, and nobody was given less than nothing")
+        needed = {Policy.WEIGHTED_SHARES: Shares, Policy.EARLIEST_FIRST_CONTACT: Contacts}.get(self.policy)
+        if needed is not None and (not isinstance(self.standing, needed) or self.standing.faults(len(self.seller))):
+            raise InvalidProblem(
+                f"scope {self.scope_id} of {self.policy} does not say how each of its sellers stands, or says what cannot be"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from reallot.solver.assignment.laid_out import LaidOutOrder
-from reallot.solver.assignment.problem import Ints, Scope, Shares
-
-SPARE = 1_024
-"""Units that are laid out at least, and four times as many as there are records and sellers: beyond, full sellers are passed over."""
+from reallot.solver.assignment.laid_out import SPARE, LaidOutOrder
+from reallot.solver.assignment.problem import Scope, Shares
 
 
 class _Clock:
@@ -52,9 +49,10 @@ class _Clock:
 
 def shares_order(scope: Scope, units: int) -> LaidOutOrder:
     """Lay out the sequence for up to `units` units from the state before the batch; ties go by priority, then by place."""
-    if scope.shares is None:
+    shares = scope.standing
+    if not isinstance(shares, Shares):
         raise ValueError("a scope of shares says how its sellers stand")
-    clock, given = _Clock(scope.shares), scope.shares.given.tolist()
+    clock, given = _Clock(shares), shares.given.tolist()
     sellers = range(len(given))
     costs: list[list[int]] = [[] for _ in sellers]
     waiting = [(clock.released(seller, given[seller]), seller) for seller in sellers]
@@ -74,8 +72,5 @@ def shares_order(scope: Scope, units: int) -> LaidOutOrder:
         lacking -= len(costs[seller]) == units
         heapq.heappush(waiting, (clock.released(seller, given[seller]), seller))
     after = [max(number, int(clock.due(seller, given[seller]))) for seller in sellers]
-    return LaidOutOrder.of(costs, after, _total(scope.shares), scope.shares.weight)
-
-
-def _total(shares: Shares) -> Ints:
-    return np.full(len(shares.weight), int(shares.weight.sum()), dtype=np.int64)
+    total = np.full(len(given), int(shares.weight.sum()), dtype=np.int64)
+    return LaidOutOrder.of(costs, after, total, shares.weight)
