@@ -39,7 +39,8 @@ class ContactOrder:
         place = self.rank[seller]
         within = np.flatnonzero(unit < self.start[seller + 1] - self.start[seller])
         place[within] = self.place[self.start[seller[within]] + unit[within]]
-        return np.minimum(minutes(self.contacts, seller, unit) * len(self.rank) + place, LARGEST_COST)
+        cost: Ints = np.minimum(minutes(self.contacts, seller, unit) * len(self.rank) + place, LARGEST_COST)
+        return cost
 
 
 def minutes(contacts: Contacts, seller: Ints, unit: Ints) -> Ints:

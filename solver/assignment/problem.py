@@ -103,10 +103,9 @@ class Scope:
 
     def __post_init__(self) -> None:
         needed = {Policy.WEIGHTED_SHARES: Shares, Policy.EARLIEST_FIRST_CONTACT: Contacts}.get(self.policy)
-        if needed is not None and (not isinstance(self.standing, needed) or self.standing.faults(len(self.seller))):
-            raise InvalidProblem(
-                f"scope {self.scope_id} of {self.policy} does not say how each of its sellers stands, or says what cannot be"
-            )
+        standing = self.standing
+        if needed is not None and (standing is None or not isinstance(standing, needed) or standing.faults(len(self.seller))):
+            raise InvalidProblem(f"scope {self.scope_id} of {self.policy} does not say how its sellers stand, or says what cannot be")
 
 
 @dataclass(frozen=True)
