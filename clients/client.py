@@ -326,6 +326,12 @@ class RunCalls(Calls):
         answer: run_pb2.Run = await self._client.call(self._client.stubs.assignment.DropRun, request)
         return answer
 
+    async def undo(self, run_id: str, **more: Any) -> assignment_service_pb2.UndoRunResponse:
+        """Take back what a run did to records that nobody has touched since; further names are those of UndoRunRequest."""
+        request = assignment_service_pb2.UndoRunRequest(run_id=run_id, **more)
+        answer: assignment_service_pb2.UndoRunResponse = await self._client.call(self._client.stubs.assignment.UndoRun, request)
+        return answer
+
     async def cancel(self, run_id: str) -> run_pb2.Run:
         """Ask a run to stop."""
         request = assignment_service_pb2.CancelRunRequest(run_id=run_id)

@@ -67,6 +67,11 @@ def fail(error: Exception | str, code: int | None = None) -> NoReturn:
     raise typer.Exit(code if code is not None else found)
 
 
+def confirmed(question: str) -> bool:
+    """Ask whether to go on; where nobody can be asked, the command itself is the answer."""
+    return not sys.stdin.isatty() or typer.confirm(question)
+
+
 def document(message: Any) -> dict[str, Any]:
     """Return a message as JSON with the contract's own names."""
     made: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from reallot.server.errors import invalid_field
 from reallot.server.validation import id_fault
-from reallot.storage import WriteTransaction
+from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import StoredAnswer
 
 Answer = TypeVar("Answer", bound=Message)
@@ -59,6 +59,17 @@ def once_each(
         return [answers[n] for n in range(len(requests))]
 
     return work
+
+
+def answered_before(tx: ReadTransaction, request: Message, workspace: str, answer_type: type[Answer]) -> Answer | None:
+    """Return the answer that a request got before; None if it has not been carried out yet.
+
+    Raises:
+        ApiError: the request id cannot be one, or was used with another payload.
+    """
+    request_id = _id_of(request)
+    stored = tx.requests.find(workspace, [request_id]).get(request_id) if request_id else None
+    return _again(request, stored, answer_type) if stored is not None else None
 
 
 def _id_of(request: Message) -> str:

@@ -80,7 +80,7 @@ class ArrivalWriter:
         self._store_loads(workspace, owned)
         self._store_turns(workspace, owned, now_us)
         self._marks.add_new(workspace, frame.filter("active")["record_id"].to_list(), now_us, arrivals.mark)
-        self._store_decisions(workspace, arrivals, now_us)
+        self._store_decisions(workspace, arrivals, versions, now_us)
         self._tell(workspace, arrivals, now_us)
         return versions
 
@@ -100,12 +100,13 @@ class ArrivalWriter:
             turns = [Turn(seller, record_type, order, now_us) for (seller, record_type), order in latest.items()]
             self._sellers.take_turns(workspace, turns)
 
-    def _store_decisions(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
+    def _store_decisions(self, workspace: str, arrivals: Arrivals, versions: Sequence[int], now_us: int) -> None:
         # By id, as of every commit: a line finds its place in the log's index beside the one before.
-        lines = arrivals.frame.filter(pl.col("decided").is_not_null()).sort("record_id")
-        told = lines.select("record_id", "assignment", "decided").rows()
+        numbered = arrivals.frame.with_columns(pl.Series("version", versions, dtype=pl.Int64))
+        lines = numbered.filter(pl.col("decided").is_not_null()).sort("record_id")
+        told = lines.select("record_id", "assignment", "decided", "version").rows()
         same = {"workspace": workspace, "time_us": now_us, "cause": str(arrivals.cause), "reason": arrivals.reason, "before": "null"}
-        insert_rows(self._connection, decisions, ("record_id", "status", "after"), told, same)
+        insert_rows(self._connection, decisions, ("record_id", "status", "after", "version"), told, same)
 
     def _tell(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
         rows = arrivals.frame.select(_TOLD).rows()

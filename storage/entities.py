@@ -283,7 +283,10 @@ class LogPage:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One line of a record's log."""
+    """One line of a record's log.
+
+    `version` is that of the record as the decision left it; storage sets it. 0 = not known, of lines that an earlier version wrote.
+    """
 
     record_id: str
     time_us: int
@@ -296,6 +299,7 @@ class Decision:
     run_id: str = ""
     considered: Json = None
     decision_id: int = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,10 @@ _ENROLLMENT = ("workspace", "enrollment_id", "record_id", "sequence_id", "sequen
 
 
 class DecisionText(NamedTuple):
-    """A line of a record's log, without the record and what was considered; documents as texts. `time_us` may be NOW."""
+    """A line of a record's log, without the record and what was considered; documents as texts. `time_us` may be NOW.
+
+    `version` is that of the record as the decision leaves it.
+    """
 
     time_us: int
     cause: str
@@ -61,6 +64,7 @@ class DecisionText(NamedTuple):
     after: str
     rule_id: str
     run_id: str
+    version: int
 
 
 _DECISION = ("workspace", "record_id", "considered", *DecisionText._fields)
@@ -160,10 +164,10 @@ class Move(NamedTuple):
     mark: PendingMark | None = None
 
 
-def decision_text(line: Decision) -> DecisionText:
-    """Return a line with its documents as texts."""
+def decision_text(line: Decision, version: int) -> DecisionText:
+    """Return the line of a decision that leaves its record at a version, with its documents as texts."""
     documents = (dump(line.before), dump(line.after))
-    return DecisionText(line.time_us, dump(line.cause), line.status, line.reason, *documents, line.rule_id, line.run_id)
+    return DecisionText(line.time_us, dump(line.cause), line.status, line.reason, *documents, line.rule_id, line.run_id, version)
 
 
 def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int]) -> Move:
@@ -187,7 +191,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         ends=ends,
         starts=starts,
         event=event_text(event) if event else None,
-        decision=decision_text(decision) if decision else None,
+        decision=decision_text(decision, version) if decision else None,
     )
     return Move(
         record_id=subject.record_id,

@@ -1,13 +1,13 @@
 """Runs, the decision log, enrollments, and answers kept for repeated requests, within one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from reallot.storage.among import named, these
+from reallot.storage.among import among, named, these
 from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
@@ -132,6 +132,13 @@ class DecisionRepository:
         statement = select(decisions).where(c.workspace == workspace, c.run_id == run_id, c.decision_id > after_id)
         return [_to_decision(row) for row in self._connection.execute(statement.order_by(c.decision_id).limit(limit))]
 
+    def latest(self, workspace: str, record_ids: Collection[str]) -> dict[str, Decision]:
+        """Return the last line of each of the records that have any, by record."""
+        c = decisions.c
+        last = select(func.max(c.decision_id)).where(c.workspace == workspace, among(c.record_id, record_ids)).group_by(c.record_id)
+        rows = self._connection.execute(select(decisions).where(c.decision_id.in_(last.scalar_subquery())))
+        return {row.record_id: _to_decision(row) for row in rows}
+
     def oldest_us(self, workspace: str) -> int | None:
         """Return the instant of the oldest line; None if there is none."""
         return self._connection.execute(select(func.min(decisions.c.time_us)).where(decisions.c.workspace == workspace)).scalar()
@@ -146,7 +153,7 @@ class DecisionRepository:
 def _to_decision(row: Any) -> Decision:
     values = row._mapping
     documents = {name: load(values[name]) for name in ("cause", "before", "after", "considered")}
-    plain = {name: values[name] for name in ("decision_id", "record_id", "time_us", "status", "reason", "rule_id", "run_id")}
+    plain = {name: values[name] for name in ("decision_id", "record_id", "time_us", "status", "reason", "rule_id", "run_id", "version")}
     return Decision(**plain, **documents)
 
 

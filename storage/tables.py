@@ -260,6 +260,7 @@ decisions = Table(
     _text("rule_id"),
     _text("run_id"),
     _text("considered", "null"),
+    _number("version"),
     Index(None, "workspace", "record_id", "decision_id"),
     Index(None, "workspace", "run_id", "decision_id"),
     Index(None, "workspace", "time_us"),

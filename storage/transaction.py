@@ -1,6 +1,6 @@
 """A transaction: the repositories over one connection, and what its commit has to tell."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from polars import DataFrame, col
 from sqlalchemy import Connection
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.bonds import BondRepository
+from reallot.storage.capacity import LoadAccount, open_account
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.documents import load
@@ -56,6 +57,10 @@ class ReadTransaction:
     def shown_records(self, workspace: str, record_ids: Sequence[str]) -> tuple[int, dict[str, tuple[Record, bool]]]:
         """Return records as single reads show them (see `storage.shown`)."""
         return shown_records(self.connection, workspace, record_ids)
+
+    def loads_of(self, workspace: str, sellers: Collection[str]) -> LoadAccount:
+        """Return what sellers carry, to try out what more they could take; nothing is stored."""
+        return open_account(self.connection, workspace, sellers)
 
     def stored_columns(self, workspace: str, record_ids: Sequence[str]) -> DataFrame:
         """Return what callers have written of the records that exist, as columns (see `storage.arrivals`)."""

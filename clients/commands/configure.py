@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from reallot.clients.bundle import BundleError, read_bundle, to_yaml
-from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
+from reallot.clients.terminal import (
+    DEFAULT_ADDRESS,
+    FAILED,
+    INVALID,
+    Address,
+    AsJson,
+    Workspace,
+    confirmed,
+    connected,
+    document,
+    fail,
+    out,
+    say,
+    short,
+    table,
+)
 from reallot.v1 import config_pb2, config_service_pb2, seller_service_pb2
 
 _ACTION = config_service_pb2.ChangeAction
@@ -37,8 +52,8 @@ def apply(
             if sellers and not changes:
                 _store_sellers(client, sellers, dry_run=True)
             return
-        if not yes and sys.stdin.isatty() and not typer.confirm("Apply?"):
-            raise typer.Exit(1)
+        if not (yes or confirmed("Apply?")):
+            raise typer.Exit(FAILED)
         stored = client.config.apply(resources, prune=prune, actor=actor)
         _store_sellers(client, sellers, dry_run=False)
         if as_json:

@@ -1,34 +1,18 @@
 """`reallot rerun` and `reallot runs`: starting passes and looking at them."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from reallot.clients.terminal import (
-    CANCELLED,
-    DEFAULT_ADDRESS,
-    FAILED,
-    INVALID,
-    TIMED_OUT,
-    Address,
-    AsJson,
-    Workspace,
-    connected,
-    document,
-    err,
-    fail,
-    out,
-    say,
-    short,
-    table,
-)
+from reallot.clients.commands import previewing
+from reallot.clients.commands.passes import exit_code, show, waited
+from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, say, short, table
 from reallot.clients.values import moment
 from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2, run_pb2
 
-runs = typer.Typer(add_completion=False, help="Look at runs.", no_args_is_help=True)
+runs = typer.Typer(add_completion=False, help="Look at runs, apply or drop previewed ones, undo them.", no_args_is_help=True)
+for _command in (previewing.preview, previewing.apply, previewing.drop, previewing.undo):
+    runs.command()(_command)
 
 
 def rerun(
@@ -59,10 +43,10 @@ def rerun(
     with connected(address, workspace) as client:
         run = client.runs.start(selection, limit=limit, request_id=request_id)
         if wait:
-            run = client.run(_followed(client.inner.runs.watch(run.run_id), max_duration or None, as_json=as_json)) or run
-        _shown(run, as_json=as_json)
+            run = waited(client, run, max_duration or None, as_json=as_json)
+        show(run, as_json=as_json)
         if wait:
-            raise typer.Exit(_exit_code(run))
+            raise typer.Exit(exit_code(run))
 
 
 def _status(name: str) -> Any:
@@ -71,46 +55,6 @@ def _status(name: str) -> Any:
     except ValueError:
         known = ", ".join(short(n, "ASSIGNMENT_STATUS_") for n in record_pb2.AssignmentStatus.keys()[1:])
         fail(f"--reason {name!r} is no status; statuses are {known}", INVALID)
-
-
-def _exit_code(run: run_pb2.Run) -> int:
-    codes = {run_pb2.RUN_STATE_SUCCEEDED: 0, run_pb2.RUN_STATE_CANCELLED: CANCELLED, run_pb2.RUN_STATE_FAILED: FAILED}
-    if run.state == run_pb2.RUN_STATE_PREVIEWED:
-        # It is too large to be done unasked, and waits to be applied.
-        return 0
-    return codes.get(run.state, TIMED_OUT)
-
-
-async def _followed(answers: AsyncIterator[Any], limit_s: float | None, *, as_json: bool) -> run_pb2.Run | None:
-    """Show a run's progress until it ends or time is up; return it as last seen."""
-    last = None
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, disable=as_json or not err.is_terminal, transient=True) as progress:
-        task = progress.add_task("waiting", total=None)
-        try:
-            async with asyncio.timeout(limit_s):
-                async for answer in answers:
-                    last = answer.run
-                    stage = short(run_pb2.RunStage.Name(last.stage), "RUN_STAGE_") or "waiting"
-                    progress.update(task, description=stage, completed=answer.done, total=answer.total or None)
-                    if as_json:
-                        say({"run_id": last.run_id, "stage": stage, "done": answer.done, "total": answer.total})
-        except TimeoutError:
-            return last
-    return last
-
-
-def _shown(run: run_pb2.Run, *, as_json: bool) -> None:
-    if as_json:
-        say(document(run))
-        return
-    state = short(run_pb2.RunState.Name(run.state), "RUN_STATE_")
-    counts = run.counts
-    out.print(f"{run.run_id}: {state}; {counts.considered:,} tried, {counts.assigned:,} assigned, {counts.failed:,} without an owner")
-    if run.failure:
-        out.print(f"  {run.failure}")
-    for row in counts.by_status:
-        out.print(f"  {short(record_pb2.AssignmentStatus.Name(row.status), 'ASSIGNMENT_STATUS_'):<24}{row.records:>9,}")
 
 
 @runs.command("list")
@@ -163,7 +107,7 @@ def show_run(
     """Show one run, its levels and, if wanted, what became of every record."""
     with connected(address, workspace) as client:
         run = client.runs.get(run_id)
-        _shown(run, as_json=as_json)
+        show(run, as_json=as_json)
         if not as_json and run.levels:
             table("", ("level", "value", "bound"), [(lv.level_id, lv.value, lv.bound) for lv in run.levels], numbers=("value", "bound"))
         if records:
@@ -187,4 +131,4 @@ def _outcomes(client: Any, run_id: str, *, as_json: bool) -> None:
 def cancel_run(run_id: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
     """Ask a run to stop; what it has committed stays."""
     with connected(address, workspace) as client:
-        _shown(client.runs.cancel(run_id), as_json=as_json)
+        show(client.runs.cancel(run_id), as_json=as_json)

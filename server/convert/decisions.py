@@ -22,7 +22,7 @@ def cause_message(document: Json, run_id: str = "") -> event_pb2.Cause:
         kind=event_pb2.CauseKind.Value(f"CAUSE_KIND_{found.get('kind', 'UNSPECIFIED')}"),
         trigger_ids=found.get("triggers", ()),
         fields=found.get("fields", ()),
-        run_id=run_id,
+        run_id=found.get("run_id", run_id),
         schedule_id=found.get("schedule_id", ""),
         detail=found.get("detail", ""),
     )

@@ -19,13 +19,28 @@ quoted = json.encoder.encode_basestring
 
 
 def assignment_name(number: int) -> str:
-    """Return the stored name of an assignment status."""
-    return record_pb2.AssignmentStatus.Name(number).removeprefix(_ASSIGNMENT)  # type: ignore[arg-type]
+    """Return the stored name of an assignment status; "" for none."""
+    return _stored_name(record_pb2.AssignmentStatus.Name(number), _ASSIGNMENT)  # type: ignore[arg-type]
 
 
 def assignment_status(name: str) -> record_pb2.AssignmentStatus.ValueType:
     """Return the status of a stored name."""
     return record_pb2.AssignmentStatus.Value(_ASSIGNMENT + (name or "UNSPECIFIED"))
+
+
+def segmentation_name(number: int) -> str:
+    """Return the stored name of a segmentation status; "" for none."""
+    return _stored_name(record_pb2.SegmentationStatus.Name(number), _SEGMENTATION)  # type: ignore[arg-type]
+
+
+def connection_name(number: int) -> str:
+    """Return the stored name of a sequence connection status; "" for none."""
+    return _stored_name(record_pb2.SequenceConnectionStatus.Name(number), _CONNECTION)  # type: ignore[arg-type]
+
+
+def _stored_name(name: str, prefix: str) -> str:
+    short = name.removeprefix(prefix)
+    return "" if short == "UNSPECIFIED" else short
 
 
 def connection_status(name: str) -> record_pb2.SequenceConnectionStatus.ValueType:

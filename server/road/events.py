@@ -173,6 +173,7 @@ def because(cause: Json) -> str:
         "EVENT": f" because {(cause or {}).get('detail', 'something changed')}",
         "MANUAL": " by hand",
         "TIME": " because time went by",
+        "UNDO": f" because {(cause or {}).get('detail', 'a run was undone')}",
     }.get(kind, "")
 
 

@@ -202,7 +202,7 @@ class Writing:
         states = (told.before, told.after) if told is not None else (state_text(before), state_text(after))
         why = told.cause if told is not None else dump(cause)
         reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
-        return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id)
+        return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
     def _trace(self, chain: int) -> JsonText:
         if chain not in self._traces:

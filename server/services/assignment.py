@@ -21,6 +21,7 @@ from reallot.server.road.commit import limits_of
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.previews import apply_run, drop_run, list_preview
 from reallot.server.tokens import page_token, read_page_token
+from reallot.server.undoing import undo_run
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
@@ -144,7 +145,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
     async def UndoRun(self, request: pb.UndoRunRequest, context: Context) -> pb.UndoRunResponse:  # noqa: N802
         """Take back what a run did."""
-        raise not_implemented("undoing runs")
+        return await undo_run(self._runtime, workspace_of(request), request)
 
     async def AssignRecords(self, request: pb.AssignRecordsRequest, context: Context) -> pb.AssignRecordsResponse:  # noqa: N802
         """Give records to an owner by hand."""

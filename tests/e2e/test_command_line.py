@@ -1,6 +1,7 @@
 """The command line against a real server, as an administrator would use it."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,6 +116,31 @@ def test_rerun_is_safe_to_repeat(run: Run) -> None:
     first = [json.loads(line) for line in run("rerun", "--request-id", "nightly", "--json").splitlines()]
     again = [json.loads(line) for line in run("rerun", "--request-id", "nightly", "--json").splitlines()]
     assert first[-1]["run_id"] == again[-1]["run_id"]
+
+
+def test_a_resegmentation_is_previewed_applied_and_undone(run: Run, tmp_path: Path) -> None:
+    here = ("--workspace", "moves")
+    run("apply", "-f", str(EXAMPLE), "--yes", *here)
+    leads = tmp_path / "leads.csv"
+    leads.write_text("record_id,country,revenue\nb1,DE,500\nb2,DE,5\n")
+    run("import", "records", str(leads), "--type", "lead", "--live", *here)
+    run("clock", "advance", "1h")
+    lower = tmp_path / "lower.yaml"
+    lower.write_text(EXAMPLE.read_text().replace("record.revenue >= 1000000.0", "record.revenue >= 100.0"))
+    run("apply", "-f", str(lower), "--yes", *here)
+    assert '"segment_id": "smb"' in run("records", "get", "b1", "--json", *here)
+    told = run("resegment", "--type", "lead", "--preview", *here)
+    assert "smb → enterprise" in told
+    assert "Sequences: 1 begin, 1 end." in told
+    run_id = re.search(r"runs apply (\S+),", told)[1]  # type: ignore[index]
+    assert "smb → enterprise" in run("runs", "preview", run_id, *here)
+    assert "succeeded" in run("runs", "apply", run_id, *here)
+    assert "no preview" in run("runs", "drop", run_id, *here, code=5)
+    assert "1 records would be as before the run" in run("runs", "undo", run_id, "--dry-run", *here)
+    assert json.loads(run("runs", "undo", run_id, "--json", *here)) == {"undone": "1"}
+    assert "undone for 1 records" in run("runs", "show", run_id, *here)
+    run("records", "release", "b1", *here)
+    assert "its owner has changed since" in run("runs", "undo", run_id, "--yes", *here, code=1)
 
 
 def test_a_manual_clock_is_refused_beyond_this_machine(tmp_path: Path) -> None:

@@ -24,6 +24,66 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UndoObstacle:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UndoObstacleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UndoObstacle.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNDO_OBSTACLE_UNSPECIFIED: _UndoObstacle.ValueType  # 0
+    """Not said."""
+    UNDO_OBSTACLE_DELETED: _UndoObstacle.ValueType  # 1
+    """It does not exist any more."""
+    UNDO_OBSTACLE_OWNER_CHANGED: _UndoObstacle.ValueType  # 2
+    """It has another owner by now."""
+    UNDO_OBSTACLE_SEGMENT_CHANGED: _UndoObstacle.ValueType  # 3
+    """It is in another segment by now."""
+    UNDO_OBSTACLE_CLOSED: _UndoObstacle.ValueType  # 4
+    """It was closed since."""
+    UNDO_OBSTACLE_SEQUENCE_CHANGED: _UndoObstacle.ValueType  # 5
+    """Its sequence has gone on since."""
+    UNDO_OBSTACLE_CHANGED: _UndoObstacle.ValueType  # 6
+    """It was written or looked at again since."""
+    UNDO_OBSTACLE_OWNER_GONE: _UndoObstacle.ValueType  # 7
+    """Its former owner does not exist any more."""
+    UNDO_OBSTACLE_OWNER_NOT_ELIGIBLE: _UndoObstacle.ValueType  # 8
+    """Its former owner takes no records at present."""
+    UNDO_OBSTACLE_NO_CAPACITY: _UndoObstacle.ValueType  # 9
+    """Its former owner has no free capacity."""
+    UNDO_OBSTACLE_SEGMENT_GONE: _UndoObstacle.ValueType  # 10
+    """Its former segment does not exist any more."""
+    UNDO_OBSTACLE_NOT_KNOWN: _UndoObstacle.ValueType  # 11
+    """The log's line is of an earlier version of the server, which does not tell whether the record was touched since."""
+
+class UndoObstacle(_UndoObstacle, metaclass=_UndoObstacleEnumTypeWrapper):
+    """Why a record is left as it is when its run is undone."""
+
+UNDO_OBSTACLE_UNSPECIFIED: UndoObstacle.ValueType  # 0
+"""Not said."""
+UNDO_OBSTACLE_DELETED: UndoObstacle.ValueType  # 1
+"""It does not exist any more."""
+UNDO_OBSTACLE_OWNER_CHANGED: UndoObstacle.ValueType  # 2
+"""It has another owner by now."""
+UNDO_OBSTACLE_SEGMENT_CHANGED: UndoObstacle.ValueType  # 3
+"""It is in another segment by now."""
+UNDO_OBSTACLE_CLOSED: UndoObstacle.ValueType  # 4
+"""It was closed since."""
+UNDO_OBSTACLE_SEQUENCE_CHANGED: UndoObstacle.ValueType  # 5
+"""Its sequence has gone on since."""
+UNDO_OBSTACLE_CHANGED: UndoObstacle.ValueType  # 6
+"""It was written or looked at again since."""
+UNDO_OBSTACLE_OWNER_GONE: UndoObstacle.ValueType  # 7
+"""Its former owner does not exist any more."""
+UNDO_OBSTACLE_OWNER_NOT_ELIGIBLE: UndoObstacle.ValueType  # 8
+"""Its former owner takes no records at present."""
+UNDO_OBSTACLE_NO_CAPACITY: UndoObstacle.ValueType  # 9
+"""Its former owner has no free capacity."""
+UNDO_OBSTACLE_SEGMENT_GONE: UndoObstacle.ValueType  # 10
+"""Its former segment does not exist any more."""
+UNDO_OBSTACLE_NOT_KNOWN: UndoObstacle.ValueType  # 11
+"""The log's line is of an earlier version of the server, which does not tell whether the record was touched since."""
+Global___UndoObstacle: _TypeAlias = UndoObstacle  # noqa: Y015
+
 class _ManualOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -567,26 +627,68 @@ class UndoRunRequest(_message.Message):
     WORKSPACE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
     """Makes the request safe to repeat."""
     run_id: _builtins.str
     """The run."""
+    validate_only: _builtins.bool
+    """Say what would be done; nothing is written."""
+    force: _builtins.bool
+    """Also above a former owner's maximum, and to former owners who take no records at present."""
+    reason: _builtins.str
+    """Why, for the log."""
     def __init__(
         self,
         *,
         workspace: _builtins.str = ...,
         request_id: _builtins.str = ...,
         run_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        force: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "run_id", b"run_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "reason", b"reason", "request_id", b"request_id", "run_id", b"run_id", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UndoRunRequest: _TypeAlias = UndoRunRequest  # noqa: Y015
+
+@_typing.final
+class UndoLeft(_message.Message):
+    """A record that is left as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    OBSTACLE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    obstacle: Global___UndoObstacle.ValueType
+    """Why."""
+    text: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        obstacle: Global___UndoObstacle.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["obstacle", b"obstacle", "record_id", b"record_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoLeft: _TypeAlias = UndoLeft  # noqa: Y015
 
 @_typing.final
 class UndoRunResponse(_message.Message):
@@ -596,19 +698,35 @@ class UndoRunResponse(_message.Message):
 
     UNDONE_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    LEFT_RECORDS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
     undone: _builtins.int
-    """Records that are as they were."""
+    """Records that are as they were before the run, those of an earlier call included."""
     left: _builtins.int
-    """Records that were touched since."""
+    """Records that are left as they are."""
+    forgotten: _builtins.int
+    """Changes of the run that the log does not hold any more."""
+    @_builtins.property
+    def left_records(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndoLeft]:
+        """The first 1,000 of these, in the order of the run's log."""
+
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewedMove]:
+        """With validate_only: the first 1,000 records that would be as before."""
+
     def __init__(
         self,
         *,
         undone: _builtins.int = ...,
         left: _builtins.int = ...,
+        left_records: _abc.Iterable[Global___UndoLeft] | None = ...,
+        forgotten: _builtins.int = ...,
+        moves: _abc.Iterable[Global___PreviewedMove] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten", b"forgotten", "left", b"left", "left_records", b"left_records", "moves", b"moves", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

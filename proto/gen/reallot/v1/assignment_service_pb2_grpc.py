@@ -181,7 +181,8 @@ class AssignmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndoRun(self, request, context):
-        """Takes back what a run did to records that nobody has touched since.
+        """Takes back what a run did to records that nobody has touched since, in parts; a repeat goes on where it stopped.
+        FAILED_PRECONDITION if the run has not ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

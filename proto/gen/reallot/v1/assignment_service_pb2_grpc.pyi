@@ -53,7 +53,9 @@ class AssignmentServiceStub:
     ReplayRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]
-    """Takes back what a run did to records that nobody has touched since."""
+    """Takes back what a run did to records that nobody has touched since, in parts; a repeat goes on where it stopped.
+    FAILED_PRECONDITION if the run has not ended.
+    """
     AssignRecords: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.AssignRecordsRequest, _assignment_service_pb2.AssignRecordsResponse]
     """Gives up to 1,000 records to an owner by hand."""
     ReleaseRecords: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ReleaseRecordsRequest, _assignment_service_pb2.ReleaseRecordsResponse]
@@ -89,7 +91,9 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     ReplayRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]  # type: ignore[assignment]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]  # type: ignore[assignment]
-    """Takes back what a run did to records that nobody has touched since."""
+    """Takes back what a run did to records that nobody has touched since, in parts; a repeat goes on where it stopped.
+    FAILED_PRECONDITION if the run has not ended.
+    """
     AssignRecords: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.AssignRecordsRequest, _assignment_service_pb2.AssignRecordsResponse]  # type: ignore[assignment]
     """Gives up to 1,000 records to an owner by hand."""
     ReleaseRecords: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ReleaseRecordsRequest, _assignment_service_pb2.ReleaseRecordsResponse]  # type: ignore[assignment]
@@ -182,7 +186,9 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assignment_service_pb2.UndoRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.UndoRunResponse, _abc.Awaitable[_assignment_service_pb2.UndoRunResponse]]:
-        """Takes back what a run did to records that nobody has touched since."""
+        """Takes back what a run did to records that nobody has touched since, in parts; a repeat goes on where it stopped.
+        FAILED_PRECONDITION if the run has not ended.
+        """
 
     @_abc_1.abstractmethod
     def AssignRecords(

@@ -177,6 +177,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run is no preview that waits to be applied or dropped.
     Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
     """
+    ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
+    """The run has not ended, so it cannot be undone.
+    Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -335,5 +339,9 @@ Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "mo
 ERROR_REASON_RUN_NOT_PREVIEWED: ErrorReason.ValueType  # 41
 """The run is no preview that waits to be applied or dropped.
 Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
+"""
+ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
+"""The run has not ended, so it cannot be undone.
+Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -136,6 +136,8 @@ class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.V
     """Time went by: a condition that reads the clock may have another answer."""
     CAUSE_KIND_RELATED: _CauseKind.ValueType  # 13
     """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
+    CAUSE_KIND_UNDO: _CauseKind.ValueType  # 19
+    """What a run did was taken back; `run_id` is that run."""
 
 class CauseKind(_CauseKind, metaclass=_CauseKindEnumTypeWrapper):
     """Why something happened."""
@@ -168,6 +170,8 @@ CAUSE_KIND_TIME: CauseKind.ValueType  # 12
 """Time went by: a condition that reads the clock may have another answer."""
 CAUSE_KIND_RELATED: CauseKind.ValueType  # 13
 """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
+CAUSE_KIND_UNDO: CauseKind.ValueType  # 19
+"""What a run did was taken back; `run_id` is that run."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
 
 class _Match:

@@ -310,6 +310,7 @@ class RunCounts(_message.Message):
     RESEGMENTED_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     BY_STATUS_FIELD_NUMBER: _builtins.int
+    UNDONE_FIELD_NUMBER: _builtins.int
     considered: _builtins.int
     """Records that were tried."""
     assigned: _builtins.int
@@ -324,6 +325,8 @@ class RunCounts(_message.Message):
     """Records that changed their segment."""
     lost: _builtins.int
     """Records whose slot was taken meanwhile; they are tried again."""
+    undone: _builtins.int
+    """Records for which it was undone."""
     @_builtins.property
     def by_status(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusCount]:
         """By status."""
@@ -339,10 +342,11 @@ class RunCounts(_message.Message):
         resegmented: _builtins.int = ...,
         lost: _builtins.int = ...,
         by_status: _abc.Iterable[Global___StatusCount] | None = ...,
+        undone: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "by_status", b"by_status", "considered", b"considered", "failed", b"failed", "lost", b"lost", "moved", b"moved", "released", b"released", "resegmented", b"resegmented"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "by_status", b"by_status", "considered", b"considered", "failed", b"failed", "lost", b"lost", "moved", b"moved", "released", b"released", "resegmented", b"resegmented", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,60 @@
+"""A run on the screen: its progress, what it came to, and the exit code that says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from reallot.clients.client import Client
+from reallot.clients.terminal import CANCELLED, FAILED, TIMED_OUT, document, err, out, say, short
+from reallot.v1 import record_pb2, run_pb2
+
+
+def exit_code(run: run_pb2.Run) -> int:
+    """Return the exit code of a command that waited for a run."""
+    codes = {run_pb2.RUN_STATE_SUCCEEDED: 0, run_pb2.RUN_STATE_CANCELLED: CANCELLED, run_pb2.RUN_STATE_FAILED: FAILED}
+    if run.state == run_pb2.RUN_STATE_PREVIEWED:
+        # It waits to be applied: it was asked for so, or is too large to be done unasked.
+        return 0
+    return codes.get(run.state, TIMED_OUT)
+
+
+def waited(client: Client, run: run_pb2.Run, limit_s: float | None, *, as_json: bool) -> run_pb2.Run:
+    """Show a run's progress until it ends or time is up; return it as last seen."""
+    return client.run(_followed(client.inner.runs.watch(run.run_id), limit_s, as_json=as_json)) or run
+
+
+async def _followed(answers: AsyncIterator[Any], limit_s: float | None, *, as_json: bool) -> run_pb2.Run | None:
+    last = None
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=as_json or not err.is_terminal, transient=True) as progress:
+        task = progress.add_task("waiting", total=None)
+        try:
+            async with asyncio.timeout(limit_s):
+                async for answer in answers:
+                    last = answer.run
+                    stage = short(run_pb2.RunStage.Name(last.stage), "RUN_STAGE_") or "waiting"
+                    progress.update(task, description=stage, completed=answer.done, total=answer.total or None)
+                    if as_json:
+                        say({"run_id": last.run_id, "stage": stage, "done": answer.done, "total": answer.total})
+        except TimeoutError:
+            return last
+    return last
+
+
+def show(run: run_pb2.Run, *, as_json: bool) -> None:
+    """Print a run with its counts."""
+    if as_json:
+        say(document(run))
+        return
+    state = short(run_pb2.RunState.Name(run.state), "RUN_STATE_")
+    counts = run.counts
+    told = f"{run.run_id}: {state}; {counts.considered:,} tried, {counts.assigned:,} assigned, {counts.failed:,} without an owner"
+    out.print(told + (f", {counts.resegmented:,} in another segment" if counts.resegmented else ""))
+    if counts.undone:
+        out.print(f"  undone for {counts.undone:,} records")
+    if run.failure:
+        out.print(f"  {run.failure}")
+    for row in counts.by_status:
+        out.print(f"  {short(record_pb2.AssignmentStatus.Name(row.status), 'ASSIGNMENT_STATUS_'):<24}{row.records:>9,}")
