@@ -49,7 +49,7 @@ type: $(DEV_STAMP)  ## Check the types strictly
 	@rm -rf build/types && mkdir -p build/types/reallot
 	@for package in $(PACKAGES); do ln -s $(CURDIR)/$$package build/types/reallot/$$package; done
 	@for package in v1 internal testing; do ln -s $(CURDIR)/proto/gen/reallot/$$package build/types/reallot/$$package; done
-	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml $(PACKAGES:%=-p reallot.%)
+	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --cache-dir ../../.mypy_cache --config-file ../../pyproject.toml $(PACKAGES:%=-p reallot.%)
 
 gen: $(DEV_STAMP)  ## Generate the code of the contract
 	PATH="$(CURDIR)/$(BIN):$$PATH" proto/generate.sh proto/gen

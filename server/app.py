@@ -222,18 +222,10 @@ class Application:
         now_us = self.clock.now_us()
 
         def read(tx: Any) -> bool:
-            for workspace in tx.config.workspaces():
-                if self.runtime.configs.of(tx, workspace).settings.paused:
-                    continue
-                if tx.pending.count(workspace) or tx.reruns.waiting(workspace) or tx.runs.unfinished(workspace):
-                    return True
-                if any(s.next_us is not None and s.next_us <= now_us for s in tx.schedules.all(workspace).values()):
-                    return True
-                if tx.references.oldest(workspace, 1):
-                    return True
-                if dict(tx.rechecks.next_due()).get(workspace, now_us + 1) <= now_us:
-                    return True
-            return False
+            waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
+            waiting |= {workspace for workspace, due_us in tx.rechecks.next_due() if due_us <= now_us}
+            waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
+            return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 
         # A lane may have emptied the tables and still be at its last commit.
         return await self.runtime.read(read) or any(part.busy for part in self._parts)

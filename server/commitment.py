@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from reallot.server.road.batch import CHUNK, Piece, Planned
+from reallot.server.road.batch import CHUNK, Handed, Piece, Planned
 from reallot.server.road.commit import Digests, commit_piece
 from reallot.server.runtime import Runtime
 from reallot.server.workspace_config import WorkspaceConfig
@@ -34,15 +34,16 @@ class Commitment:
         lease: Lease,
         planned: Planned,
         run_id: str,
-        told: Sequence[tuple[str, str, str]] = (),
+        earlier: Sequence[Handed] = (),
     ) -> None:
-        """Prepare to commit a plan. `told` is what flooded sellers have not been told yet of earlier batches of the run."""
+        """Prepare to commit a plan. `earlier` is what flooded sellers have not been told yet of earlier batches of the run."""
         self._runtime = runtime
         self._config = config
         self._lease = lease
         self._planned = planned
         self._run_id = run_id
-        self.digests = Digests(planned.plan.flooded | {seller for line in told for seller in line[:2]} - {""}, tuple(told))
+        flooded = {seller for line in earlier for seller in (*line.losers, *line.gainers)}
+        self.digests = Digests(planned.plan.flooded | flooded, tuple(earlier))
         self._first_turn: int | None = None
         self.counts: Counter[str] = Counter()
         self.done = 0

@@ -18,8 +18,6 @@ class Unserved:
 
 _LATER_POLICIES = frozenset({"POLICY_EVEN_VALUE"})
 UNSERVED = (
-    Unserved("segment", "rules[].target.team", "teams as targets of rules"),
-    Unserved("segment", "rules[].target.queue", "queues as targets of rules"),
     Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),

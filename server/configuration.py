@@ -1,6 +1,7 @@
 """What Apply holds a configuration to, beyond what its conditions compile to; and what this version does not serve yet."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -8,10 +9,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from reallot.server.config_fit import fit_faults
+from reallot.server.config_groups import attribute_faults, group_target_faults
 from reallot.server.config_unserved import unserved
 from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
 from reallot.server.firings import RecurrenceError
+from reallot.server.group_config import GROUP_KINDS
 from reallot.server.schedules import recurrence_of
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
 from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active, to_body
@@ -87,6 +90,8 @@ def _value_fault(field: FieldDescriptor, value: Any) -> str | None:
 
 def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> None:
     _check_fields(config, "settings", SETTINGS_ID, "seller_fields", message.seller_fields, reserved=("seller_id", "teams", "skills"))
+    for kind in GROUP_KINDS:
+        _check_fields(config, "settings", SETTINGS_ID, f"{kind}_fields", getattr(message, f"{kind}_fields"), reserved=(f"{kind}_id",))
     if message.HasField("default_capacity") and not 0 <= message.default_capacity <= LARGEST_CAPACITY:
         config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
     if message.HasField("digest_above") and message.digest_above < 1:
@@ -153,9 +158,17 @@ def _check_segment(config: WorkspaceConfig, message: segment_pb2.Segment) -> Non
             config.fault("segment", name, "sequence_id", text, "UNKNOWN_REFERENCE")
     seen: set[str] = set()
     for index, rule in enumerate(message.rules):
-        for path, text, reason in (*_rule_faults(config, rule, seen), *fit_faults(config, message.record_type, rule)):
+        for path, text, reason in _all_rule_faults(config, message, rule, seen):
             config.fault("segment", name, f"rules[{index}].{path}", text, reason)
         seen.add(rule.rule_id)
+
+
+def _all_rule_faults(
+    config: WorkspaceConfig, segment: segment_pb2.Segment, rule: segment_pb2.Rule, seen: set[str]
+) -> Iterator[tuple[str, str, str]]:
+    yield from _rule_faults(config, rule, seen)
+    yield from fit_faults(config, segment.record_type, rule)
+    yield from group_target_faults(config, rule)
 
 
 def _misfits(config: WorkspaceConfig, kind: str, name: str, record_type: str) -> Iterator[str]:
@@ -292,6 +305,11 @@ def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[
             yield "filter", str(error), "CONDITION_INVALID"
 
 
+def _check_group(kind: str, config: WorkspaceConfig, message: Any) -> None:
+    for path, text, reason in attribute_faults(config, kind, message):
+        config.fault(kind, getattr(message, ID_FIELDS[kind]), path, text, reason)
+
+
 _CHECKS: dict[str, Callable[[WorkspaceConfig, Any], None]] = {
     "settings": _check_settings,
     "record_type": _check_record_type,
@@ -299,6 +317,7 @@ _CHECKS: dict[str, Callable[[WorkspaceConfig, Any], None]] = {
     "trigger": _check_trigger,
     "sequence": _check_sequence,
     "schedule": _check_schedule,
+    **{kind: partial(_check_group, kind) for kind in GROUP_KINDS},
 }
 
 
@@ -320,7 +339,9 @@ def _references(kind: str, message: Any, wanted: str) -> set[str]:
     if wanted == "sequence" and kind == "segment":
         return {message.sequence_id}
     if wanted == "team" and kind == "segment":
-        return {team for rule in message.rules for team in rule.target.sellers.team_ids}
+        return {team for r in message.rules for team in (*r.target.sellers.team_ids, *r.target.team.team_ids)}
+    if wanted == "queue" and kind == "segment":
+        return {queue for rule in message.rules for queue in rule.target.queue.queue_ids}
     if wanted == "segment" and kind == "trigger":
         return set(message.segment_ids)
     if wanted == "segment" and kind == "schedule":

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reallot.server.convert.decisions import rule_message
+from reallot.server.convert.values import from_owner
 from reallot.server.errors import not_found
+from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
@@ -15,7 +17,7 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.solver.segmentation import evaluate
 from reallot.storage import ReadTransaction
-from reallot.storage.entities import Record
+from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
 _ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
@@ -23,11 +25,12 @@ _ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_
 
 @dataclass(frozen=True)
 class RuleView:
-    """One rule over one record: its trace, and the verdict on every seller in the order of the pool."""
+    """One rule over one record: its trace, the verdict on every seller in the order of the pool, and the team or queue that it gives to."""
 
     rule_id: str
     trace: RuleTrace
     verdicts: list[str]
+    group: Owner | None = None
 
 
 def record_of(tx: ReadTransaction, workspace: str, record_id: str) -> Record:
@@ -65,7 +68,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
     planner = Planner(config, pool, now_us)
     frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record.record_type, frame, subject_of(record, now_us), now_us)
-    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]))
+    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id])
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
     views = []
@@ -74,11 +77,13 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
             status = "RECORD_TOO_OLD" if combination == -2 else "NO_RULE_MATCHED"
             views.append(RuleView(target.rule.key, RuleTrace(target.rule.key, status, {}), ["NOT_MATCHED"] * len(pool.sellers)))
             continue
-        views.append(RuleView(target.rule.key, target.trace(combination), _verdicts(pool, target, combination)))
+        taker = target.taker[combination] if isinstance(target, GroupTargets) else -1
+        group = pool.owner_at(taker) if taker >= 0 else None
+        views.append(RuleView(target.rule.key, target.trace(combination), _verdicts(pool, target, combination), group))
     return views
 
 
-def _verdicts(pool: Pool, target: RuleTargets, combination: int) -> list[str]:
+def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
     fitting = set(target.matches.sellers_of(combination).tolist())
     found = []
     for index in range(len(pool.sellers)):
@@ -100,11 +105,11 @@ def _verdicts(pool: Pool, target: RuleTargets, combination: int) -> list[str]:
 def candidates_of(
     tx: ReadTransaction, config: WorkspaceConfig, record_id: str, now_us: int, *, others: bool
 ) -> list[assignment_service_pb2.Candidate]:
-    """Return the sellers who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
+    """Return who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
     record = record_of(tx, config.workspace, record_id)
     pool = pool_of(tx, config, now_us)
     views = rule_views(tx, pool, config, record, now_us)
-    rows = []
+    rows = [_group_row(view, rank) for rank, view in enumerate(views) if view.group is not None]
     for index, seller in enumerate(pool.sellers):
         verdicts = [view.verdicts[index] for view in views]
         rank = next((i for i, verdict in enumerate(verdicts) if verdict == "ELIGIBLE"), -1)
@@ -118,9 +123,15 @@ def candidates_of(
             verdict=event_pb2.Verdict.Value(f"VERDICT_{verdict}"),
             free=int(pool.free[index]),
             available_now=int(pool.bucket[index]) == 0,
+            owner=from_owner(Owner(OwnerKind.SELLER, seller.seller_id)),
         )
         rows.append((key, message))
     return [message for _, message in sorted(rows, key=lambda row: row[0])]
+
+
+def _group_row(view: RuleView, rank: int) -> tuple[tuple[int, ...], assignment_service_pb2.Candidate]:
+    verdict = event_pb2.VERDICT_ELIGIBLE
+    return (rank, 0, 0, 0, 0), assignment_service_pb2.Candidate(rule_id=view.rule_id, verdict=verdict, owner=from_owner(view.group))
 
 
 def segment_traces(tx: ReadTransaction, config: WorkspaceConfig, record: Record, now_us: int) -> list[insight_service_pb2.SegmentTrace]:

@@ -1,8 +1,9 @@
 """Owners that people change: one record by hand, or everything that a seller who leaves has."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from reallot.server.config_groups import group_fault
 from reallot.server.convert.records import state_text
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.lanes import new_run_id, selection_text
@@ -20,15 +21,15 @@ def owning_seller(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner, fi
     """Return the seller who is to own records; None if it is a team or queue.
 
     Raises:
-        ApiError: there is no such seller, team or queue.
+        ApiError: there is no such seller, team or queue, or it takes no part.
     """
     if owner.kind is OwnerKind.SELLER:
         seller = tx.sellers.get(config.workspace, [owner.id]).get(owner.id)
         if seller is None:
             raise not_found("seller", owner.id)
         return seller
-    if config.find(owner.kind.lower(), owner.id) is None:
-        raise invalid_field(field, f"{owner.kind.lower()} {owner.id!r} does not exist", "UNKNOWN_REFERENCE")
+    if (fault := group_fault(config, owner)) is not None:
+        raise invalid_field(field, *fault)
     return None
 
 
@@ -38,8 +39,22 @@ def names_of_owners(tx: ReadTransaction, workspace: str, *owners: Owner | None) 
     return {s.seller_id: s.display_name or s.seller_id for s in tx.sellers.get(workspace, ids).values()}
 
 
+@dataclass(frozen=True)
+class Parties:
+    """Who is behind owners: what sellers are called, by id, and the sellers of teams."""
+
+    names: Mapping[str, str]
+    members: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, tx: ReadTransaction, workspace: str, *owners: Owner | None) -> "Parties":
+        """Return who is behind some owners."""
+        teams = {owner.id for owner in owners if owner is not None and owner.kind is OwnerKind.TEAM}
+        return cls(names_of_owners(tx, workspace, *owners), tx.sellers.members(workspace, teams))
+
+
 def by_hand(
-    config: WorkspaceConfig, before: Record, owner: Owner | None, reason: str, claim: Claim | None, *, now_us: int, names: Mapping[str, str]
+    config: WorkspaceConfig, before: Record, owner: Owner | None, reason: str, claim: Claim | None, *, now_us: int, parties: Parties
 ) -> Transition:
     """Return how a person gives a record to an owner, or takes it from one."""
     after = give_by_hand(before, owner)
@@ -50,7 +65,7 @@ def by_hand(
         after,
         claim=claim,
         counts_turn=owner is not None and after.record_type in config.counted_types,
-        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names),
+        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=parties.names, members=parties.members),
         decision=Decision(before.record_id, now_us, cause, after.assignment, told, state_text(before), state_text(after)),
     )
 
@@ -87,8 +102,8 @@ def _hand_over(
 ) -> None:
     reason = f"{seller.display_name or seller.seller_id} leaves"
     claim = Claim(limits_of(heir.capacity, config)) if heir is not None else None
-    names = names_of_owners(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
-    made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, names=names) for record in records]
+    parties = Parties.of(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
+    made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, parties=parties) for record in records]
     lost = tx.commit_records(config.workspace, made).count(Outcome.CAPACITY_LOST)
     if lost:
         raise invalid_field("successor", f"there is no room for {lost} of the {len(records)} records")

@@ -5,6 +5,7 @@ younger is never touched. From where on the log of events is kept stands with th
 from before is refused also when nothing is left.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +25,8 @@ log = structlog.get_logger("reallot.keeper")
 DAY_US = 86_400 * MICROSECONDS
 SOON_US, LATER_US = 3_600 * MICROSECONDS, 6 * 3_600 * MICROSECONDS
 """When it looks again: soon, if there was something to remove."""
+RECOUNT_US = 24 * 3_600 * MICROSECONDS
+"""How often loads are counted anew: it reads every active record."""
 BATCH = 1_000
 """Most rows of a kind that one commit removes; of notices, those of as many numbers."""
 
@@ -45,7 +48,11 @@ class Limits:
 
 def anything_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
     """Tell whether there is something to remove."""
-    if tx.events.outdated(workspace, limits.events_us, 1) or workspace in tx.requests.workspaces(limits.answers_us):
+    return workspace in tx.requests.workspaces(limits.answers_us) or _log_is_old(tx, workspace, limits)
+
+
+def _log_is_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
+    if tx.events.outdated(workspace, limits.events_us, 1):
         return True
     oldest_us = tx.decisions.oldest_us(workspace)
     return oldest_us is not None and oldest_us < limits.decisions_us
@@ -66,6 +73,7 @@ class Keeper:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._rest = Rest(runtime.clock)
+        self._recounted_us = -RECOUNT_US
 
     @property
     def wake(self) -> Wake:
@@ -86,30 +94,44 @@ class Keeper:
 
     async def look(self) -> bool:
         """Remove everything that is too old by now; return whether anything was. A fault is logged: the next look tries again."""
-        removed = False
         try:
-            workspaces = await self._runtime.read(self._workspaces)
+            return await self._look()
         except StorageUnavailable as error:
             log.warning("storage unavailable", exc_info=error)
             return True
-        for workspace in workspaces:
-            lease = self._runtime.leases.of(workspace)
-            if lease is None:
-                continue
-            try:
-                removed |= await self._clear(workspace, lease)
-                await self._recount(workspace)
-            except LeaseLost:
-                log.info("another server works the workspace by now", workspace=workspace)
-            except StorageUnavailable as error:
-                log.warning("storage unavailable", workspace=workspace, exc_info=error)
-                removed = True
-            except Exception:
-                log.exception("what is too old could not be removed", workspace=workspace)
+
+    async def _look(self) -> bool:
+        removed = False
+        for workspace in await self._runtime.read(self._with_something_old):
+            removed |= await self._guarded(workspace, self._clear)
+        now_us = self._runtime.clock.now_us()
+        if not 0 <= now_us - self._recounted_us < RECOUNT_US:
+            self._recounted_us = now_us
+            for workspace in await self._runtime.read(lambda tx: tx.config.workspaces()):
+                await self._guarded(workspace, self._recount)
         return removed
 
-    def _workspaces(self, tx: ReadTransaction) -> list[str]:
-        return sorted({*tx.config.workspaces(), *tx.requests.workspaces(self._runtime.clock.now_us() - KEPT_US)})
+    async def _guarded(self, workspace: str, work: Callable[[str, Lease], Awaitable[bool]]) -> bool:
+        """Do a piece of work if this server works the workspace; return whether to look again soon."""
+        lease = self._runtime.leases.of(workspace)
+        if lease is None:
+            return False
+        try:
+            return await work(workspace, lease)
+        except LeaseLost:
+            log.info("another server works the workspace by now", workspace=workspace)
+        except StorageUnavailable as error:
+            log.warning("storage unavailable", workspace=workspace, exc_info=error)
+            return True
+        except Exception:
+            log.exception("a workspace could not be kept in order", workspace=workspace)
+        return False
+
+    def _with_something_old(self, tx: ReadTransaction) -> list[str]:
+        now_us = self._runtime.clock.now_us()
+        with_answers = set(tx.requests.workspaces(now_us - KEPT_US))
+        limits = {workspace: Limits.of(self._runtime.configs.of(tx, workspace), now_us) for workspace in tx.config.workspaces()}
+        return sorted(with_answers | {workspace for workspace, limit in limits.items() if _log_is_old(tx, workspace, limit)})
 
     async def _clear(self, workspace: str, lease: Lease) -> bool:
         limits = Limits.of(await self._runtime.config(workspace), self._runtime.clock.now_us())
@@ -119,7 +141,8 @@ class Keeper:
             removed = True
         return removed
 
-    async def _recount(self, workspace: str) -> None:
+    async def _recount(self, workspace: str, _lease: Lease) -> bool:
         """Say so loudly if what sellers are said to carry is not what they carry: maxima would be held to a wrong number."""
         for wrong in await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
             log.error("a load differs from a recount", workspace=workspace, **wrong._asdict())
+        return False

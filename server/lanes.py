@@ -19,7 +19,7 @@ import structlog
 from reallot.server.commitment import Commitment
 from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
-from reallot.server.road.batch import Place, Plan, Planned, Task
+from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
 from reallot.server.road.rescue import rescue
 from reallot.server.runtime import Runtime
 from reallot.server.wake import Wake
@@ -220,11 +220,9 @@ class RunLane(Lane):
             self._looking = None
 
     def _workspaces(self, tx: ReadTransaction) -> list[str]:
-        return tx.config.workspaces()
+        return sorted({*tx.runs.workspaces(), *tx.reruns.workspaces()})
 
     async def _step(self, config: WorkspaceConfig, lease: Lease) -> bool:
-        if not await self._runtime.read(lambda tx: tx.runs.unfinished(config.workspace) or tx.reruns.waiting(config.workspace)):
-            return False
         run = await self._runtime.write(config.workspace, lambda tx: self._begin(tx, config), lease)
         if run is None:
             return True
@@ -273,7 +271,7 @@ class RunLane(Lane):
     async def _execute(self, config: WorkspaceConfig, lease: Lease, run: Run) -> None:
         await self._let_intake_pass(config.workspace)
         after: Place | None = None
-        told: Sequence[tuple[str, str, str]] = ()
+        told: Sequence[Handed] = ()
         try:
             while True:
                 async with AsyncExitStack() as stack:
@@ -314,6 +312,7 @@ class RunLane(Lane):
             # A batch that is not committed would not be seen by the next.
             most=0 if mode_of(run) else self._runtime.settings.run_batch_records,
             after=after,
+            seed=run.seed,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
         asked = planned_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)

@@ -14,9 +14,10 @@ from reallot.server.convert.records import state_text
 from reallot.server.errors import failed_precondition
 from reallot.server.idempotency import answered_before, once
 from reallot.server.lanes import ENDED
+from reallot.server.road.batch import Handed
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.commit import Digests, limits_of
-from reallot.server.road.events import enrolled, event_of
+from reallot.server.road.events import concerned, enrolled, event_of
 from reallot.server.road.undo import Done, Obstacle, former_place_gone, put_back, touched_since, undo_cause
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
@@ -43,6 +44,7 @@ class Plan:
         cause: Why, for events and the log.
         flooded: Sellers who get one digest instead of a notice for each record.
         forgotten: Changes of the run that the log does not hold any more.
+        members: Sellers by team, of the teams that it concerns.
     """
 
     run: Run
@@ -50,6 +52,12 @@ class Plan:
     cause: Json
     flooded: frozenset[str] = frozenset()
     forgotten: int = 0
+    members: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def handed(self, old: Owner | None, new: Owner | None, record_id: str) -> Handed:
+        """Return a change of owner as flooded sellers are told of it."""
+        losers, gainers = (tuple(s for s in concerned([owner], self.members) if s in self.flooded) for owner in (old, new))
+        return Handed(losers, gainers, record_id)
 
 
 @dataclass
@@ -61,7 +69,7 @@ class Tally:
         fresh: Of these, those that this call has put back.
         left: Records that are left as they are, of which the first are `named`.
         moves: What becomes of the first records that are put back.
-        told: Old owner, new owner and record of each that was put back, "" = nobody.
+        told: Records that were put back of which flooded sellers would be told.
     """
 
     undone: int = 0
@@ -69,7 +77,7 @@ class Tally:
     left: int = 0
     named: list[pb.UndoLeft] = field(default_factory=list)
     moves: list[pb.PreviewedMove] = field(default_factory=list)
-    told: list[tuple[str, str, str]] = field(default_factory=list)
+    told: list[Handed] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Add what became of further records."""
@@ -107,15 +115,16 @@ class Judged:
         made = [t for t, outcome in zip(self.transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         full = [t for t, outcome in zip(self.transitions, outcomes, strict=True) if outcome is not Outcome.COMMITTED]
         left = [*self.left, *((t.after.record_id, NO_ROOM) for t in full if t.after is not None)]
-        told = [_told(t.before.owner, t.after.owner, t.after.record_id) for t in made if t.before is not None and t.after is not None]
-        told += [_told(done.owners[1], done.owners[0], done.line.record_id) for done in self.again]
+        plan = self.plan
+        told = [plan.handed(t.before.owner, t.after.owner, t.after.record_id) for t in made if t.before is not None and t.after is not None]
+        told += [plan.handed(done.owners[1], done.owners[0], done.line.record_id) for done in self.again]
         return Tally(
             undone=len(made) + len(self.again),
             fresh=len(made),
             left=len(left),
             named=[_left(record_id, obstacle) for record_id, obstacle in left],
             moves=[_move(t) for t in made],
-            told=[line for line in told if line[0] != line[1] and not self.plan.flooded.isdisjoint(line[:2])],
+            told=[line for line in told if line.losers != line.gainers],
         )
 
 
@@ -126,11 +135,6 @@ def _left(record_id: str, obstacle: Obstacle) -> pb.UndoLeft:
 def _move(transition: Transition) -> pb.PreviewedMove:
     before, after = (state_message(load(state_text(record))) for record in (transition.before, transition.after))
     return pb.PreviewedMove(record_id=transition.after.record_id if transition.after else "", before=before, after=after)
-
-
-def _told(old: Owner | None, new: Owner | None, record_id: str) -> tuple[str, str, str]:
-    names = [owner.id if owner is not None and owner.kind is OwnerKind.SELLER else "" for owner in (old, new)]
-    return names[0], names[1], record_id
 
 
 def judge(tx: ReadTransaction, config: WorkspaceConfig, plan: Plan, dones: Sequence[Done], now_us: int) -> Judged:
@@ -145,7 +149,7 @@ def judge(tx: ReadTransaction, config: WorkspaceConfig, plan: Plan, dones: Seque
         if record is not None and last is not None and _is_undoing(last, plan) and last.version == record.version:
             found.again.append(done)
             continue
-        obstacle = touched_since(record, done) or former_place_gone(done, config) or _former_owner_away(done, sellers, plan)
+        obstacle = touched_since(record, done) or former_place_gone(done, config) or _former_owner_away(done, config, sellers, plan)
         if obstacle is not None:
             found.left.append((record_id, obstacle))
         elif record is not None:
@@ -158,10 +162,14 @@ def _is_undoing(line: Decision, plan: Plan) -> bool:
     return bool(cause.get("kind") == "UNDO" and cause.get("run_id") == plan.run.run_id)
 
 
-def _former_owner_away(done: Done, sellers: Mapping[str, Seller], plan: Plan) -> Obstacle | None:
+def _former_owner_away(done: Done, config: WorkspaceConfig, sellers: Mapping[str, Seller], plan: Plan) -> Obstacle | None:
     owner = done.owners[0]
-    if owner is None or owner.kind is not OwnerKind.SELLER or not done.changes_owner:
+    if owner is None or not done.changes_owner:
         return None
+    if owner.kind is not OwnerKind.SELLER:
+        if plan.force or config.takes_records(owner.kind.lower(), owner.id):
+            return None
+        return "OWNER_NOT_ELIGIBLE", f"its former owner, {owner.kind.lower()} {owner.id}, is not active"
     seller = sellers.get(owner.id)
     if seller is None:
         return "OWNER_GONE", f"its former owner {owner.id} does not exist any more"
@@ -177,7 +185,7 @@ def _transition(config: WorkspaceConfig, plan: Plan, done: Done, before: Record,
     names = {seller_id: seller.display_name or seller_id for seller_id, seller in sellers.items()}
     shown = enrolled(before, after, change) if change is not None else after
     event = event_of(
-        before, shown, config=config, time_us=now_us, cause=plan.cause, quiet=config.settings.paused, names=names,
+        before, shown, config=config, time_us=now_us, cause=plan.cause, quiet=config.settings.paused, names=names, members=plan.members,
     )  # fmt: skip
     if event is not None:
         event = replace(event, notify=tuple(seller for seller in event.notify if seller not in plan.flooded))
@@ -222,14 +230,15 @@ def _plan(tx: ReadTransaction, config: WorkspaceConfig, request: pb.UndoRunReque
         raise failed_precondition("RUN_NOT_ENDED", text, run=run.run_id, state=run.state)
     owners = segments = 0
     told: Counter[str] = Counter()
+    members = tx.sellers.members(config.workspace, [team.team_id for team in config.all("team")])
     for done in (done for part in _parts(tx, config.workspace, run.run_id) for done in part):
         owners += done.changes_owner
         segments += done.changes_segment and bool(done.before.segment_id)
-        told.update(_sellers(done))
+        told.update(concerned([owner for owner in done.owners if owner is not None], members))
     counted = run.counts.get("assigned", 0) + run.counts.get("released", 0)
     forgotten = max(0, counted - owners, run.counts.get("resegmented", 0) - segments)
     flooded = frozenset(seller for seller, times in told.items() if times > config.digest_above)
-    return Plan(run, request.force, undo_cause(run.run_id, request.reason), flooded, forgotten)
+    return Plan(run, request.force, undo_cause(run.run_id, request.reason), flooded, forgotten, members)
 
 
 def _parts(tx: ReadTransaction, workspace: str, run_id: str) -> Iterator[list[Done]]:

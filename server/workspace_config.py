@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from reallot.server.errors import Violation
+from reallot.server.group_config import GROUP_KINDS, GroupTarget, group_schema
 from reallot.solver.segmentation import (
     Condition,
     ConditionError,
@@ -113,6 +114,7 @@ class RuleConfig:
         preferred: Which sellers are preferred; None = nobody is.
         conflict: Which sellers it never chooses; None = nothing stands in anybody's way.
         score: How well a seller fits; None = all fit alike.
+        group: Which teams or queues it gives to instead of sellers; None = it gives to sellers.
     """
 
     key: str
@@ -123,6 +125,7 @@ class RuleConfig:
     preferred: Condition | None = None
     conflict: Condition | None = None
     score: Number | None = None
+    group: GroupTarget | None = None
 
     @property
     def step_column(self) -> str:
@@ -131,8 +134,9 @@ class RuleConfig:
 
     @property
     def over_pairs(self) -> tuple[Condition | Number, ...]:
-        """What it asks of a record and a seller together."""
-        return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score) if asked is not None)
+        """What it asks of a record and a seller, team or queue together."""
+        of_group = self.group.condition if self.group is not None else None
+        return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score, of_group) if asked is not None)
 
     @property
     def fits_by_record(self) -> bool:
@@ -311,6 +315,20 @@ class WorkspaceConfig:
         return seller_schema([field_of(f) for f in self.settings.seller_fields])
 
     @cached_property
+    def group_schemas(self) -> dict[str, Schema]:
+        """The declared attributes of teams and of queues, by kind."""
+        return {kind: group_schema(kind, [field_of(f) for f in getattr(self.settings, f"{kind}_fields")]) for kind in GROUP_KINDS}
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """The teams and queues that take part: messages by kind and id."""
+        return {kind: {getattr(m, ID_FIELDS[kind]): m for m in self.all(kind) if is_active(m.state)} for kind in GROUP_KINDS}
+
+    def takes_records(self, kind: str, name: str) -> bool:
+        """Tell whether there is such a team or queue, and it takes part."""
+        return name in self.groups[kind]
+
+    @cached_property
     def segments_by_type(self) -> dict[str, tuple[SegmentConfig, ...]]:
         """Active segments of each type in the order in which they are looked at."""
         found: dict[str, list[SegmentConfig]] = {}
@@ -362,6 +380,7 @@ class WorkspaceConfig:
                 self._compile("segment", message.segment_id, f"{path}.preferred", rule.preferred, both),
                 self._compile("segment", message.segment_id, f"{path}.exclusions.conflict", rule.exclusions.conflict, both),
                 self._score(message.segment_id, f"{path}.score", rule.score, both),
+                self._group(message.segment_id, path, rule, record),
             )
             if compiled.release_when is not None and compiled.release_when.uses_now:
                 text = "it is looked at when a field changes, so it cannot read the clock"
@@ -391,6 +410,14 @@ class WorkspaceConfig:
         except ConditionError as error:
             self.fault("segment", segment_id, f"{path}.relax", error.message, "CONDITION_INVALID")
             return None
+
+    def _group(self, segment_id: str, path: str, rule: segment_pb2.Rule, roots: Mapping[str, Schema]) -> GroupTarget | None:
+        kind = rule.target.WhichOneof("kind")
+        if kind not in GROUP_KINDS:
+            return None
+        target = getattr(rule.target, kind)
+        both = {**roots, kind: self.group_schemas[kind]}
+        return GroupTarget.of(kind, target, self._compile("segment", segment_id, f"{path}.target.{kind}.matching", target.matching, both))
 
     def _score(self, segment_id: str, path: str, text: str, roots: Mapping[str, Schema]) -> Number | None:
         if not text:

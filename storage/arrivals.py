@@ -111,9 +111,16 @@ class ArrivalWriter:
     def _tell(self, workspace: str, arrivals: Arrivals, now_us: int) -> None:
         rows = arrivals.frame.select(_TOLD).rows()
         same = {"before": "null", "cause": str(arrivals.cause), "run_id": ""}
-        owned = arrivals.frame.with_row_index("at").filter(pl.col("owner_kind") == OwnerKind.SELLER.value)
-        notices = owned.select("at", "owner_id", "kind").rows() if arrivals.notifies else []
+        notices = self._notices(workspace, arrivals.frame) if arrivals.notifies else []
         self._buffer.add_rows(workspace, EventRows(now_us, same, _TOLD, rows, notices))
+
+    def _notices(self, workspace: str, frame: pl.DataFrame) -> list[tuple[int, str, str]]:
+        """Return position, seller and kind of what sellers hear: owners, and the members of teams that own."""
+        owned = frame.with_row_index("at").select("at", "owner_id", "kind", "owner_kind")
+        notices = owned.filter(pl.col("owner_kind") == OwnerKind.SELLER.value).select("at", "owner_id", "kind").rows()
+        of_teams = owned.filter(pl.col("owner_kind") == OwnerKind.TEAM.value).select("at", "owner_id", "kind").rows()
+        members = self._sellers.members(workspace, {team for _, team, _ in of_teams})
+        return notices + [(at, seller, kind) for at, team, kind in of_teams for seller in members.get(team, ())]
 
 
 def stored_columns(connection: Connection, workspace: str, record_ids: Sequence[str]) -> pl.DataFrame:

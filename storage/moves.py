@@ -117,6 +117,7 @@ class Pattern(NamedTuple):
         binding: The maxima of the new owner hold.
         frees: Somebody may have more room than before.
         counted: Names of the counters that it raises by one.
+        parties: Sellers whom the old owner and whom the new owner concerns.
         pool: Position, among the pools of its plan, of that from which it is given by shares; -1 = none.
     """
 
@@ -137,6 +138,7 @@ class Pattern(NamedTuple):
     binding: bool = False
     frees: bool = False
     counted: tuple[str, ...] = ()
+    parties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     pool: int = -1
 
 

@@ -12,11 +12,10 @@ from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
-from reallot.storage.tables import decisions, enrollments, requests, runs
+from reallot.storage.tables import UNFINISHED, decisions, enrollments, requests, runs
 
 _DOCUMENTS = ("cause", "selection", "counts", "body")
 _PLAIN = [f.name for f in fields(Run) if f.name not in (*_DOCUMENTS, "schedule_id")]
-_UNFINISHED = ("PENDING", "RUNNING")
 
 
 def _to_run(row: Any) -> Run:
@@ -93,8 +92,12 @@ class RunRepository:
     def unfinished(self, workspace: str) -> list[Run]:
         """Return the runs that wait or work, in order of creation."""
         c = runs.c
-        statement = select(runs).where(c.workspace == workspace, c.state.in_(_UNFINISHED)).order_by(c.create_us, c.run_id)
+        statement = select(runs).where(c.workspace == workspace, UNFINISHED).order_by(c.create_us, c.run_id)
         return [_to_run(row) for row in self._connection.execute(statement)]
+
+    def workspaces(self) -> list[str]:
+        """Return the workspaces with runs that wait or work."""
+        return sorted(self._connection.execute(select(runs.c.workspace).where(UNFINISHED).distinct()).scalars())
 
     def update(self, workspace: str, run: Run) -> None:
         """Store a run as given, but for `cancel_requested`, which only `request_cancel` sets."""

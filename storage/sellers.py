@@ -68,6 +68,17 @@ class SellerRepository:
         documents = {text: load(text) for text in set(stored.values())}
         return {seller_id: documents[text] for seller_id, text in stored.items()}
 
+    def members(self, workspace: str, team_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return sellers by team, of those of the teams that have any, by id."""
+        if not team_ids:
+            return {}
+        statement = select(sellers.c.seller_id, sellers.c.team_ids).where(sellers.c.workspace == workspace, sellers.c.team_ids != "[]")
+        found: dict[str, list[str]] = {}
+        for seller_id, teams in self._connection.execute(statement.order_by(sellers.c.seller_id)):
+            for team in set(load(teams)).intersection(team_ids):
+                found.setdefault(team, []).append(seller_id)
+        return found
+
     def _of_sellers(self, statement: Select[Any], table: Table, seller_ids: Iterable[str] | None) -> Iterable[Any]:
         """Return the rows of `statement` for some sellers; None = for all."""
         return self._connection.execute(statement if seller_ids is None else statement.where(among(table.c.seller_id, seller_ids)))

@@ -7,7 +7,7 @@ from google.protobuf import json_format
 from reallot.server.convert.records import assignment_status
 from reallot.server.convert.values import from_us
 from reallot.storage.entities import Decision, Event, Json, Notice
-from reallot.v1 import event_pb2
+from reallot.v1 import event_pb2, value_pb2
 
 
 def state_message(document: Json) -> event_pb2.RecordState | None:
@@ -44,6 +44,7 @@ def rule_message(trace: dict[str, Any], names: dict[str, list[str]] | None = Non
             )
             for verdict, count in sorted(trace["verdicts"].items())
         ],
+        matched=[value_pb2.Owner(**owner) for owner in trace.get("matched", ())],
     )
 
 

@@ -1,16 +1,17 @@
 """Rows of record upserts, validated against the schema: every fault with its path, or what is to be written."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from google.protobuf import timestamp_pb2
 
+from reallot.server.config_groups import group_fault
 from reallot.server.convert.values import STORED_OF, instant_fault, to_owner, to_us
 from reallot.server.errors import Violation
 from reallot.server.road.change import Upsert
 from reallot.server.validation import LARGEST_EFFORT, MOST_FIELDS, check_id, id_fault
 from reallot.server.workspace_config import RecordTypeConfig, WorkspaceConfig, is_active
-from reallot.storage.entities import Owner, OwnerKind
+from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import record_pb2, record_service_pb2
 
 ATTRIBUTES = ("active", "priority", "value_units", "created_time", "created_by", "effort", "group_key")
@@ -28,10 +29,11 @@ _DEFAULTS: dict[str, Any] = {
 class UpsertReader:
     """Reads rows against one configuration; collects the violations of all of them."""
 
-    def __init__(self, config: WorkspaceConfig, stored: Collection[str], sellers: Collection[str]) -> None:
-        """Read against a configuration, the ids of the records that are stored, and those of the sellers who may own."""
+    def __init__(self, config: WorkspaceConfig, stored: Mapping[str, Record], sellers: Collection[str]) -> None:
+        """Read against a configuration, the records that are stored, by id, and the ids of the sellers who may own."""
         self._config = config
         self._kinds = {name: kind for name, kind in config.record_types.items() if is_active(kind.message.state)}
+        self._stored = stored
         self._known = set(stored)
         self._sellers = sellers
         self.violations: list[Violation] = []
@@ -56,7 +58,7 @@ class UpsertReader:
         # The owner of a record's first upsert is taken as it is, mask or not.
         sets_owner = (mask is not None and "owner" in mask) or (owner is not None and record_id not in self._known)
         if sets_owner and owner is not None:
-            self._check_owner(owner, f"{path}.record.owner")
+            self._check_owner(owner, record_id, f"{path}.record.owner")
         self._known.add(record_id)
         if len(self.violations) > before:
             return None
@@ -148,9 +150,12 @@ class UpsertReader:
             named = {p.removeprefix("related.") for p in mask if p.startswith("related.")}
             yield from ((role, "") for role in sorted((set(kind.roles) if "*" in mask else named) - set(record.related)))
 
-    def _check_owner(self, owner: Owner, path: str) -> None:
+    def _check_owner(self, owner: Owner, record_id: str, path: str) -> None:
         self.violations.extend(check_id(path, owner.id))
-        kind = owner.kind.lower()
-        known = owner.id in self._sellers if owner.kind is OwnerKind.SELLER else self._config.find(kind, owner.id) is not None
-        if not known:
-            self.violations.append(Violation(path, f"{kind} {owner.id!r} does not exist", "UNKNOWN_REFERENCE"))
+        if owner.kind is not OwnerKind.SELLER:
+            stored = self._stored.get(record_id)
+            keeps = stored is not None and stored.owner == owner
+            if not keeps and (fault := group_fault(self._config, owner)) is not None:
+                self.violations.append(Violation(path, *fault))
+        elif owner.id not in self._sellers:
+            self.violations.append(Violation(path, f"seller {owner.id!r} does not exist", "UNKNOWN_REFERENCE"))

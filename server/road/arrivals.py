@@ -8,7 +8,7 @@ import polars as pl
 
 from reallot.server.convert.texts import inner, joined, quoted, shown_text, stored_text
 from reallot.server.road.change import OWNER_CAME, Upsert, arrival_cause, give_by_hand
-from reallot.server.road.events import event_of
+from reallot.server.road.events import event_of, group_names
 from reallot.server.workspace_config import RecordTypeConfig, WorkspaceConfig
 from reallot.solver.segmentation.schema import COLUMN_TYPES
 from reallot.storage.arrivals import Arrivals
@@ -120,7 +120,8 @@ def _told(frame: pl.DataFrame, owner_kind: str, config: WorkspaceConfig, names: 
     draft = event_of(None, sample, config=config, time_us=0, cause=arrival_cause(quiet=quiet))
     if draft is None:
         raise AssertionError("there is something to tell of every new record")
-    owners = [names.get(i, i) for i in frame["owner_id"]] if owner_kind == OwnerKind.SELLER else frame["owner_id"].to_list()
+    called = names if owner_kind == OwnerKind.SELLER else group_names(config, owner_kind.lower())
+    owners = [called.get(i, i) for i in frame["owner_id"]]
     frame = frame.with_columns(pl.Series("owner_name", owners, dtype=pl.String))
     marked = {_RECORD: inner(pl.col("title")), _OWNER: inner(pl.col("owner_name"))}
     pieces = [marked.get(piece, pl.lit(piece)) for piece in re.split(f"({_RECORD}|{_OWNER})", dump(draft.sentence)) if piece]

@@ -35,6 +35,7 @@ class Task:
         cause: Why; pending records have causes of their own.
         most: Most records in this batch of a run, 0 = all at once: those that come first, by priority and age.
         after: The last record of the batch before.
+        seed: Seed of what is drawn at random.
         sequential: Time has run out: give the plan of the sequential rule.
     """
 
@@ -48,6 +49,7 @@ class Task:
     cause: Json = None
     most: int = 0
     after: Place | None = None
+    seed: int = 0
     sequential: bool = False
 
 
@@ -82,19 +84,27 @@ class Plan:
     next_after: Place | None = None
 
 
+class Handed(NamedTuple):
+    """A move of which flooded sellers would be told: those who lose the record, and those who gain it."""
+
+    losers: tuple[str, ...]
+    gainers: tuple[str, ...]
+    record_id: str
+
+
 class Tally(NamedTuple):
     """What moves come to.
 
     Attributes:
         counts: How many raise each counter by one.
         frees: Somebody may have more room than before.
-        told: Old owner, new owner and record of each move that a flooded seller would be told of, "" = nobody.
+        told: Moves of which flooded sellers would be told.
         given: Pool, seller, and how many records the seller is given from it by shares.
     """
 
     counts: Mapping[str, int]
     frees: bool
-    told: tuple[tuple[str, str, str], ...]
+    told: tuple[Handed, ...]
     given: tuple[tuple[int, str, int], ...] = ()
 
 
@@ -106,10 +116,10 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
         counts.update(dict.fromkeys(names, number))
     told = {}
     for key, pattern in patterns.items():
-        old, new = _told_owners(pattern)
-        if old != new and not flooded.isdisjoint((old, new)):
+        old, new = _told_parties(pattern, flooded)
+        if old != new:
             told[key] = (old, new)
-    lines = tuple((*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
+    lines = tuple(Handed(*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
     return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines, _given(moves))
 
 
@@ -118,11 +128,11 @@ def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:
     return tuple((pool, seller, number) for (pool, seller), number in sorted(Counter(by_shares).items()))
 
 
-def _told_owners(pattern: Pattern) -> tuple[str, str]:
-    """Return the sellers before and after who are told, "" = nobody."""
-    told = pattern.event.notify if pattern.event is not None else ()
-    old, new = (weight.place[0] if weight else "" for weight in (pattern.weight, pattern.weight_after))
-    return old if old in told else "", new if new in told else ""
+def _told_parties(pattern: Pattern, flooded: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the flooded sellers on the old and on the new owner's side who would be told."""
+    told = flooded & set(pattern.event.notify) if flooded and pattern.event is not None else frozenset()
+    old, new = (tuple(seller for seller in side if seller in told) for side in pattern.parties)
+    return old, new
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reallot.server.convert.sellers import maximum_of
-from reallot.server.road.batch import Piece, Tally, tally
+from reallot.server.road.batch import Handed, Piece, Tally, tally
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
@@ -33,13 +33,13 @@ class Digests:
 
     Attributes:
         flooded: These sellers.
-        told: Old owner, new owner and record of each move that one of them would be told of, "" = nobody.
+        told: Moves of which one of them would be told.
     """
 
     flooded: frozenset[str] = frozenset()
-    told: tuple[tuple[str, str, str], ...] = ()
+    told: tuple[Handed, ...] = ()
 
-    def with_told(self, told: Sequence[tuple[str, str, str]]) -> "Digests":
+    def with_told(self, told: Sequence[Handed]) -> "Digests":
         """Return the digests with what a piece gave and took."""
         return Digests(self.flooded, (*self.told, *told)) if told else self
 
@@ -47,9 +47,11 @@ class Digests:
         """Return one notice for each of these sellers."""
         drafts = []
         gains, losses = defaultdict(list), defaultdict(list)
-        for old, new, record_id in self.told:
-            losses[old].append(record_id)
-            gains[new].append(record_id)
+        for losers, gainers, record_id in self.told:
+            for seller in losers:
+                losses[seller].append(record_id)
+            for seller in gainers:
+                gains[seller].append(record_id)
         for seller in sorted(self.flooded.intersection((*gains, *losses))):
             gained, lost = gains.get(seller, []), losses.get(seller, [])
             text = f"You got {len(gained)} records" + (f" and lost {len(lost)}" if lost else "") + "."

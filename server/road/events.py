@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reallot.server.convert.records import NO_FIELDS, state_text
-from reallot.server.workspace_config import WorkspaceConfig
+from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
 from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing
 from reallot.storage.moves import enrollment_of
 
@@ -35,6 +35,7 @@ def event_of(
     quiet: bool = False,
     names: Mapping[str, str] | None = None,
     title: str = "",
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> EventDraft | None:
     """Return the event of a transition; None if nothing that shows has changed.
 
@@ -50,6 +51,7 @@ def event_of(
         quiet: Nobody is notified.
         names: Display names of sellers by id.
         title: What the record is called in the sentence; "" = as its fields say.
+        members: Sellers by team, of the teams that own it before or after.
     """
     subject = after or before
     if subject is None:
@@ -62,7 +64,7 @@ def event_of(
     if kind == "CHANGED" and old == new and not changed_fields:
         return None
     owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
-    told = () if quiet or kind not in SELLER_KINDS else tuple(dict.fromkeys(o.id for o in owners if o.kind is OwnerKind.SELLER))
+    told = () if quiet or kind not in SELLER_KINDS else concerned(owners, members or {})
     return EventDraft(
         kind=kind,
         record_id=subject.record_id,
@@ -76,6 +78,17 @@ def event_of(
         sentence=sentence_of(kind, before, after, config, cause, names or {}, title),
         notify=told,
     )
+
+
+def concerned(owners: Sequence[Owner | None], members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the sellers among owners, and the members of teams among them; a queue has nobody to tell."""
+    found: dict[str, None] = {}
+    for owner in owners:
+        if owner is not None and owner.kind is OwnerKind.SELLER:
+            found[owner.id] = None
+        elif owner is not None and owner.kind is OwnerKind.TEAM:
+            found.update(dict.fromkeys(members.get(owner.id, ())))
+    return tuple(found)
 
 
 def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
@@ -113,8 +126,8 @@ def sentence_of(
         "record": title or config.title(subject.record_type, subject.record_id, subject.fields),
         "old_segment": _segment_name(before, config),
         "new_segment": _segment_name(after, config),
-        "old_owner": _owner_name(before.owner if before else None, names),
-        "new_owner": _owner_name(after.owner if after else None, names),
+        "old_owner": owner_name(before.owner if before else None, config, names),
+        "new_owner": owner_name(after.owner if after else None, config, names),
         "sequence": _sequence_name(after, config),
         "reason": subject.reason,
         "because": because(cause),
@@ -191,7 +204,16 @@ def _sequence_name(record: Told | None, config: WorkspaceConfig) -> str:
     return (message.display_name or message.sequence_id) if message else record.sequence_id
 
 
-def _owner_name(owner: Owner | None, names: Mapping[str, str]) -> str:
+def owner_name(owner: Owner | None, config: WorkspaceConfig, names: Mapping[str, str] | None = None) -> str:
+    """Return what an owner is called in sentences; `names` are those of sellers."""
     if owner is None:
         return "nobody"
-    return names.get(owner.id, owner.id) if owner.kind is OwnerKind.SELLER else f"{owner.kind.lower()} {owner.id}"
+    if owner.kind is OwnerKind.SELLER:
+        return (names or {}).get(owner.id, owner.id)
+    kind = owner.kind.lower()
+    return f"{kind} {group_names(config, kind).get(owner.id, owner.id)}"
+
+
+def group_names(config: WorkspaceConfig, kind: str) -> Mapping[str, str]:
+    """Return what the teams, or queues, with a name of their own are called, by id."""
+    return {getattr(m, ID_FIELDS[kind]): m.display_name for m in config.all(kind) if m.display_name} if kind else {}

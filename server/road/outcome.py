@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reallot.server.road.batch import CHUNK
+from reallot.server.road.events import owner_name
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
@@ -40,10 +41,11 @@ class Decided(NamedTuple):
 
     Attributes:
         assignment: Status, "" = stays as it is.
-        seller_id: Who gets it, "" = nobody.
+        seller_id: Seller who gets it, "" = none.
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
+        group: Kind and id of the team or queue that gets it; empty = none does.
         pool: Position, among the plan's, of the pool from which it is given by shares; -1 = none.
     """
 
@@ -53,6 +55,12 @@ class Decided(NamedTuple):
     reason: str = ""
     binding: bool = False
     pool: int = -1
+    group: tuple[str, str] | tuple[()] = ()
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Kind and id of who gets it, both "" = nobody."""
+        return self.group or (("SELLER", self.seller_id) if self.seller_id else ("", ""))
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Decisions:
 
     @cached_property
     def takers(self) -> npt.NDArray[np.int64]:
-        """Place in the pool of the seller who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
+        """Place in the pool of who gets the record of each row, -1 = nobody: int64, shape (rows of the batch,)."""
         return self._of_option(self.solved.problem.option_seller)
 
     @cached_property
@@ -142,9 +150,16 @@ class Decisions:
     def _assigned(self, chain: int, taker: int, rank: int, pool: int) -> Decided:
         rule = self.planner.draft.chains[chain][rank]
         if (taker, rule.key, pool) not in self._given:
-            seller = self.planner.pool.sellers[taker]
-            reason = f"rule {rule.message.display_name or rule.key} chose {seller.display_name or seller.seller_id}"
-            self._given[taker, rule.key, pool] = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, pool)
+            sellers, named = self.planner.pool, rule.message.display_name or rule.key
+            if taker < len(sellers.sellers):
+                seller = sellers.sellers[taker]
+                reason = f"rule {named} chose {seller.display_name or seller.seller_id}"
+                decided = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, pool)
+            else:
+                group = sellers.owner_at(taker)
+                reason = f"rule {named} chose {owner_name(group, self.work.config)}"
+                decided = Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
+            self._given[taker, rule.key, pool] = decided
         return self._given[taker, rule.key, pool]
 
     def _unassigned(self, chain: int, row: int) -> Decided:

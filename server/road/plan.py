@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, Fit, fit_costs, fit_of
+from reallot.server.road.groups import GroupTargets, group_targets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
 from reallot.server.road.shares import ShareBooks
@@ -27,12 +28,13 @@ NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
 
 @dataclass(frozen=True)
 class Candidates:
-    """Records of one segment that are to be assigned: their rows in the batch, and the columns that rules read."""
+    """Records of one segment that are to be assigned: their rows in the batch, the columns that rules read, and their ids."""
 
     segment: SegmentConfig
     rows: npt.NDArray[np.int64]
     frame: pl.DataFrame
     created_us: Ints
+    record_id: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class Draft:
 class Planner:
     """Builds the problem of one batch. Used once, by one thread."""
 
-    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int) -> None:
+    def __init__(self, config: WorkspaceConfig, pool: Pool, now_us: int, seed: int = 0) -> None:
+        self.seed = seed
         self.config = config
         self.pool = pool
         self.now_us = now_us
@@ -154,7 +157,7 @@ class Planner:
         self.books = ShareBooks(pool)
         self._handling_us: dict[int, int] = {}
 
-    def targets_of(self, candidates: Candidates) -> list[RuleTargets]:
+    def targets_of(self, candidates: Candidates) -> list[RuleTargets | GroupTargets]:
         """Return the rules of a segment over its candidates.
 
         Raises:
@@ -163,8 +166,13 @@ class Planner:
         rules = candidates.segment.rules
         read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
         sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
-        fits = [fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us) for rule in rules]
-        return [RuleTargets(rule, fit, _widest(rule.message), self.pool) for rule, fit in zip(rules, fits, strict=True)]
+        return [self._target_of(rule, candidates, sellers) for rule in rules]
+
+    def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame) -> RuleTargets | GroupTargets:
+        if rule.group is not None:
+            return group_targets(rule, rule.group, self.pool, candidates.frame, candidates.record_id, self.now_us, self.seed)
+        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
+        return RuleTargets(rule, fit, _widest(rule.message), self.pool)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
         """Return the sellers of a target that is no condition, ascending."""
@@ -175,7 +183,7 @@ class Planner:
             return np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams])).astype(np.int32)
         return np.arange(len(self.pool.sellers), dtype=np.int32)
 
-    def chains_of(self, candidates: Candidates, targets: Sequence[RuleTargets]) -> npt.NDArray[np.int64]:
+    def chains_of(self, candidates: Candidates, targets: Sequence[RuleTargets | GroupTargets]) -> npt.NDArray[np.int64]:
         """Return each record's chain: for every rule a combination of sellers, or why there is none: int64, (records, rules)."""
         n = len(candidates.rows)
         conditions = [t.rule.condition for t in targets if t.rule.condition is not None]
@@ -202,7 +210,7 @@ class Planner:
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
         for target in targets:
-            if target.rule.shares:
+            if isinstance(target, RuleTargets) and target.rule.shares:
                 self.books.open(target, self._room(candidates.segment, target.rule))
         kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
         classes, traced = [], []
@@ -218,7 +226,7 @@ class Planner:
         self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
 
     def _options(
-        self, segment: SegmentConfig, targets: Sequence[RuleTargets], chain: Ints
+        self, segment: SegmentConfig, targets: Sequence[RuleTargets | GroupTargets], chain: Ints
     ) -> tuple[npt.NDArray[np.int64], tuple[RuleConfig, ...], tuple[RuleTrace, ...]]:
         parts: list[npt.NDArray[np.int64]] = []
         rules: list[RuleConfig] = []

@@ -10,17 +10,22 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.convert.sellers import calendar_of, maximum_of
+from reallot.server.convert.values import to_stored
+from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
-from reallot.storage.entities import Load, Seller, TimeOff, Turn
+from reallot.storage.entities import Load, Owner, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.shares import Share
 
 
 @dataclass(frozen=True)
 class Pool:
-    """m sellers, by id, with what they carry. `given_back` is load that the batch itself takes off them, like `loads`."""
+    """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
+
+    `loads` may hold, below 0, what the batch itself takes off them.
+    """
 
     config: WorkspaceConfig
     sellers: Sequence[Seller]
@@ -34,6 +39,41 @@ class Pool:
     def place(self) -> Mapping[str, int]:
         """Position of each seller by id."""
         return {seller.seller_id: index for index, seller in enumerate(self.sellers)}
+
+    @cached_property
+    def groups(self) -> Sequence[Owner]:
+        """Teams, then queues that take part, each by id: at the places from m on."""
+        return [Owner(OwnerKind(kind.upper()), name) for kind in GROUP_KINDS for name in self.config.groups[kind]]
+
+    def groups_of(self, kind: str) -> list[int]:
+        """Return the places of the teams, or queues, that take part, by id."""
+        return [place for place, owner in enumerate(self.groups, len(self.sellers)) if owner.kind == kind.upper()]
+
+    def owner_at(self, place: int) -> Owner:
+        """Return the seller, team or queue at a place."""
+        if place < len(self.sellers):
+            return Owner(OwnerKind.SELLER, self.sellers[place].seller_id)
+        return self.groups[place - len(self.sellers)]
+
+    def place_of(self, kind: str, name: str) -> int:
+        """Return the place of a seller, team or queue; -1 = none that could take a record."""
+        if kind == OwnerKind.SELLER:
+            place = self.place.get(name, -1)
+            return place if place >= 0 and self.assignable[place] and self.roles_ok[place] else -1
+        return self._group_place.get((kind, name), -1)
+
+    @cached_property
+    def _group_place(self) -> Mapping[tuple[str, str], int]:
+        return {(owner.kind.value, owner.id): place for place, owner in enumerate(self.groups, len(self.sellers))}
+
+    def group_frame(self, kind: str) -> pl.DataFrame:
+        """Return the teams, or queues, that take part as columns for conditions."""
+        schema = self.config.group_schemas[kind]
+        rows = [
+            {name: to_stored(value, schema.by_id[name].type) for name, value in message.attributes.items()} | {f"{kind}_id": group_id}
+            for group_id, message in self.config.groups[kind].items()
+        ]
+        return frame_of(kind, schema, rows)
 
     @cached_property
     def assignable(self) -> npt.NDArray[np.bool_]:

@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reallot.storage.entities import Json
+from reallot.storage.entities import Json, Owner
 
 PRECEDENCE = (
     "SELLER_NOT_ELIGIBLE",
     "NO_CAPACITY",
     "NO_AVAILABILITY",
+    "SEVERAL_TEAMS",
+    "SEVERAL_QUEUES",
     "NO_SELLER_MATCHED",
+    "NO_TEAM",
+    "NO_QUEUE",
     "NO_RULE_MATCHED",
     "RECORD_TOO_OLD",
 )
@@ -18,15 +22,24 @@ PRECEDENCE = (
 
 @dataclass(frozen=True)
 class RuleTrace:
-    """What one rule made of a class of records: its status ("ASSIGNED" = somebody could take them) and sellers by verdict."""
+    """What one rule made of a class of records.
+
+    Attributes:
+        rule_id: The rule.
+        status: How it ended; "ASSIGNED" = somebody could take them.
+        verdicts: Sellers by verdict.
+        matched: Some of the teams or queues that match, for a rule that gives to them.
+    """
 
     rule_id: str
     status: str
     verdicts: Mapping[str, int]
+    matched: tuple[Owner, ...] = ()
 
     def document(self) -> Json:
         """Return it as JSON."""
-        return {"rule_id": self.rule_id, "status": self.status, "verdicts": dict(self.verdicts)}
+        matched = {"matched": [{f"{owner.kind.lower()}_id": owner.id} for owner in self.matched]} if self.matched else {}
+        return {"rule_id": self.rule_id, "status": self.status, "verdicts": dict(self.verdicts), **matched}
 
 
 def rule_status(matched: int, eligible: int, available: int, free: int) -> str:
@@ -56,11 +69,17 @@ def sentence(status: str, segment_name: str, traces: Sequence[RuleTrace]) -> str
     sellers = sum(n for verdict, n in counts.items() if verdict != "NOT_MATCHED")
     who = "the one fitting seller" if sellers == 1 else f"all {sellers} fitting sellers"
     lacks, are, have = ("lacks", "is", "has") if sellers == 1 else ("lack", "are", "have")
+    rule_id = shown.rule_id if shown else ""
+    several = ", ".join(owner.id for owner in shown.matched) if shown else ""
     texts = {
         "NO_RULE_IN_SEGMENT": f"the segment {segment_name} has no active rule",
         "NO_RULE_MATCHED": f"no rule of the segment {segment_name} matches the record",
         "RECORD_TOO_OLD": "the record is older than its rule considers",
-        "NO_SELLER_MATCHED": f"no seller fits the target of rule {shown.rule_id if shown else ''}",
+        "NO_SELLER_MATCHED": f"no seller fits the target of rule {rule_id}",
+        "NO_TEAM": f"no team that takes part fits the target of rule {rule_id}",
+        "NO_QUEUE": f"no queue that takes part fits the target of rule {rule_id}",
+        "SEVERAL_TEAMS": f"several teams fit the target of rule {rule_id}, which does not choose: {several}",
+        "SEVERAL_QUEUES": f"several queues fit the target of rule {rule_id}, which does not choose: {several}",
         "SELLER_NOT_ELIGIBLE": f"{who} {are} switched off or {lacks} the role",
         "NO_AVAILABILITY": f"{who} {are} unavailable for longer than the rule allows",
         "NO_CAPACITY": f"{who} {have} no free capacity",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reallot.server.road.batch import Piece, Plan, Task
+from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
@@ -49,10 +50,10 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     _route(work)
     clock.stage("plan")
     pool = _pool(tx, work)
-    planner = Planner(config, pool, task.now_us)
+    planner = Planner(config, pool, task.now_us, task.seed)
     _drop_eligible_owners(work, planner, frames)
     pool = replace(pool, loads=_given_back(work, pool))
-    planner = Planner(config, pool, task.now_us)
+    planner = Planner(config, pool, task.now_us, task.seed)
     _add_candidates(work, planner, frames)
     problem = planner.problem(_column(work.records.priority), _ages(work))
     clock.stage("solve")
@@ -219,7 +220,8 @@ def _by_segment(
         for segment in work.config.segments_by_type.get(record_type, ()):
             members = chosen[rows] & (work.segment[rows] == segment.id)
             if members.any():
-                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]]))
+                chosen_ids = [work.records.record_id[row] for row in rows[members].tolist()]
+                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]], chosen_ids))
     return found
 
 
@@ -243,10 +245,9 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
                     work.status[row], work.kept_by[row] = "ASSIGNED", keeper
 
 
-def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets, combination: int) -> bool:
-    pool, owner = planner.pool, work.records.owner_id[row]
-    place = pool.place.get(owner, -1) if work.records.owner_kind[row] == "SELLER" else -1
-    return place >= 0 and bool(pool.assignable[place] & pool.roles_ok[place]) and place in target.matches.sellers_of(combination)
+def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
+    place = planner.pool.place_of(work.records.owner_kind[row], work.records.owner_id[row])
+    return place >= 0 and place in target.matches.sellers_of(combination)
 
 
 def _given_back(work: Work, pool: Pool) -> list[Load]:

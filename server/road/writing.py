@@ -4,7 +4,7 @@ The moves hold for the versions that were read; the commit checks these, and the
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
-from reallot.server.road.events import event_of
+from reallot.server.road.events import concerned, event_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
@@ -53,14 +53,27 @@ class Writing:
         concerned &= work.assign | work.released
         if work.task.kind == "INTAKE":
             concerned &= ~np.array([work.quiet(row) for row in range(len(records))], dtype=np.bool_)
-        owned = np.array([kind == OwnerKind.SELLER for kind in records.owner_kind], dtype=np.bool_)
-        gains = np.bincount(takers[concerned & ~owned & (takers >= 0)], minlength=len(self._names))
-        told = Counter(dict(zip(self._names, gains.tolist(), strict=True)))
+        owned = np.array([bool(kind) for kind in records.owner_kind], dtype=np.bool_)
+        gains = np.bincount(takers[concerned & ~owned & (takers >= 0)])
+        told: Counter[str] = Counter()
+        for taker in np.flatnonzero(gains).tolist():
+            owner = self._decisions.planner.pool.owner_at(taker)
+            told.update(dict.fromkeys(self._concerned(owner.kind, owner.id), int(gains[taker])))
         for row in np.flatnonzero(concerned & owned).tolist():
-            before, after = records.owner_id[row], self._decisions.of(row).seller_id
+            before, after = (records.owner_kind[row], records.owner_id[row]), self._decisions.of(row).owner
             if before != after:
-                told.update({before, after} - {""})
+                told.update({*self._concerned(*before), *self._concerned(*after)})
         return frozenset(seller for seller, count in told.items() if count > self._config.digest_above)
+
+    def _concerned(self, kind: str, name: str) -> tuple[str, ...]:
+        """Return the sellers who are told of what an owner gets and loses: that seller, or the members of that team."""
+        return (name,) if kind == OwnerKind.SELLER else self._members.get(name, ()) if kind == OwnerKind.TEAM else ()
+
+    @cached_property
+    def _members(self) -> Mapping[str, tuple[str, ...]]:
+        """Sellers by team."""
+        pool = self._decisions.planner.pool
+        return {team: tuple(pool.sellers[row].seller_id for row in rows) for team, rows in pool.members.items()}
 
     def _touches_owner(self, row: int) -> bool:
         return bool(self._work.assign[row] or self._work.released[row])
@@ -116,7 +129,7 @@ class Writing:
             after = after._replace(enrollment_id=enrolled[0], sequence_id=enrolled[1], sequence_version=enrolled[2], step=enrolled[3])
         draft = event_of(
             before, after, config=self._config, time_us=NOW, cause=cause, run_id=work.task.run_id, tried=tried, quiet=quiet,
-            names=self._names, title=TITLE,
+            names=self._names, title=TITLE, members=self._members,
         )  # fmt: skip
         told = event_text(draft) if draft is not None else None
         state = state_of(after, enrolled)
@@ -139,6 +152,7 @@ class Writing:
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
+            parties=(concerned([before.owner], self._members), concerned([after.owner], self._members)),
             pool=decided.pool,
         )
         return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
@@ -184,7 +198,7 @@ class Writing:
     def _owned(self, row: int, after: Standing, decided: Decided, tried: bool) -> Standing:
         owner, previous, rule_id = after.owner, after.previous_owner, decided.rule_id or after.rule_id
         if self._touches_owner(row):
-            owner, rule_id = self._owner("SELLER" if decided.seller_id else "", decided.seller_id), decided.rule_id
+            owner, rule_id = self._owner(*decided.owner), decided.rule_id
             previous = after.owner if after.owner not in (None, owner) else previous
         return after._replace(
             owner=owner,

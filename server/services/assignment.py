@@ -11,7 +11,7 @@ from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_implemented
 from reallot.server.explanation import candidates_of
-from reallot.server.handover import by_hand, names_of_owners, owning_seller
+from reallot.server.handover import Parties, by_hand, owning_seller
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
 from reallot.server.previewing import PREVIEW
@@ -168,8 +168,8 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
         claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
-        names = names_of_owners(tx, config.workspace, owner, *(record.owner for record in takes))
-        made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, names=names) for record in takes]
+        parties = Parties.of(tx, config.workspace, owner, *(record.owner for record in takes))
+        made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, parties=parties) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
         if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
             request_rerun(tx, config, "CAPACITY_FREED")
@@ -184,9 +184,9 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> pb.ReleaseRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.records.get(workspace, request.record_ids)
-            names = names_of_owners(tx, workspace, *(record.owner for record in found.values()))
+            parties = Parties.of(tx, workspace, *(record.owner for record in found.values()))
             made = [
-                by_hand(config, record, None, request.reason, None, now_us=tx.now_us, names=names)
+                by_hand(config, record, None, request.reason, None, now_us=tx.now_us, parties=parties)
                 for _, record in sorted(found.items())
                 if record.owner is not None
             ]

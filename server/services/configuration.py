@@ -28,8 +28,12 @@ from reallot.v1 import config_pb2, config_service_pb2, config_service_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 MOST_RESOURCES = 5_000
 _ACTIONS = config_service_pb2.ChangeAction
-_DECIDES = frozenset({"settings", "record_type", "segment"})
+_DECIDES = frozenset({"settings", "record_type", "segment", "team", "queue"})
 """Kinds whose change may find an owner for a record that has none."""
+_GROUP_PURPOSES: Mapping[int, str] = {
+    config_service_pb2.CONDITION_PURPOSE_TEAM: "team",
+    config_service_pb2.CONDITION_PURPOSE_QUEUE: "queue",
+}
 
 
 def kind_name(kind: int) -> str:
@@ -256,6 +260,9 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         roots = config.roots_of(request.record_type)
         if request.purpose == config_service_pb2.CONDITION_PURPOSE_SELLER:
             roots = {"record": kind.schema, "seller": config.seller_schema}
+        elif request.purpose in _GROUP_PURPOSES:
+            group = _GROUP_PURPOSES[request.purpose]
+            roots = {"record": kind.schema, group: config.group_schemas[group]}
         try:
             condition = compile_condition(request.condition, roots)
         except ConditionError as error:

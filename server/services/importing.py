@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from reallot.server.config_groups import group_fault
 from reallot.server.convert.columns import Batch, read_columns
 from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals
@@ -15,7 +16,7 @@ from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.arrivals import Arrivals
-from reallot.storage.entities import OwnerKind
+from reallot.storage.entities import Owner, OwnerKind
 from reallot.v1 import record_service_pb2
 
 
@@ -121,7 +122,10 @@ def _check_owners(config: WorkspaceConfig, new: Sequence[pl.DataFrame], sellers:
     owned = [frame.filter(pl.col("owner_kind") != "") for frame in new if "owner_kind" in frame.columns]
     faults = []
     for row, kind, owner in sorted(row for frame in owned for row in frame.select("row", "owner_kind", "owner_id").rows()):
-        exists = owner in sellers if kind == OwnerKind.SELLER else config.find(kind.lower(), owner) is not None
-        if not exists:
-            faults.append(Violation(f"arrow.owner[{row}]", f"{kind.lower()} {owner!r} does not exist", "UNKNOWN_REFERENCE"))
+        if kind != OwnerKind.SELLER:
+            fault = group_fault(config, Owner(OwnerKind(kind), owner))
+        else:
+            fault = None if owner in sellers else (f"seller {owner!r} does not exist", "UNKNOWN_REFERENCE")
+        if fault is not None:
+            faults.append(Violation(f"arrow.owner[{row}]", *fault))
     refuse(faults)

@@ -9,6 +9,7 @@ from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_implemented
 from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
 from reallot.server.reports import period_faults, report
+from reallot.server.road.events import owner_name
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
@@ -77,5 +78,5 @@ def _summary(record: Record, config: WorkspaceConfig) -> str:
     place = f"in the segment {segment.name}" if segment else "in no segment"
     if record.owner is not None:
         how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {record.owner.id}, chosen {how}."
+        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
     return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."

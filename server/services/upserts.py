@@ -8,6 +8,7 @@ from reallot.server.convert.upserts import UpsertReader
 from reallot.server.convert.values import from_owner
 from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
+from reallot.server.handover import Parties
 from reallot.server.road.arrivals import arrivals_of, frames_of
 from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
@@ -17,7 +18,7 @@ from reallot.server.runtime import request_rerun
 from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Json, Outcome, OwnerKind, PendingMark, Record, Seller, Transition
+from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_service_pb2
 
@@ -155,7 +156,9 @@ def _commit(
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
     sellers = tx.sellers.get(config.workspace, owners)
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
-    write = _Write(config, tx.now_us, sellers, names, quiet=quiet)
+    moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
+    teams = {o.id for pair in moved for o in _changed_owners(*pair) if o.kind is OwnerKind.TEAM}
+    write = _Write(config, tx.now_us, sellers, Parties(names, tx.sellers.members(config.workspace, teams)), quiet=quiet)
     found = [write.transition(stored.get(record_id), parts) for record_id, parts in by_record.items()]
     made = [transition for transition in found if transition is not None]
     outcomes = tx.commit_records(config.workspace, made)
@@ -166,6 +169,12 @@ def _commit(
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
 
 
+def _changed_owners(before: Record | None, after: Record) -> list[Owner]:
+    """Return the owners of a record before and after, if they differ."""
+    old = before.owner if before is not None else None
+    return [owner for owner in (old, after.owner) if owner is not None] if old != after.owner else []
+
+
 @dataclass(frozen=True)
 class _Write:
     """One write: what all of its transitions share."""
@@ -173,7 +182,7 @@ class _Write:
     config: WorkspaceConfig
     now_us: int
     sellers: Mapping[str, Seller]
-    names: Mapping[str, str]
+    parties: Parties
     quiet: bool
 
     def transition(self, before: Record | None, parts: Sequence[Change]) -> Transition | None:
@@ -197,7 +206,8 @@ class _Write:
             cause=cause,
             changed_fields=tuple(sorted({name for p in parts for name in p.changed_fields})),
             quiet=self.quiet or self.config.settings.paused,
-            names=self.names,
+            names=self.parties.names,
+            members=self.parties.members,
         )
         return Transition(
             before,

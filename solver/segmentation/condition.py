@@ -22,7 +22,8 @@ class Conjunct:
     Attributes:
         column: Its truth.
         roots: The roots it reads.
-        equalities: (seller column, record column) of each operand of its outermost `||`, if all are plain equalities of both sides.
+        equalities: (other column, record column) of each operand of its outermost `||`, if all are plain equalities of the record and one
+            other root.
     """
 
     column: pl.Expr
@@ -100,4 +101,5 @@ def _equality(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -
     if any(side.field is None or side.folded or side.kind == "instant" for side in sides):
         return None
     names = {side.field[0]: ".".join(side.field) for side in sides if side.field}
-    return (names["seller"], names["record"]) if set(names) == {"seller", "record"} else None
+    other = [column for root, column in names.items() if root != "record"]
+    return (other[0], names["record"]) if len(names) == 2 and len(other) == 1 else None

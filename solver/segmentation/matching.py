@@ -18,7 +18,7 @@ from reallot.solver.segmentation.lowering import NOW
 MAX_PAIRS = 20_000_000
 _COMBINATION, _SELLER = "#combination", "#seller"
 Equality = tuple[str, str]
-"""Seller column, record column."""
+"""Column of the seller (or team or queue), record column."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,18 @@ def match_sellers(
     now_us: int,
     max_pairs: int = MAX_PAIRS,
     beside: Sequence[str] = (),
+    root: str = "seller",
 ) -> Matches:
-    """Return the sellers that fit each record.
+    """Return the sellers, or teams or queues, that fit each record.
 
     Args:
-        condition: Compiled over the roots "record" and "seller".
+        condition: Compiled over the roots "record" and `root`.
         records: Frame with a column for every record field that it reads.
-        sellers: Frame with a column for every seller field that it reads.
+        sellers: Frame with a column for every field of theirs that it reads.
         now_us: The present instant.
         max_pairs: Most pairs that are evaluated.
         beside: Further columns of the records' frame by which combinations differ.
+        root: What conditions call them.
 
     Raises:
         TooManyPairs: there would be more.
@@ -69,7 +71,7 @@ def match_sellers(
     either: list[Conjunct] = []
     rest: list[pl.Expr] = []
     for conjunct in condition.conjuncts:
-        if conjunct.roots <= {"seller"}:
+        if conjunct.roots <= {root}:
             candidates = candidates.with_columns(moment).filter(conjunct.column.fill_null(value=False))
         elif conjunct.roots == {"record"}:
             combinations = combinations.with_columns(moment).filter(conjunct.column.fill_null(value=False))

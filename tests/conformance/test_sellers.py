@@ -115,3 +115,10 @@ def test_more_sellers_than_fit_into_one_statement_can_be_asked_for(db: Database,
         lambda tx: (tx.sellers.get(ws, many), tx.sellers.turns(ws, many), tx.sellers.loads(ws, many), tx.sellers.time_off(ws, 0, many))
     )
     assert [len(part) for part in seen] == [0, 2, 2, 1]
+
+
+def test_members_are_found_by_team(db: Database, ws: str) -> None:
+    teams = {"ann": ("north", "south"), "ben": ("south",), "cem": ()}
+    add(db, ws, *(a_seller(name, team_ids=team_ids) for name, team_ids in teams.items()))
+    assert db.read(lambda tx: tx.sellers.members(ws, {"south", "nobody"})) == {"south": ["ann", "ben"]}
+    assert db.read(lambda tx: tx.sellers.members(ws, set())) == {}

@@ -55,7 +55,7 @@ def test_the_first_hour(run: Run, tmp_path: Path) -> None:
 def test_a_report_comes_in_every_form(run: Run) -> None:
     run("apply", "-f", str(EXAMPLE), "--yes")
     assert "Load, by seller" in run("report")
-    assert "seller,ana,load,0" in run("report", "--format", "csv").splitlines()
+    assert "seller,ana,maximum,50" in run("report", "--format", "csv").splitlines()
     assert '"sellers": [{"seller_id": "ana"' in run("report", "--format", "json")
     assert run("report", "--format", "html", "--from", "2026-03-01").startswith("<!doctype html>")
     assert "end_time" in run("report", "--from", "2026-03-02", "--to", "2026-03-01", code=2)

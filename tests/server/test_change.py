@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {"active": True, "priority": 50, "effort": 1}
 
 
 def read(fields: dict[str, Any], parts: dict[str, Any], mask: list[str] | None, *, exists: bool) -> Any:
-    reader = UpsertReader(CONFIG, ["r1"] if exists else [], [])
+    reader = UpsertReader(CONFIG, {"r1": Record("r1", "lead")} if exists else {}, [])
     row: record_service_pb2.RecordUpsert = a_row("r1", fields, mask=mask, **parts)
     found = reader.read(row, "records[0]")
     assert reader.violations == []

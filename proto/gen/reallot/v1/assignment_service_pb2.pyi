@@ -100,6 +100,8 @@ class _ManualOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ManualO
     """The record is not active."""
     MANUAL_OUTCOME_UNCHANGED: _ManualOutcome.ValueType  # 4
     """The owner has it already."""
+    MANUAL_OUTCOME_NOT_ELIGIBLE: _ManualOutcome.ValueType  # 5
+    """The owner takes no records: the switch is off, or the role may not own any."""
 
 class ManualOutcome(_ManualOutcome, metaclass=_ManualOutcomeEnumTypeWrapper):
     """What became of a manual assignment."""
@@ -114,6 +116,8 @@ MANUAL_OUTCOME_NOT_ACTIVE: ManualOutcome.ValueType  # 3
 """The record is not active."""
 MANUAL_OUTCOME_UNCHANGED: ManualOutcome.ValueType  # 4
 """The owner has it already."""
+MANUAL_OUTCOME_NOT_ELIGIBLE: ManualOutcome.ValueType  # 5
+"""The owner takes no records: the switch is off, or the role may not own any."""
 Global___ManualOutcome: _TypeAlias = ManualOutcome  # noqa: Y015
 
 @_typing.final
@@ -749,7 +753,7 @@ class AssignRecordsRequest(_message.Message):
     request_id: _builtins.str
     """Makes the request safe to repeat."""
     force: _builtins.bool
-    """Also above the owner's maximum."""
+    """Also above the owner's maximum, and to one who takes no records."""
     reason: _builtins.str
     """Why, for the log."""
     @_builtins.property
@@ -788,6 +792,7 @@ class AssignResult(_message.Message):
     ASSIGNED_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     assigned: _builtins.bool
@@ -796,6 +801,8 @@ class AssignResult(_message.Message):
     """Why not."""
     text: _builtins.str
     """For people."""
+    verdict: _event_pb2.Verdict.ValueType
+    """What stands in the owner's way, where it is the owner who cannot take it."""
     def __init__(
         self,
         *,
@@ -803,10 +810,11 @@ class AssignResult(_message.Message):
         assigned: _builtins.bool = ...,
         outcome: Global___ManualOutcome.ValueType = ...,
         text: _builtins.str = ...,
+        verdict: _event_pb2.Verdict.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "outcome", b"outcome", "record_id", b"record_id", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "outcome", b"outcome", "record_id", b"record_id", "text", b"text", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -949,8 +957,9 @@ class Candidate(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
     AVAILABLE_NOW_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
-    """The seller."""
+    """The seller; empty for a team or queue."""
     rule_id: _builtins.str
     """First rule that allows the seller, as `segment/rule`; empty = none."""
     verdict: _event_pb2.Verdict.ValueType
@@ -959,6 +968,10 @@ class Candidate(_message.Message):
     """Free capacity."""
     available_now: _builtins.bool
     """Available now."""
+    @_builtins.property
+    def owner(self) -> _value_pb2.Owner:
+        """The seller, team or queue. Teams and queues are there for the rules that would give them the record."""
+
     def __init__(
         self,
         *,
@@ -967,10 +980,11 @@ class Candidate(_message.Message):
         verdict: _event_pb2.Verdict.ValueType = ...,
         free: _builtins.int = ...,
         available_now: _builtins.bool = ...,
+        owner: _value_pb2.Owner | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_now", b"available_now", "free", b"free", "rule_id", b"rule_id", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_now", b"available_now", "free", b"free", "owner", b"owner", "rule_id", b"rule_id", "seller_id", b"seller_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -306,6 +306,8 @@ class Settings(_message.Message):
     APPROVE_ABOVE_PERCENT_FIELD_NUMBER: _builtins.int
     SELLER_FIELDS_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
+    TEAM_FIELDS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELDS_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """No automatic assignment, enrollment or notice; writes go on and are worked through on resume."""
     default_capacity: _builtins.int
@@ -330,6 +332,14 @@ class Settings(_message.Message):
     def retention(self) -> Global___Retention:
         """How long history is kept."""
 
+    @_builtins.property
+    def team_fields(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.FieldSchema]:
+        """Declared attributes of teams."""
+
+    @_builtins.property
+    def queue_fields(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.FieldSchema]:
+        """Declared attributes of queues."""
+
     def __init__(
         self,
         *,
@@ -342,10 +352,12 @@ class Settings(_message.Message):
         approve_above_percent: _builtins.int | None = ...,
         seller_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
         retention: Global___Retention | None = ...,
+        team_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
+        queue_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "rerun_on", b"rerun_on", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "paused", b"paused", "rerun_on", b"rerun_on", "retention", b"retention", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "paused", b"paused", "queue_fields", b"queue_fields", "rerun_on", b"rerun_on", "retention", b"retention", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields", "team_fields", b"team_fields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__approve_above_percent: _TypeAlias = _typing.Literal["approve_above_percent"]  # noqa: Y015
     _WhichOneofArgType__approve_above_percent: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent"]  # noqa: Y015
@@ -436,29 +448,56 @@ Global___RecordType: _TypeAlias = RecordType  # noqa: Y015
 
 @_typing.final
 class Team(_message.Message):
-    """A team of sellers; may own records."""
+    """A team of sellers; may own records, of which its members are told. What a team owns is nobody's load."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _value_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _value_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     TEAM_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     team_id: _builtins.str
     """Id: 1 to 100 characters as for segments."""
     display_name: _builtins.str
     """Name for people. Default: the id."""
     state: _segment_pb2.ResourceState.ValueType
-    """Whether it takes part."""
+    """Whether it takes part. One that does not is given nothing, by a rule, by hand or by the CRM; what it owns it keeps."""
+    @_builtins.property
+    def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
+        """Values of the attributes that the settings declare (`team_fields`)."""
+
     def __init__(
         self,
         *,
         team_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         state: _segment_pb2.ResourceState.ValueType = ...,
+        attributes: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "state", b"state", "team_id", b"team_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "display_name", b"display_name", "state", b"state", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -470,25 +509,52 @@ class Queue(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _value_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _value_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     QUEUE_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     queue_id: _builtins.str
     """Id: 1 to 100 characters as for segments."""
     display_name: _builtins.str
     """Name for people. Default: the id."""
     state: _segment_pb2.ResourceState.ValueType
-    """Whether it takes part."""
+    """Whether it takes part. One that does not is given nothing, by a rule, by hand or by the CRM; what it owns it keeps."""
+    @_builtins.property
+    def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
+        """Values of the attributes that the settings declare (`queue_fields`)."""
+
     def __init__(
         self,
         *,
         queue_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         state: _segment_pb2.ResourceState.ValueType = ...,
+        attributes: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "queue_id", b"queue_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "display_name", b"display_name", "queue_id", b"queue_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,6 +67,10 @@ class _ConditionPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cond
     """On a record alone."""
     CONDITION_PURPOSE_SELLER: _ConditionPurpose.ValueType  # 2
     """On a seller and a record."""
+    CONDITION_PURPOSE_TEAM: _ConditionPurpose.ValueType  # 3
+    """On a team and a record."""
+    CONDITION_PURPOSE_QUEUE: _ConditionPurpose.ValueType  # 4
+    """On a queue and a record."""
 
 class ConditionPurpose(_ConditionPurpose, metaclass=_ConditionPurposeEnumTypeWrapper):
     """Where a condition will stand."""
@@ -77,6 +81,10 @@ CONDITION_PURPOSE_RECORD: ConditionPurpose.ValueType  # 1
 """On a record alone."""
 CONDITION_PURPOSE_SELLER: ConditionPurpose.ValueType  # 2
 """On a seller and a record."""
+CONDITION_PURPOSE_TEAM: ConditionPurpose.ValueType  # 3
+"""On a team and a record."""
+CONDITION_PURPOSE_QUEUE: ConditionPurpose.ValueType  # 4
+"""On a queue and a record."""
 Global___ConditionPurpose: _TypeAlias = ConditionPurpose  # noqa: Y015
 
 @_typing.final

@@ -556,13 +556,18 @@ class RuleTrace(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The rule, as `segment/rule`."""
     status: _record_pb2.AssignmentStatus.ValueType
     """How it ended for the record."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VerdictCount]:
-        """Sellers by verdict."""
+        """Sellers by verdict; none for a rule that gives to teams or queues."""
+
+    @_builtins.property
+    def matched(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.Owner]:
+        """Teams or queues that match a rule that gives to them, at most 20."""
 
     def __init__(
         self,
@@ -570,10 +575,11 @@ class RuleTrace(_message.Message):
         rule_id: _builtins.str = ...,
         status: _record_pb2.AssignmentStatus.ValueType = ...,
         verdicts: _abc.Iterable[Global___VerdictCount] | None = ...,
+        matched: _abc.Iterable[_value_pb2.Owner] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule_id", b"rule_id", "status", b"status", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matched", b"matched", "rule_id", b"rule_id", "status", b"status", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -203,7 +203,7 @@ class _SeveralMatchesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severa
     SEVERAL_MATCHES_DO_NOT_ASSIGN: _SeveralMatches.ValueType  # 1
     """The record stays unassigned with a reason."""
     SEVERAL_MATCHES_ANY_AT_RANDOM: _SeveralMatches.ValueType  # 2
-    """One of them is drawn at random, with the run's seed."""
+    """One of them is drawn at random: with the run's seed, the same for the same record and rule."""
 
 class SeveralMatches(_SeveralMatches, metaclass=_SeveralMatchesEnumTypeWrapper):
     """What to do when several teams or queues match."""
@@ -213,7 +213,7 @@ SEVERAL_MATCHES_UNSPECIFIED: SeveralMatches.ValueType  # 0
 SEVERAL_MATCHES_DO_NOT_ASSIGN: SeveralMatches.ValueType  # 1
 """The record stays unassigned with a reason."""
 SEVERAL_MATCHES_ANY_AT_RANDOM: SeveralMatches.ValueType  # 2
-"""One of them is drawn at random, with the run's seed."""
+"""One of them is drawn at random: with the run's seed, the same for the same record and rule."""
 Global___SeveralMatches: _TypeAlias = SeveralMatches  # noqa: Y015
 
 @_typing.final
@@ -265,7 +265,7 @@ Global___ListedSellers: _TypeAlias = ListedSellers  # noqa: Y015
 
 @_typing.final
 class TeamTarget(_message.Message):
-    """A team as owner."""
+    """A team as owner. What a rule says about sellers (policy, capacity, availability, fit) does not go with it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -273,7 +273,7 @@ class TeamTarget(_message.Message):
     MATCHING_FIELD_NUMBER: _builtins.int
     SEVERAL_FIELD_NUMBER: _builtins.int
     matching: _builtins.str
-    """Or those for which this CEL condition over `team` and `record` holds."""
+    """Or those for which this CEL condition over `team` and `record` holds, e.g. `team.region == record.region`."""
     several: Global___SeveralMatches.ValueType
     """What to do when several match."""
     @_builtins.property
