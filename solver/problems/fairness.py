@@ -198,7 +198,7 @@ class FairSearch:
     def _best_of(self, asked: Any, *, least: bool) -> Found:
         """Find the best plan, and keep to what it reaches from now on."""
         model, solver = self._model, self._cp.CpSolver()
-        model.clear_hints()
+        model.clear_hints()  # type: ignore[no-untyped-call]
         chosen = set(self._best.tolist())
         for pair, variable in enumerate(self._pairs):
             model.add_hint(variable, pair in chosen)
