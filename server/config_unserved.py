@@ -8,17 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """A field that is refused when set; with `values`, only when it has one of them. `[]` stands for every item of a list."""
+    """A field that is refused when set. `[]` stands for every item of a list."""
 
     kind: str
     path: str
     feature: str
-    values: frozenset[str] = frozenset()
 
 
-_LATER_POLICIES = frozenset({"POLICY_EVEN_VALUE"})
 UNSERVED = (
-    Unserved("segment", "rules[].policy", "policies that count further than one record", _LATER_POLICIES),
     Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
@@ -36,14 +33,13 @@ def unserved(kind: str, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield path and feature of everything in a resource's JSON document that this version does not serve."""
     for row in UNSERVED:
         if row.kind == kind:
-            for path, value in _found(body, row.path.split("."), ""):
-                if not row.values or value in row.values:
-                    yield path, row.feature
+            for path in _found(body, row.path.split("."), ""):
+                yield path, row.feature
 
 
-def _found(document: Any, parts: list[str], path: str) -> Iterator[tuple[str, Any]]:
+def _found(document: Any, parts: list[str], path: str) -> Iterator[str]:
     if not parts:
-        yield path, document
+        yield path
         return
     name = re.sub(r"\[\]$", "", parts[0])
     if name not in document:

@@ -147,7 +147,12 @@ class RuleConfig:
     @property
     def shares(self) -> bool:
         """It gives by shares, and what it has given is counted."""
-        return self.message.policy == segment_pb2.POLICY_WEIGHTED_SHARES
+        return self.message.policy == segment_pb2.POLICY_WEIGHTED_SHARES or self.evens_value
+
+    @property
+    def evens_value(self) -> bool:
+        """What it shares out evenly is the records' value."""
+        return self.message.policy == segment_pb2.POLICY_EVEN_VALUE
 
     @property
     def use_capacity(self) -> bool:

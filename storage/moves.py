@@ -154,6 +154,7 @@ class Move(NamedTuple):
         considered: What the rules made of it, as JSON.
         generation: Generation of the pending mark that is cleared, 0 = none.
         mark: Pending mark to be added.
+        amount: How much of what its rule shares out it is.
     """
 
     record_id: str
@@ -164,6 +165,7 @@ class Move(NamedTuple):
     considered: str = "null"
     generation: int = 0
     mark: PendingMark | None = None
+    amount: int = 1
 
 
 def decision_text(line: Decision, version: int) -> DecisionText:

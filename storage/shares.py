@@ -17,7 +17,7 @@ from reallot.storage.dialect import delete_rows, fetched, upsert_rows
 from reallot.storage.tables import shares
 
 SCALE = 2**32
-"""What one record is in `carried`."""
+"""What one record is in `carried`; a unit of value is 1."""
 _COLUMNS = ("workspace", "rule_id", "seller_id", "weight", "given", "carried")
 
 
@@ -28,7 +28,7 @@ class Share(NamedTuple):
         rule_id: The rule, `segment/rule`.
         seller_id: The seller.
         weight: Its weight in the present pool; 0 = it is not in the pool.
-        given: Records given since the pool or its weights last changed.
+        given: Records, or their values, given since the pool or its weights last changed.
         carried: What was due less what was given at that change, in parts of `SCALE`.
     """
 
@@ -47,12 +47,14 @@ class SharePool(NamedTuple):
         members: Sellers and weights, by id.
         absent: Sellers who cannot be given anything by the rule at present: they are forgotten.
         full: Those who have no room any more once everything is given: they are forgotten then.
+        scale: What one unit of what is given is in `carried`.
     """
 
     rule_id: str
     members: tuple[tuple[str, int], ...]
     absent: tuple[str, ...] = ()
     full: tuple[str, ...] = ()
+    scale: int = SCALE
 
     def among(self, *, last: bool) -> "SharePool":
         """Return the pool as one of several parts of a plan takes it: who is full counts in the last."""
@@ -62,8 +64,9 @@ class SharePool(NamedTuple):
 class ShareAccount:
     """What one rule has given to whom. Belongs to one thread."""
 
-    def __init__(self, rule_id: str, rows: Sequence[Share]) -> None:
+    def __init__(self, rule_id: str, rows: Sequence[Share], scale: int = SCALE) -> None:
         self._rule_id = rule_id
+        self._scale = scale
         self._rows = {row.seller_id: row for row in rows}
 
     @property
@@ -92,7 +95,7 @@ class ShareAccount:
             self._rows[seller] = Share(self._rule_id, seller, pool[seller], 0, brought)
 
     def give(self, counts: Mapping[str, int]) -> None:
-        """Count records given to members of the present pool."""
+        """Count what is given to members of the present pool: records, or their values."""
         for seller, count in counts.items():
             row = self._rows[seller]
             self._rows[seller] = row._replace(given=row.given + count)
@@ -102,7 +105,7 @@ class ShareAccount:
         pool = [row for row in self._rows.values() if row.weight]
         given, weight = sum(row.given for row in pool), sum(row.weight for row in pool)
         for row in pool:
-            deviation = row.carried + SCALE * given * row.weight // weight - SCALE * row.given
+            deviation = row.carried + self._scale * given * row.weight // weight - self._scale * row.given
             self._rows[row.seller_id] = row._replace(weight=0, given=0, carried=deviation)
 
 
@@ -121,12 +124,13 @@ class ShareRepository:
         return [Share(*row) for row in fetched(self._connection, wanted)]
 
     def count(self, workspace: str, pools: Sequence[SharePool], given: Sequence[tuple[int, str, int]]) -> None:
-        """Count what was given: position of the pool, seller, number of records; pools that gave nothing are passed over."""
+        """Count what was given: position of the pool, seller, number or value of records; pools that gave nothing are passed over."""
         by_pool = [(pools[pool], {line[1]: line[2] for line in lines}) for pool, lines in groupby(sorted(given), key=itemgetter(0))]
         stored = self.of(workspace, {pool.rule_id for pool, _ in by_pool})
         for rule_id in sorted({pool.rule_id for pool, _ in by_pool}):
             before = [row for row in stored if row.rule_id == rule_id]
-            account, own = ShareAccount(rule_id, before), [(pool, counts) for pool, counts in by_pool if pool.rule_id == rule_id]
+            own = [(pool, counts) for pool, counts in by_pool if pool.rule_id == rule_id]
+            account = ShareAccount(rule_id, before, own[0][0].scale)
             for pool, counts in own:
                 account.drop(pool.absent)
                 account.enter(dict(pool.members))

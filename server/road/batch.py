@@ -99,7 +99,7 @@ class Tally(NamedTuple):
         counts: How many raise each counter by one.
         frees: Somebody may have more room than before.
         told: Moves of which flooded sellers would be told.
-        given: Pool, seller, and how many records the seller is given from it by shares.
+        given: Pool, seller, and how many records, or how much value, the seller is given from it by shares.
     """
 
     counts: Mapping[str, int]
@@ -124,8 +124,11 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
 
 
 def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:
-    by_shares = ((p.pool, p.turn.seller_id) for p in (move.pattern for move in moves) if p.pool >= 0 and p.turn is not None)
-    return tuple((pool, seller, number) for (pool, seller), number in sorted(Counter(by_shares).items()))
+    given: Counter[tuple[int, str]] = Counter()
+    for move in moves:
+        if move.pattern.pool >= 0 and move.pattern.turn is not None:
+            given[move.pattern.pool, move.pattern.turn.seller_id] += move.amount
+    return tuple((pool, seller, amount) for (pool, seller), amount in sorted(given.items()))
 
 
 def _told_parties(pattern: Pattern, flooded: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

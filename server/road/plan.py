@@ -16,7 +16,7 @@ from reallot.server.road.shares import ShareBooks
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
 from reallot.solver.assignment import Contacts, Policy, Problem, Scope
 from reallot.solver.assignment.contacts import MINUTE_US
-from reallot.solver.assignment.problem import Ints
+from reallot.solver.assignment.problem import NEEDED, Ints
 from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
 from reallot.solver.segmentation import Matches, evaluate
 from reallot.solver.timetables import Timetables
@@ -287,7 +287,8 @@ class Planner:
         """Return scopes of shares, one for each availability: shares hold among those who can take a record equally soon."""
         found = np.full(len(bucket), -1)
         for soon in np.unique(bucket).tolist():
-            number = self._scope_number(f"weighted_shares:{rule.key}" + (f":{soon}" if soon else ""), Policy.WEIGHTED_SHARES)
+            policy = Policy.EVEN_VALUE if rule.evens_value else Policy.WEIGHTED_SHARES
+            number = self._scope_number(f"{policy.lower()}:{rule.key}" + (f":{soon}" if soon else ""), policy)
             self.books.rule_of[number] = rule.key
             found[bucket == soon] = number
         # Whoever has no room can get nothing, and has no share.
@@ -322,8 +323,8 @@ class Planner:
             self._leaves[name] = nodes
         return self._leaves[name]
 
-    def problem(self, priority: Ints, age_us: Ints) -> Problem:
-        """Return the problem; `priority` and `age_us` are those of the batch's rows."""
+    def problem(self, priority: Ints, age_us: Ints, value: Ints) -> Problem:
+        """Return the problem; `priority`, `age_us` and `value` are those of the batch's rows."""
         rows = self.rows()
         options = np.concatenate(self.draft.options) if self.draft.options else np.zeros((0, 7), dtype=np.int64)
         lengths = [len(o) for o in self.draft.options]
@@ -346,6 +347,7 @@ class Planner:
             scopes=tuple(self._made_scope(number, options) for number in range(len(self.scopes))),
             option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
             option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
+            value=value[rows],
         )
 
     def rows(self) -> npt.NDArray[np.int64]:
@@ -358,10 +360,10 @@ class Planner:
 
     def _made_scope(self, number: int, options: Ints) -> Scope:
         pool, (name, policy) = self.pool, self.scopes[number]
-        if policy not in (Policy.WEIGHTED_SHARES, Policy.EARLIEST_FIRST_CONTACT):
+        if policy not in NEEDED:
             return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
         own = np.unique(options[options[:, 4] == number, 0])
-        standing = self.books.shares_of(number, own) if policy is Policy.WEIGHTED_SHARES else self._contacts(number, own)
+        standing = self.books.standing_of(number, own) if number in self.books.rule_of else self._contacts(number, own)
         return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], standing)
 
     def _contacts(self, number: int, seller: Ints) -> Contacts:

@@ -7,13 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from reallot.server.road.pool import Pool
-from reallot.solver.assignment import Problem
-from reallot.solver.assignment.problem import Ints, Shares
+from reallot.solver.assignment import Holdings, Problem, Shares
+from reallot.solver.assignment.problem import LARGEST_HELD, Ints
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.storage.shares import SCALE, ShareAccount, SharePool
 
 if TYPE_CHECKING:
     from reallot.server.road.plan import RuleTargets
+
+LARGEST_VALUE = 2**40
+"""A record of more value counts as one of so much, where value is to be even."""
 
 
 class ShareBooks:
@@ -28,6 +31,7 @@ class ShareBooks:
         self._pool = pool
         self._accounts: dict[str, ShareAccount] = {}
         self._room: dict[str, npt.NDArray[np.bool_]] = {}
+        self._valued: dict[str, bool] = {}
         self.rule_of: dict[int, str] = {}
         self.absent: dict[str, tuple[str, ...]] = {}
 
@@ -44,7 +48,8 @@ class ShareBooks:
             fits = np.zeros(len(able), dtype=np.bool_)
             fits[target.matches.seller] = True
             able &= fits
-        account = ShareAccount(key, [row for row in pool.shares if row.rule_id == key])
+        self._valued[key] = target.rule.evens_value
+        account = ShareAccount(key, [row for row in pool.shares if row.rule_id == key], self.scale_of(key))
         there = {pool.sellers[place].seller_id for place in np.flatnonzero(able).tolist()}
         self.absent[key] = tuple(sorted(set(account.rows) - there))
         account.drop(self.absent[key])
@@ -54,20 +59,32 @@ class ShareBooks:
         """Tell which sellers have room for one more record by the rule: bool, shape (len(seller),)."""
         return self._room[rule_id][seller]
 
-    def shares_of(self, scope: int, seller: Ints) -> Shares:
+    def scale_of(self, rule_id: str) -> int:
+        """Return what one unit of what a rule shares out is in what is carried over."""
+        return 1 if self._valued[rule_id] else SCALE
+
+    def members_of(self, rule_id: str, seller: Ints) -> tuple[tuple[str, int], ...]:
+        """Return sellers, given by their places in ascending order, with their weights; values are shared out evenly."""
+        pool, valued = self._pool, self._valued[rule_id]
+        return tuple((pool.sellers[place].seller_id, 1 if valued else int(pool.weight[place])) for place in seller.tolist())
+
+    def standing_of(self, scope: int, seller: Ints) -> Shares | Holdings:
         """Return how some sellers stand in a scope, if these are the pool."""
-        account = self._accounts[self.rule_of[scope]]
-        present = ShareAccount(self.rule_of[scope], list(account.rows.values()))
-        weights = members_of(self._pool, seller)
+        rule_id = self.rule_of[scope]
+        present = ShareAccount(rule_id, list(self._accounts[rule_id].rows.values()), self.scale_of(rule_id))
+        weights = self.members_of(rule_id, seller)
         present.enter(dict(weights))
         rows = [present.rows[seller_id] for seller_id, _ in weights]
         columns = np.array([row[2:] for row in rows], dtype=np.int64).reshape(-1, 3)
+        if self._valued[rule_id]:
+            # What is due is the same for all.
+            return Holdings(np.clip(columns[:, 1] - columns[:, 2], -LARGEST_HELD, LARGEST_HELD))
         return Shares(columns[:, 0], columns[:, 1], columns[:, 2], SCALE)
 
 
-def members_of(pool: Pool, seller: Ints) -> tuple[tuple[str, int], ...]:
-    """Return sellers, given by their places in ascending order, with their weights."""
-    return tuple((pool.sellers[place].seller_id, int(pool.weight[place])) for place in seller.tolist())
+def counted_value(value: int) -> int:
+    """Return the value of a record as far as it is counted."""
+    return max(-LARGEST_VALUE, min(value, LARGEST_VALUE))
 
 
 @dataclass(frozen=True)
@@ -104,8 +121,8 @@ def shared_out(books: ShareBooks, pool: Pool, problem: Problem, option_of: Ints)
         left = own[(problem.option_cap[own] >= 0) & full[problem.option_cap[own]]] if len(full) else own[:0]
         names = (pool.sellers[place].seller_id for place in np.unique(problem.option_seller[left]).tolist())
         rule_id = books.rule_of[number]
-        members = members_of(pool, np.unique(problem.option_seller[own]).astype(np.int64))
-        made = SharePool(rule_id, members, books.absent[rule_id], tuple(names))
+        members = books.members_of(rule_id, np.unique(problem.option_seller[own]).astype(np.int64))
+        made = SharePool(rule_id, members, books.absent[rule_id], tuple(names), books.scale_of(rule_id))
         pool_of[given[kind_of.reshape(-1) == index]] = found.setdefault(made, len(found))
     return Shared(tuple(found), pool_of)
 

@@ -19,6 +19,7 @@ from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
+from reallot.server.road.shares import counted_value
 from reallot.server.road.traits import note_steps, subjects_of, with_traits
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
@@ -55,7 +56,8 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     pool = replace(pool, loads=_given_back(work, pool))
     planner = Planner(config, pool, task.now_us, task.seed)
     _add_candidates(work, planner, frames)
-    problem = planner.problem(_column(work.records.priority), _ages(work))
+    values = _column([counted_value(value) for value in work.records.value_units])
+    problem = planner.problem(_column(work.records.priority), _ages(work), values)
     clock.stage("solve")
     solved = Solved(problem, assignment.solve(problem, sequential=task.sequential), planner.rows())
     if task.limit and int(solved.solution.assigned.sum()) > task.limit:
@@ -295,6 +297,6 @@ def _limited(solved: Solved, task: Task) -> Solved:
     urgency = problem.urgency()
     covered = urgency[solved.solution.assigned[urgency]]
     kept = np.sort(covered[: task.limit])
-    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key")})
+    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key", "value")})
     solution = assignment.solve(only, sequential=task.sequential)
     return Solved(only, solution, rows[kept], frozenset(rows[covered[task.limit :]].tolist()))

@@ -16,6 +16,7 @@ from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import concerned, event_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
+from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
@@ -90,7 +91,14 @@ class Writing:
             waiting_since_us=records.waiting_since_us[row] or self._work.task.now_us,
             generation=records.pending_generation[row],
             considered=self._trace(self._decisions.chains[row]),
+            amount=counted_value(records.value_units[row]) if decided.pool in self._valued else 1,
         )
+
+    @cached_property
+    def _valued(self) -> frozenset[int]:
+        """Pools that share out value instead of records."""
+        rules, pools = self._config.rules, self._decisions.shared.pools
+        return frozenset(place for place, pool in enumerate(pools) if rules[pool.rule_id].evens_value)
 
     @cached_property
     def _titles(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Who works what: problem, strict levels, policies, and the independent check."""
 
 from reallot.solver.assignment.check import CheckFailed, check
-from reallot.solver.assignment.problem import Contacts, InvalidProblem, Policy, Problem, Scope, Shares
+from reallot.solver.assignment.problem import Contacts, Holdings, InvalidProblem, Policy, Problem, Scope, Shares
 from reallot.solver.assignment.result import Level, Limit, Reason, Solution, Termination
 from reallot.solver.assignment.solve import SOLVER_VERSION, solve
 
@@ -9,6 +9,7 @@ __all__ = [
     "SOLVER_VERSION",
     "CheckFailed",
     "Contacts",
+    "Holdings",
     "InvalidProblem",
     "Level",
     "Limit",

@@ -36,8 +36,8 @@ def greedy_plan(problem: Problem) -> tuple[Ints, Ints]:
             free[node] -= effort
             node = int(problem.cap_parent[node])
         if (scope := int(problem.option_scope[chosen])) >= 0:
-            balancing = problem.scopes[scope].policy is Policy.LOAD_BALANCING
-            given[scope, problem.option_seller[chosen]] += effort if balancing else 1
+            counted = {Policy.LOAD_BALANCING: effort, Policy.EVEN_VALUE: int(problem.value[record]) if len(problem.value) else 0}
+            given[scope, problem.option_seller[chosen]] += counted.get(problem.scopes[scope].policy, 1)
     return option_of, np.array(turns, dtype=np.int64)
 
 

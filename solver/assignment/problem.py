@@ -14,6 +14,8 @@ LARGEST_COST = 2**40
 """Most that an option may cost at one level: sums over any number of records that fit into memory stay clear of overflow."""
 
 
+LARGEST_HELD = 2**60
+"""Most that a seller of a scope of even value may have been given before, and that all values of records together may be."""
 LARGEST_HANDLING_US = 28 * 86_400_000_000
 """Most working time that one record may take."""
 
@@ -31,6 +33,8 @@ class Policy(enum.StrEnum):
     """To the seller with the most free capacity; ties as in round robin."""
     WEIGHTED_SHARES = "WEIGHTED_SHARES"
     """In proportion to weights: nobody is ever a whole unit behind or ahead of the share; ties by priority."""
+    EVEN_VALUE = "EVEN_VALUE"
+    """So that the values that its sellers were given are as even as can be; there is no order of units to it."""
     EARLIEST_FIRST_CONTACT = "EARLIEST_FIRST_CONTACT"
     """To the seller who gets to it first, in working time and after what the seller has to do before; ties as in round robin."""
 
@@ -80,6 +84,21 @@ class Contacts:
 
 
 @dataclass(frozen=True)
+class Holdings:
+    """What the sellers of a scope of even value were given before.
+
+    Attributes:
+        held: Sum of values: int64, shape (m,).
+    """
+
+    held: Ints
+
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        return len(self.held) != sellers or bool((abs(self.held) > LARGEST_HELD).any())
+
+
+@dataclass(frozen=True)
 class Scope:
     """A policy with its order: the sellers it serves, as they stood before the batch.
 
@@ -90,7 +109,7 @@ class Scope:
         priority: Higher is served first: int64, shape (m,).
         turn: Number of the seller's last unit, 0 = never: int64, shape (m,).
         free: Free capacity: int64, shape (m,); read by load balancing only.
-        standing: How the sellers stand in what the policy counts; weighted shares and earliest first contact must have it.
+        standing: How the sellers stand in what the policy counts; those that count anything but turns and free capacity must have it.
     """
 
     scope_id: str
@@ -99,13 +118,21 @@ class Scope:
     priority: Ints
     turn: Ints
     free: Ints
-    standing: Shares | Contacts | None = None
+    standing: Shares | Contacts | Holdings | None = None
 
     def __post_init__(self) -> None:
-        needed = {Policy.WEIGHTED_SHARES: Shares, Policy.EARLIEST_FIRST_CONTACT: Contacts}.get(self.policy)
+        needed = NEEDED.get(self.policy)
         standing = self.standing
         if needed is not None and (standing is None or not isinstance(standing, needed) or standing.faults(len(self.seller))):
             raise InvalidProblem(f"scope {self.scope_id} of {self.policy} does not say how its sellers stand, or says what cannot be")
+
+
+NEEDED: dict[Policy, type[Shares] | type[Contacts] | type[Holdings]] = {
+    Policy.WEIGHTED_SHARES: Shares,
+    Policy.EARLIEST_FIRST_CONTACT: Contacts,
+    Policy.EVEN_VALUE: Holdings,
+}
+"""What scopes of a policy must have."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +157,7 @@ class Problem:
         scopes: In the order of their levels.
         option_continuity: Cost of not going on with whom it belongs to: int64, shape (j,), 0 … LARGEST_COST, or (0,) where nothing does.
         option_preferred: Cost of not being preferred: int64, likewise.
+        value: Value of each record, which scopes of even value count: int64, shape (n,), or (0,) where none does.
 
     Raises:
         InvalidProblem: the columns contradict each other.
@@ -152,6 +180,7 @@ class Problem:
     scopes: tuple[Scope, ...] = ()
     option_continuity: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     option_preferred: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    value: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         records, classes, options = len(self.class_of), len(self.effort), len(self.option_seller)
@@ -176,6 +205,10 @@ class Problem:
             column = getattr(self, name)
             if len(column) and (int(column.min()) < least or int(column.max()) > most):
                 raise InvalidProblem(f"{name} must lie in {least} … {most}, found {column.min()} … {column.max()}")
+        if self.even_scopes and len(self.value) != records:
+            raise InvalidProblem(f"value has {len(self.value)} rows, expected {records}")
+        if len(self.value) and float(np.abs(self.value).sum(dtype=np.float64)) > LARGEST_HELD:
+            raise InvalidProblem(f"value adds up to more than {LARGEST_HELD}")
         if self.option_start[0] != 0 or self.option_start[-1] != options or (np.diff(self.option_start) < 0).any():
             raise InvalidProblem("option_start must ascend from 0 to the number of options")
         self._check_references()
@@ -217,6 +250,15 @@ class Problem:
             *((("preferred", self.option_preferred),) if len(self.option_preferred) else ()),
             ("fit", self.option_fit),
         )
+
+    @property
+    def even_scopes(self) -> tuple[int, ...]:
+        """Positions of the scopes of even value."""
+        return tuple(index for index, scope in enumerate(self.scopes) if scope.policy is Policy.EVEN_VALUE)
+
+    def ordered(self) -> npt.NDArray[np.int32]:
+        """Return the scope of each option that hands out units in an order, -1 = none: int32, shape (j,)."""
+        return np.where(np.isin(self.option_scope, self.even_scopes), -1, self.option_scope).astype(np.int32)
 
     def urgency(self) -> Ints:
         """Return the records from the most to the least urgent: by priority, then age, then key: int64, shape (n,)."""

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 
 from reallot.solver.assignment import levels as lv
+from reallot.solver.assignment.even import even_out
 from reallot.solver.assignment.expansion import expand_records
 from reallot.solver.assignment.flow import CostsTooLarge, NoFlow, optimal_flow
 from reallot.solver.assignment.greedy import greedy_plan
@@ -47,7 +48,8 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
         if on_incumbent is not None and descent.level < len(network.levels):
             on_incumbent(descent.solution(Termination(Reason.FEASIBLE, Limit.TIME)))
     proven = network.exact and descent.level == len(network.levels)
-    return descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
+    found = descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
+    return even_out(problem, network, descent.face, found) if problem.even_scopes else found
 
 
 class _Descent:

@@ -12,6 +12,8 @@ from reallot.solver.assignment import Contacts, Policy, Problem, Scope, Shares
 from reallot.solver.timetables import Timetables
 
 SCALE = 2**32
+ORDERED = [policy for policy in Policy if policy is not Policy.EVEN_VALUE]
+"""Policies that hand out units in an order."""
 HANDLING = 10
 """Minutes that a record takes."""
 
@@ -66,6 +68,7 @@ def a_problem(
     priority: Sequence[int] | None = None,
     age: Sequence[int] | None = None,
     effort: Sequence[int] | None = None,
+    value: Sequence[int] = (),
 ) -> Problem:
     options = [option for kind in classes for option in kind]
     n = len(class_of)
@@ -85,6 +88,7 @@ def a_problem(
         cap_free=np.array(free, dtype=np.int64),
         cap_parent=np.array(parent or [-1] * len(free), dtype=np.int32),
         scopes=tuple(scopes),
+        value=np.array(value, dtype=np.int64),
     )
 
 
@@ -236,7 +240,7 @@ def problems(draw: st.DrawFn, *, scopes: int = 1, nested: bool = True) -> Proble
     found = [
         a_scope(
             [draw(st.integers(0, 9)) for _ in range(sellers)],
-            draw(st.sampled_from(Policy)),
+            draw(st.sampled_from(ORDERED)),
             free=free[:sellers],
             priority=[draw(st.sampled_from([40, 50])) for _ in range(sellers)],
             name=f"s{index}",

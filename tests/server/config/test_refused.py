@@ -204,7 +204,6 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
 
 STEP = {"step_id": "a", "call": {}}
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
-    "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
     "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
     "fork": (a_sequence({"step_id": "a", "condition": {"condition": CEL}}), "sequence.steps[0].condition"),
     "another sequence": (a_sequence({"step_id": "a", "advance": {"sequence_id": "welcome"}}), "sequence.steps[0].advance"),
