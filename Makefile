@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint bench chaos check wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos check wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -60,6 +60,9 @@ gen-check: $(DEV_STAMP)  ## Fail if the generated code is stale
 proto-lint: $(DEV_STAMP)  ## Lint the contract
 	PATH="$(CURDIR)/$(BIN):$$PATH" proto/lint.sh
 
+docs: $(DEV_STAMP)  ## Build the documents as a site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 bench: $(DEV_STAMP)  ## Run a benchmark: make bench NAME=responsive
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
@@ -75,7 +78,7 @@ chaos: $(DEV_STAMP)  ## Kill, pause and cut off servers at work, and audit: make
 wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .
 
-check: lint type gen-check proto-lint test  ## Everything that CI checks
+check: lint type gen-check proto-lint docs test  ## Everything that CI checks
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -77,15 +77,20 @@ def _parse(item: Any, message: Any, place: str) -> None:
         raise BundleError(f"{place}: {error}") from None
 
 
+def plain(resource: config_pb2.ConfigResource) -> dict[str, Any]:
+    """Return what a bundle says of a resource: without what only the server writes."""
+    content = getattr(resource, str(resource.WhichOneof("resource")))
+    made: dict[str, Any] = json_format.MessageToDict(content, preserving_proto_field_name=True)
+    for name in ("next_time", "last_time"):
+        made.pop(name, None)
+    return made
+
+
 def to_yaml(resources: list[config_pb2.ConfigResource]) -> str:
     """Return resources as the YAML of a bundle."""
     document: dict[str, Any] = {}
     for key, kind in KINDS.items():
-        items = [json_format.MessageToDict(getattr(r, kind), preserving_proto_field_name=True) for r in resources if r.HasField(kind)]  # type: ignore[arg-type]
-        for item in items:
-            # Only the server writes these.
-            item.pop("next_time", None)
-            item.pop("last_time", None)
+        items = [plain(resource) for resource in resources if resource.WhichOneof("resource") == kind]
         if items:
             document[key] = items[0] if key == "settings" else items
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

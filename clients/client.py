@@ -157,10 +157,16 @@ class ConfigCalls(Calls):
     """Configuration."""
 
     async def apply(
-        self, resources: Iterable[config_pb2.ConfigResource], *, dry_run: bool = False, prune: bool = False, actor: str = ""
+        self,
+        resources: Iterable[config_pb2.ConfigResource],
+        *,
+        dry_run: bool = False,
+        prune: bool = False,
+        actor: str = "",
+        force: bool = False,
     ) -> config_service_pb2.ApplyResponse:
-        """Store a bundle; with `dry_run` only check and compare it."""
-        request = config_service_pb2.ApplyRequest(resources=resources, validate_only=dry_run, prune=prune, actor=actor)
+        """Store a bundle; with `dry_run` only check and compare it, with `force` take out of use what reads fields that go."""
+        request = config_service_pb2.ApplyRequest(resources=resources, validate_only=dry_run, prune=prune, actor=actor, force=force)
         answer: config_service_pb2.ApplyResponse = await self._client.call(self._client.stubs.config.Apply, request)
         return answer
 

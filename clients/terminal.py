@@ -47,13 +47,13 @@ err = Console(stderr=True, highlight=False)
 
 
 @contextmanager
-def connected(address: str, workspace: str) -> Iterator[Client]:
-    """Give a client; a call that fails ends the program with one readable line and its exit code."""
+def connected(address: str, workspace: str, failure: int | None = None) -> Iterator[Client]:
+    """Give a client; a call that fails ends the program with one readable line and its exit code, or that of `failure`."""
     with Client(address, workspace=workspace) as client:
         try:
             yield client
         except ReallotError as error:
-            fail(error)
+            fail(error, failure)
         except KeyboardInterrupt:
             raise typer.Exit(OK) from None
 

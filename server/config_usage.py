@@ -25,7 +25,9 @@ def stored_users(tx: ReadTransaction, workspace: str, kind: str, name: str) -> l
     if kind == "record_type":
         return _counted(tx.records.count(workspace, RecordFilter(record_types=[name])), "records of this type")
     if kind == "segment":
-        return _counted(tx.records.count(workspace, RecordFilter(segment_ids=[name], active=True)), "active records in it")
+        # Records stay in a segment that goes, until they are looked at again.
+        limits = sum(name in (seller.capacity.get("by_segment") or {}) for seller in tx.sellers.get(workspace).values())
+        return _counted(limits, "sellers with a maximum for it")
     if kind == "sequence":
         running = tx.enrollments.page(workspace, sequence_id=name, state="ACTIVE", limit=1)
         return ["running enrollments"] if running else []

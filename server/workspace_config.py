@@ -4,10 +4,11 @@ The same code compiles what Apply is asked to store and what is stored already, 
 collected with their paths; a stored configuration has none.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 
@@ -213,6 +214,21 @@ class RecordTypeConfig:
     roles: Mapping[str, str]
 
 
+class Fault(NamedTuple):
+    """A fault of a resource: what it is in, where, and the reason's name."""
+
+    kind: str
+    resource: str
+    path: str
+    reason: str
+
+
+SCHEMA_REASONS = frozenset({"CONDITION_INVALID", "UNKNOWN_FIELD"})
+"""Reasons of faults that a change of a schema brings about."""
+READERS = ("segment", "trigger", "sequence", "schedule")
+"""Kinds that read fields."""
+
+
 @dataclass
 class WorkspaceConfig:
     """A compiled configuration. Not changed once built; shared between threads.
@@ -222,7 +238,8 @@ class WorkspaceConfig:
         version: Version of the configuration; 0 = nothing was ever applied.
         resources: All resources by kind and id.
         paths: Where a resource stands in a request, for violations.
-        violations: What is wrong with it; empty for a stored one.
+        violations: What is wrong with it, for the caller.
+        faults: The same by resource.
     """
 
     workspace: str
@@ -230,6 +247,7 @@ class WorkspaceConfig:
     resources: Mapping[tuple[str, str], config_pb2.ConfigResource]
     paths: Mapping[tuple[str, str], str] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     @staticmethod
     def of(workspace: str, version: int, rows: Sequence[ConfigRow]) -> "WorkspaceConfig":
@@ -242,9 +260,19 @@ class WorkspaceConfig:
         return self
 
     def fault(self, kind: str, resource: str, path: str, description: str, reason: str = "INVALID_FIELD") -> None:
-        """Note a fault of a resource."""
+        """Note a fault of a resource; what is kept for the record only is not held to the schemas."""
+        found = Fault(kind, resource, path, reason)
+        if is_of_schema(found) and self._is_inactive(found):
+            return
+        self.faults.append(found)
         place = self.place(kind, resource)
         self.violations.append(Violation(f"{place}.{path}" if path else place, description, reason))
+
+    def _is_inactive(self, fault: Fault) -> bool:
+        message = self.find(fault.kind, fault.resource)
+        index = rule_of(fault)
+        states = [message.state, *([message.rules[index].state] if index is not None else [])]
+        return segment_pb2.RESOURCE_STATE_INACTIVE in states
 
     def place(self, kind: str, resource: str) -> str:
         """Return where a resource stands in the request, or what it is called."""
@@ -400,8 +428,18 @@ class WorkspaceConfig:
         try:
             return _condition(text, tuple(roots.items()))
         except ConditionError as error:
-            self.fault(kind, name, path, str(error), "CONDITION_INVALID")
+            self.fault(kind, name, path, f"{error}{self._beyond(kind, name, text, roots)}", "CONDITION_INVALID")
             return None
+
+    def _beyond(self, kind: str, name: str, text: str, roots: Mapping[str, Schema]) -> str:
+        """Return what to add to the fault of a condition that reads a reference where none can be read; "" if it does not."""
+        declared = self.record_types.get(self.find(kind, name).record_type)
+        roles = sorted(declared.roles) if declared is not None else []
+        read = next((role for role in roles if role not in roots and re.search(rf"(?<![\w.]){role}\b", text)), None)
+        if read is None:
+            return ""
+        known = " and ".join(root for root in roots)
+        return f"; the reference {read!r} can be read in conditions of segments and rules and in filters, here only {known}"
 
     def _target(self, segment_id: str, path: str, rule: segment_pb2.Rule, matching: str, roots: Mapping[str, Schema]) -> Condition | None:
         target = self._compile("segment", segment_id, f"{path}.target.matching", matching, roots)
@@ -430,7 +468,8 @@ class WorkspaceConfig:
         try:
             return _number(text, tuple(roots.items()))
         except ConditionError as error:
-            self.fault("segment", segment_id, path, str(error), "CONDITION_INVALID")
+            told = f"{error}{self._beyond('segment', segment_id, text, roots)}"
+            self.fault("segment", segment_id, path, told, "CONDITION_INVALID")
             return None
 
     @cached_property
@@ -480,6 +519,17 @@ class WorkspaceConfig:
         kind = self.record_types.get(record_type)
         name = fields.get(kind.message.title_field) if kind and kind.message.title_field else None
         return str(name) if name else record_id
+
+
+def is_of_schema(fault: Fault) -> bool:
+    """Tell whether a fault is that something reads what a schema does not declare."""
+    return fault.kind in READERS and fault.reason in SCHEMA_REASONS
+
+
+def rule_of(fault: Fault) -> int | None:
+    """Return the position of the rule that a fault of a segment lies in; None if it lies in none."""
+    found = re.match(r"rules\[(\d+)\]", fault.path) if fault.kind == "segment" else None
+    return int(found[1]) if found else None
 
 
 def messages_of(resources: Iterable[config_pb2.ConfigResource]) -> dict[tuple[str, str], config_pb2.ConfigResource]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reallot.clients.bundle import BundleError, read_bundle, to_yaml
+from reallot.clients.commands.comparing import show_changes
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
     FAILED,
@@ -20,10 +21,8 @@ from reallot.clients.terminal import (
     fail,
     out,
     say,
-    short,
-    table,
 )
-from reallot.v1 import config_pb2, config_service_pb2, seller_service_pb2
+from reallot.v1 import config_service_pb2, seller_service_pb2
 
 _ACTION = config_service_pb2.ChangeAction
 
@@ -32,6 +31,9 @@ def apply(
     file: Annotated[Path, typer.Option("-f", "--file", help="YAML file of a bundle.", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and compare only.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Delete what the file does not name, of the kinds that it names.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take out of use what reads fields that go, instead of refusing the file.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     actor: Annotated[str, typer.Option(help="Who asks, for the history.", envvar="USER")] = "",
     address: Address = DEFAULT_ADDRESS,
@@ -44,8 +46,8 @@ def apply(
     except BundleError as error:
         fail(error, INVALID)
     with connected(address, workspace) as client:
-        compared = client.config.apply(resources, dry_run=True, prune=prune, actor=actor)
-        _show(compared, len(sellers), as_json=as_json)
+        compared = client.config.apply(resources, dry_run=True, prune=prune, actor=actor, force=force)
+        show_changes(compared.changes, as_json=as_json, sellers=len(sellers))
         changes = any(c.action != _ACTION.CHANGE_ACTION_UNCHANGED for c in compared.changes)
         if dry_run or not (changes or sellers):
             # Sellers are held to the stored configuration: before it is stored, they cannot be checked.
@@ -54,7 +56,7 @@ def apply(
             return
         if not (yes or confirmed("Apply?")):
             raise typer.Exit(FAILED)
-        stored = client.config.apply(resources, prune=prune, actor=actor)
+        stored = client.config.apply(resources, prune=prune, actor=actor, force=force)
         _store_sellers(client, sellers, dry_run=False)
         if as_json:
             say({"applied": True, "config_version": stored.config_version, "sellers": len(sellers)})
@@ -66,27 +68,6 @@ def _store_sellers(client: object, sellers: list[seller_service_pb2.SellerUpsert
     for start in range(0, len(sellers), 1_000):
         request = seller_service_pb2.UpsertSellersRequest(sellers=sellers[start : start + 1_000], validate_only=dry_run)
         client.stubs.sellers.UpsertSellers(request)  # type: ignore[attr-defined]
-
-
-def _show(answer: config_service_pb2.ApplyResponse, sellers: int, *, as_json: bool) -> None:
-    if as_json:
-        for change in answer.changes:
-            say(document(change))
-        return
-    rows = []
-    for change in answer.changes:
-        action = short(_ACTION.Name(change.action), "CHANGE_ACTION_")
-        kind = short(config_pb2.ConfigKind.Name(change.kind), "CONFIG_KIND_")
-        if action == "updated":
-            rows += [(action, kind, change.id, f"{d.path}: {d.before or '(none)'} → {d.after or '(none)'}") for d in change.differences]
-        elif action != "unchanged":
-            rows.append((action, kind, change.id, ""))
-    if sellers:
-        rows.append(("stored", "sellers", f"{sellers}", ""))
-    if rows:
-        table("", ("change", "kind", "id", "difference"), rows)
-    else:
-        out.print("Nothing changes.")
 
 
 def export(

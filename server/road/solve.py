@@ -119,8 +119,9 @@ def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.
         if not segments:
             work.segmentation[rows[wanted[rows]]] = "NO_SEGMENT"
         if again.any():
-            place = {s.id: i for i, s in enumerate(segments)} | {"": NO_SEGMENT}
-            present = np.array([place.get(s, FOREIGN_SEGMENT) for s in work.segment[rows[again]]], dtype=np.int32)
+            place = {s.id: i for i, s in enumerate(segments)}
+            here = [place.get(s, NO_SEGMENT if _is_gone(work, s) else FOREIGN_SEGMENT) for s in work.segment[rows[again]]]
+            present = np.array(here, dtype=np.int32)
             found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us)
             _take(work, rows[again], [s.id for s in segments], found)
             _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
@@ -131,7 +132,12 @@ def _resegments(work: Work, row: int) -> bool:
     """Tell whether a record is segmented: when its cause says so, and by runs also while it is in no segment and has no owner."""
     if (work.cause(row) or {}).get("resegment"):
         return True
-    return work.task.kind != "INTAKE" and not work.records.segment_id[row] and not work.records.owner_kind[row]
+    return work.task.kind != "INTAKE" and not work.records.owner_kind[row] and _is_gone(work, work.records.segment_id[row])
+
+
+def _is_gone(work: Work, segment_id: str) -> bool:
+    """Tell whether there is no such segment: none at all, or one that was deleted. Who is in it is in none."""
+    return not segment_id or work.config.find("segment", segment_id) is None
 
 
 def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:

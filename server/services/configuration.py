@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from reallot.server.config_removal import readers_out_of_use, without
 from reallot.server.config_usage import note_changed_meanings, still_used, stored_users
 from reallot.server.configuration import recurrence_faults, referrers, validate, value_faults
 from reallot.server.convert.values import from_us, instant_fault, to_us
@@ -116,12 +117,16 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             paths = {resource_id(r): f"resources[{i}].{resource_id(r)[0]}" for i, r in enumerate(request.resources)}
             candidate = WorkspaceConfig(workspace, 0, wanted, paths)
             validate(candidate)
+            retired = readers_out_of_use(candidate, given) if request.force else {}
+            if retired:
+                candidate = WorkspaceConfig(workspace, 0, wanted | retired, paths)
+                validate(candidate)
             if not candidate.violations:
                 note_changed_meanings(tx, stored, candidate)
             refuse(sorted(candidate.violations, key=_place))
         except ApiError as error:
             return _Prepared(stored.version, refusal=error)
-        return _Prepared(stored.version, candidate, [_change(stored, key, r) for key, r in given.items()], deleted)
+        return _Prepared(stored.version, candidate, [_change(stored, key, r) for key, r in (given | retired).items()], deleted)
 
     def _apply(
         self, tx: WriteTransaction, request: config_service_pb2.ApplyRequest, prepared: "_Prepared"
@@ -206,10 +211,24 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
                 raise _no_resource(*key)
             if users := [*referrers(config, *key), *stored_users(tx, workspace, *key)]:
                 raise still_used(*key, users)
-            version = self._store(tx, config, [], [key], request.actor)
-            return config_service_pb2.DeleteConfigResponse(config_version=version)
+            return self._delete(tx, config, request, key)
 
         return await self._runtime.write(workspace, once(request, workspace, config_service_pb2.DeleteConfigResponse, work))
+
+    def _delete(
+        self, tx: WriteTransaction, config: WorkspaceConfig, request: config_service_pb2.DeleteConfigRequest, key: tuple[str, str]
+    ) -> config_service_pb2.DeleteConfigResponse:
+        kind, name = key
+        with_it = without(config, kind, name)
+        changes = [_change(config, other, resource) for other, resource in with_it.items()]
+        changes.append(config_service_pb2.ResourceChange(kind=kind_number(kind), id=name, action=_ACTIONS.CHANGE_ACTION_DELETED))
+        inside = RecordFilter(segment_ids=[name], active=True)
+        left = tx.records.count(config.workspace, inside) if kind == "segment" else 0
+        version = config.version
+        if not request.validate_only:
+            puts = [ConfigRow(*other, to_body(resource), 0, 0, 0) for other, resource in with_it.items()]
+            version = self._store(tx, config, puts, [key], request.actor)
+        return config_service_pb2.DeleteConfigResponse(config_version=version, changes=changes, records_left=left)
 
     async def Export(  # noqa: N802
         self, request: config_service_pb2.ExportRequest, context: Context

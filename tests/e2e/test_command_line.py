@@ -143,6 +143,43 @@ def test_a_resegmentation_is_previewed_applied_and_undone(run: Run, tmp_path: Pa
     assert "its owner has changed since" in run("runs", "undo", run_id, "--yes", *here, code=1)
 
 
+def test_a_configuration_is_compared_as_text_and_its_history_is_told(run: Run, tmp_path: Path) -> None:
+    here = ("--workspace", "texts")
+    assert "--- /dev/null\n+++ sales.yaml/segment/smb\n" in run("diff", "-f", str(EXAMPLE), *here, code=1)
+    run("apply", "-f", str(EXAMPLE), "--yes", "--actor", "ana", *here)
+    assert run("diff", "-f", str(EXAMPLE), *here) == ""
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(
+        EXAMPLE.read_text().replace("record.revenue >= 1000000.0", "record.revenue >= 5000.0").replace("total: 30", "total: 31")
+    )
+    told = run("diff", "-f", str(edited), *here, code=1)
+    assert "--- stored/segment/enterprise\n+++ edited.yaml/segment/enterprise\n@@" in told
+    assert "-condition: record.revenue >= 1000000.0\n+condition: record.revenue >= 5000.0\n" in told
+    assert "+++ edited.yaml/seller/ben" in told
+    assert "\x1b" not in told
+    lines = [json.loads(line) for line in run("diff", "-f", str(edited), "--json", *here, code=1).splitlines()]
+    assert [(line["kind"], line["id"]) for line in lines] == [("CONFIG_KIND_SEGMENT", "enterprise"), ("SELLER", "ben")]
+    edited.write_text("segments: [{segment_id: x, record_type: nothing, condition: 'true', priority: 1}]")
+    assert "does not exist" in run("diff", "-f", str(edited), *here, code=2)
+    assert "error" in run("diff", "-f", str(EXAMPLE), "--address", "127.0.0.1:1", code=2)
+    run("segments", "copy", "enterprise", "giants", "--priority", "2", "--actor", "ben", *here)
+    assert "exists already" in run("segments", "copy", "enterprise", "giants", *here, code=6)
+    assert "needs a --condition" in run("segments", "copy", "smb", "small", *here, code=2)
+    assert "inactive" in run("segments", "list", *here)
+    run("segments", "activate", "giants", *here)
+    told = run("changes", "segment", "giants", *here)
+    assert "ben: segment/giants created" in told
+    assert "-state: RESOURCE_STATE_INACTIVE\n+state: RESOURCE_STATE_ACTIVE" in told
+    assert "+- rule_id: same-country" in told
+    told = run("segments", "delete", "giants", "--dry-run", *here)
+    assert "rules[1]" in told
+    run("segments", "delete", "giants", "--yes", *here)
+    assert "giants.same-country" in run("export", *here)
+    assert "is the default segment" in run("segments", "delete", "smb", "--yes", *here, code=5)
+    assert "segment/giants deleted" in run("changes", "segments", "--count", "2", *here)
+    assert "is no kind" in run("changes", "nonsense", *here, code=2)
+
+
 def test_a_manual_clock_is_refused_beyond_this_machine(tmp_path: Path) -> None:
     ended = reallot(
         *("serve", "--host", "0.0.0.0", "--clock", "manual:2026-03-05T09:00Z", "--allow-remote-without-authentication"),

@@ -99,6 +99,7 @@ class ApplyRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PRUNE_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -109,6 +110,10 @@ class ApplyRequest(_message.Message):
     """Delete what the bundle does not name, of the kinds that it names (settings are never deleted)."""
     actor: _builtins.str
     """Who asks, for the history."""
+    force: _builtins.bool
+    """Where a field or reference goes from a schema: take what still reads it out of use (INACTIVE) instead of refusing the bundle.
+    What the bundle itself names is held to its schemas all the same.
+    """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_config_pb2.ConfigResource]:
         """The bundle, at most 5,000 resources."""
@@ -122,10 +127,11 @@ class ApplyRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         prune: _builtins.bool = ...,
         actor: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "prune", b"prune", "request_id", b"request_id", "resources", b"resources", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "force", b"force", "prune", b"prune", "request_id", b"request_id", "resources", b"resources", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -328,6 +334,7 @@ class DeleteConfigRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -338,6 +345,8 @@ class DeleteConfigRequest(_message.Message):
     """Id."""
     actor: _builtins.str
     """Who asks, for the history."""
+    validate_only: _builtins.bool
+    """Check and compare only; nothing is deleted."""
     def __init__(
         self,
         *,
@@ -346,10 +355,11 @@ class DeleteConfigRequest(_message.Message):
         kind: _config_pb2.ConfigKind.ValueType = ...,
         id: _builtins.str = ...,
         actor: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "id", b"id", "kind", b"kind", "request_id", b"request_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "id", b"id", "kind", b"kind", "request_id", b"request_id", "validate_only", b"validate_only", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -362,16 +372,26 @@ class DeleteConfigResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    RECORDS_LEFT_FIELD_NUMBER: _builtins.int
     config_version: _builtins.int
     """Version of the configuration."""
+    records_left: _builtins.int
+    """Of a segment: active records that are in it."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceChange]:
+        """What is deleted, and what changes with it."""
+
     def __init__(
         self,
         *,
         config_version: _builtins.int = ...,
+        changes: _abc.Iterable[Global___ResourceChange] | None = ...,
+        records_left: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "config_version", b"config_version", "records_left", b"records_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -109,7 +109,9 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConfig(self, request, context):
-        """Deletes one resource. FAILED_PRECONDITION while others refer to it.
+        """Deletes one resource. FAILED_PRECONDITION while others refer to it, and for the default segment of a record type. The rules of a
+        deleted segment go to the default segment of its type, behind those that it has; its records stay where they are until they are
+        looked at again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

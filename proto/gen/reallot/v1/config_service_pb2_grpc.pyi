@@ -41,7 +41,10 @@ class ConfigServiceStub:
     ListConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRequest, _config_service_pb2.ListConfigResponse]
     """Lists resources by kind and id."""
     DeleteConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.DeleteConfigRequest, _config_service_pb2.DeleteConfigResponse]
-    """Deletes one resource. FAILED_PRECONDITION while others refer to it."""
+    """Deletes one resource. FAILED_PRECONDITION while others refer to it, and for the default segment of a record type. The rules of a
+    deleted segment go to the default segment of its type, behind those that it has; its records stay where they are until they are
+    looked at again.
+    """
     Export: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ExportRequest, _config_service_pb2.ExportResponse]
     """Returns the whole configuration."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListChangesRequest, _config_service_pb2.ListChangesResponse]
@@ -65,7 +68,10 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     ListConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRequest, _config_service_pb2.ListConfigResponse]  # type: ignore[assignment]
     """Lists resources by kind and id."""
     DeleteConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.DeleteConfigRequest, _config_service_pb2.DeleteConfigResponse]  # type: ignore[assignment]
-    """Deletes one resource. FAILED_PRECONDITION while others refer to it."""
+    """Deletes one resource. FAILED_PRECONDITION while others refer to it, and for the default segment of a record type. The rules of a
+    deleted segment go to the default segment of its type, behind those that it has; its records stay where they are until they are
+    looked at again.
+    """
     Export: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ExportRequest, _config_service_pb2.ExportResponse]  # type: ignore[assignment]
     """Returns the whole configuration."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListChangesRequest, _config_service_pb2.ListChangesResponse]  # type: ignore[assignment]
@@ -110,7 +116,10 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.DeleteConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.DeleteConfigResponse, _abc.Awaitable[_config_service_pb2.DeleteConfigResponse]]:
-        """Deletes one resource. FAILED_PRECONDITION while others refer to it."""
+        """Deletes one resource. FAILED_PRECONDITION while others refer to it, and for the default segment of a record type. The rules of a
+        deleted segment go to the default segment of its type, behind those that it has; its records stay where they are until they are
+        looked at again.
+        """
 
     @_abc_1.abstractmethod
     def Export(

@@ -181,6 +181,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run has not ended, so it cannot be undone.
     Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
     """
+    ERROR_REASON_DEFAULT_SEGMENT: _ErrorReason.ValueType  # 50
+    """The default segment of a record type cannot be deleted, only replaced by applying another.
+    Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -343,5 +347,9 @@ Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run":
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.
 Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+"""
+ERROR_REASON_DEFAULT_SEGMENT: ErrorReason.ValueType  # 50
+"""The default segment of a record type cannot be deleted, only replaced by applying another.
+Sample: {"reason": "DEFAULT_SEGMENT", "domain": "reallot", "metadata": {"segment": "rest"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -33,7 +33,7 @@ class _ResourceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resourc
     RESOURCE_STATE_PAUSED: _ResourceState.ValueType  # 2
     """Is kept but decides nothing for now."""
     RESOURCE_STATE_INACTIVE: _ResourceState.ValueType  # 3
-    """Is kept for the record only."""
+    """Is kept for the record only: its conditions and fields are not held to the schemas until it is activated again."""
 
 class ResourceState(_ResourceState, metaclass=_ResourceStateEnumTypeWrapper):
     """Whether a resource takes part."""
@@ -45,7 +45,7 @@ RESOURCE_STATE_ACTIVE: ResourceState.ValueType  # 1
 RESOURCE_STATE_PAUSED: ResourceState.ValueType  # 2
 """Is kept but decides nothing for now."""
 RESOURCE_STATE_INACTIVE: ResourceState.ValueType  # 3
-"""Is kept for the record only."""
+"""Is kept for the record only: its conditions and fields are not held to the schemas until it is activated again."""
 Global___ResourceState: _TypeAlias = ResourceState  # noqa: Y015
 
 class _OnArrival:
