@@ -23,9 +23,8 @@ from reallot.solver.problems.result import FairnessReport, PriceStep
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel
 
-DETERMINISTIC_S = 8.0
-"""Deterministic time of one question to CP-SAT, about seconds."""
-WORKERS = 4
+DETERMINISTIC_S = 2.0
+"""Deterministic time of one question to CP-SAT; one such second is several of wall time. One worker, which is deterministic by itself."""
 
 
 class Fairness(enum.StrEnum):
@@ -203,8 +202,7 @@ class FairSearch:
         for pair, variable in enumerate(self._pairs):
             model.add_hint(variable, pair in chosen)
         (model.minimize if least else model.maximize)(asked)
-        solver.parameters.num_workers, solver.parameters.interleave_search = WORKERS, True
-        solver.parameters.random_seed = self._seed % 2**31
+        solver.parameters.num_workers, solver.parameters.random_seed = 1, self._seed % 2**31
         solver.parameters.max_deterministic_time = DETERMINISTIC_S
         left = solver.parameters.max_time_in_seconds = max(self._deadline - time.perf_counter(), 0.05)
         status = solver.solve(model)
