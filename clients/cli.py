@@ -24,6 +24,7 @@ SUMMARIES = {
     "export": "Print the configuration as YAML.",
     "import": "Load records or sellers from a CSV file.",
     "migrate": "Bring the database to the schema of this version.",
+    "offers": "Look at offers to sellers, and answer them.",
     "records": "Look at records, give them to sellers, release them.",
     "rerun": "Try unassigned records again.",
     "resegment": "Look again to which segment records belong, with a preview of every move.",

@@ -92,6 +92,7 @@ class AsyncClient:
         self.records = RecordCalls(self)
         self.sellers = SellerCalls(self)
         self.runs = RunCalls(self)
+        self.offers = OfferCalls(self)
         self.events = EventCalls(self)
         self.solver = SolverCalls(self)
 
@@ -260,6 +261,11 @@ class SellerCalls(Calls):
         request = seller_service_pb2.ListSellersRequest()
         return [s async for s in self._client.pages(self._client.stubs.sellers.ListSellers, request, "sellers")]
 
+    async def come_back(self, seller_ids: Iterable[str]) -> int:
+        """Take sellers who let offers run out into the pool again, and return how many were out of it."""
+        request = seller_service_pb2.ReturnSellersRequest(seller_ids=seller_ids)
+        return int((await self._client.call(self._client.stubs.sellers.ReturnSellers, request)).returned)
+
 
 class RunCalls(Calls):
     """Runs."""
@@ -345,6 +351,27 @@ class RunCalls(Calls):
         return answer
 
 
+class OfferCalls(Calls):
+    """Offers to sellers."""
+
+    async def list(self, **wanted: Any) -> list[assignment_service_pb2.OpenOffer]:
+        """Return open offers; the names are those of ListOffersRequest, e.g. `seller_id`."""
+        request = assignment_service_pb2.ListOffersRequest(**wanted)
+        return [o async for o in self._client.pages(self._client.stubs.assignment.ListOffers, request, "offers")]
+
+    async def accept(self, record_id: str, seller_id: str, *, reason: str = "") -> None:
+        """Have a seller take a record that is offered."""
+        await self._respond(record_id, seller_id, reason, accept=True)
+
+    async def decline(self, record_id: str, seller_id: str, *, reason: str = "") -> None:
+        """Have a seller decline a record that is offered: the next one is asked."""
+        await self._respond(record_id, seller_id, reason, accept=False)
+
+    async def _respond(self, record_id: str, seller_id: str, reason: str, *, accept: bool) -> None:
+        request = assignment_service_pb2.RespondToOfferRequest(record_id=record_id, seller_id=seller_id, accept=accept, reason=reason)
+        await self._client.call(self._client.stubs.assignment.RespondToOffer, request)
+
+
 class EventCalls(Calls):
     """Streams."""
 
@@ -397,6 +424,7 @@ class Client:
         self.records: Any = _Face(self, self._inner.records)
         self.sellers: Any = _Face(self, self._inner.sellers)
         self.runs: Any = _Face(self, self._inner.runs)
+        self.offers: Any = _Face(self, self._inner.offers)
         self.events: Any = _Face(self, self._inner.events)
         self.solver: Any = _Face(self, self._inner.solver)
 

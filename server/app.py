@@ -15,10 +15,12 @@ from grpc_reflection.v1alpha import reflection
 
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
+from reallot.server.due import DueLoop
 from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
+from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
@@ -92,7 +94,7 @@ class Application:
         self.port = 0
         self._door = Door(settings)
         self._desk = SolvingDesk(settings.most_solves)
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | RecheckLoop | FanoutLoop | Keeper, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -139,10 +141,11 @@ class Application:
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
         self._rechecks, self._fanouts = RecheckLoop(self.runtime), FanoutLoop(self.runtime)
+        self._offers = OfferLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._fanouts, self._keeper)
+        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._offers, self._fanouts, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -170,6 +173,8 @@ class Application:
             self._schedules.wake.set()
         if topics & {"rechecks", "config"}:
             self._rechecks.wake.set()
+        if topics & {"offers", "config"}:
+            self._offers.wake.set()
         if topics & {"fanouts", "config"}:
             self._fanouts.wake.set()
 
@@ -223,7 +228,7 @@ class Application:
 
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
-            waiting |= {workspace for workspace, due_us in tx.rechecks.next_due() if due_us <= now_us}
+            waiting |= {workspace for workspace, due_us in (*tx.rechecks.next_due(), *tx.offers.next_due()) if due_us <= now_us}
             waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 

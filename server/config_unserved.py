@@ -16,7 +16,6 @@ class Unserved:
 
 
 UNSERVED = (
-    Unserved("segment", "rules[].offer", "offers"),
     Unserved("sequence", "steps[].wait.working_time", "waits in working time"),
     Unserved("sequence", "steps[].condition", "forks in sequences"),
     Unserved("sequence", "steps[].advance", "going on with another sequence"),

@@ -15,9 +15,11 @@ from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
 from reallot.server.firings import RecurrenceError
 from reallot.server.group_config import GROUP_KINDS
+from reallot.server.road.offers import LONGEST_US
 from reallot.server.schedules import recurrence_of
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
 from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active, to_body
+from reallot.solver.calendars import DAY_US
 from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
@@ -189,6 +191,7 @@ def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]
         yield "available_within", "it is at most 120 hours", "INVALID_FIELD"
     if rule.HasField("consider_created_within") and rule.consider_created_within.ToNanoseconds() <= 0:
         yield "consider_created_within", "it is positive", "INVALID_FIELD"
+    yield from _offer_faults(rule)
     target = rule.target
     if target.WhichOneof("kind") == "matching" and not target.matching:
         yield "target.matching", "a condition is needed", "CONDITION_INVALID"
@@ -201,6 +204,19 @@ def _rule_faults(config: WorkspaceConfig, rule: segment_pb2.Rule, seen: set[str]
         for index, team in enumerate(target.sellers.team_ids):
             if config.find("team", team) is None:
                 yield f"target.sellers.team_ids[{index}]", f"team {team!r} does not exist", "UNKNOWN_REFERENCE"
+
+
+def _offer_faults(rule: segment_pb2.Rule) -> Iterator[tuple[str, str, str]]:
+    if not rule.HasField("offer"):
+        return
+    if rule.offer.timeout.ToNanoseconds() <= 0 or rule.offer.timeout.ToMicroseconds() > LONGEST_US:
+        yield "offer.timeout", f"it is positive, and at most {LONGEST_US // DAY_US} days", "INVALID_FIELD"
+    if not 0 <= rule.offer.remind_after_percent < 100:
+        yield "offer.remind_after_percent", "it is not between 0 (no reminder) and 99", "INVALID_FIELD"
+    if rule.offer.out_after < 0:
+        yield "offer.out_after", "it cannot be negative (0 = never)", "INVALID_FIELD"
+    if rule.target.WhichOneof("kind") in ("team", "queue"):
+        yield "offer", "a team or queue cannot accept an offer", "INVALID_FIELD"
 
 
 def _check_priorities(config: WorkspaceConfig) -> None:

@@ -10,7 +10,7 @@ from reallot.server.errors import not_found
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool
+from reallot.server.road.pool import Pool, silent_sellers
 from reallot.server.road.reasons import RuleTrace
 from reallot.server.road.traits import subject_of, with_traits
 from reallot.server.workspace_config import WorkspaceConfig
@@ -20,7 +20,16 @@ from reallot.storage import ReadTransaction
 from reallot.storage.entities import Owner, OwnerKind, Record
 from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2
 
-_ORDER = ("ELIGIBLE", "NO_CAPACITY", "NOT_AVAILABLE", "SWITCHED_OFF", "ROLE_NOT_ELIGIBLE", "NOT_MATCHED")
+_ORDER = (
+    "ELIGIBLE",
+    "NO_CAPACITY",
+    "NOT_AVAILABLE",
+    "OFFERED_BEFORE",
+    "NOT_RESPONDING",
+    "SWITCHED_OFF",
+    "ROLE_NOT_ELIGIBLE",
+    "NOT_MATCHED",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
         tx.sellers.turns(workspace),
         tx.sellers.time_off(workspace, now_us),
         now_us,
+        silent_sellers(tx, workspace),
         tx.shares.of(workspace, config.sharing_rules),
     )
 
@@ -85,6 +95,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
 
 def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) -> list[str]:
     fitting = set(target.matches.sellers_of(combination).tolist())
+    asked = target.asked(combination) if isinstance(target, RuleTargets) else set()
     found = []
     for index in range(len(pool.sellers)):
         if index not in fitting:
@@ -93,6 +104,10 @@ def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) 
             found.append("ROLE_NOT_ELIGIBLE")
         elif not pool.assignable[index]:
             found.append("SWITCHED_OFF")
+        elif not pool.responds[index]:
+            found.append("NOT_RESPONDING")
+        elif index in asked:
+            found.append("OFFERED_BEFORE")
         elif target.widest < UNAVAILABLE and pool.bucket[index] > target.widest:
             found.append("NOT_AVAILABLE")
         elif target.rule.use_capacity and pool.free[index] <= 0:

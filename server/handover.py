@@ -1,15 +1,16 @@
 """Owners that people change: one record by hand, or everything that a seller who leaves has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reallot.server.config_groups import group_fault
 from reallot.server.convert.records import state_text
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.lanes import new_run_id, selection_text
+from reallot.server.offers import take_back
 from reallot.server.road.change import frees_capacity, give_by_hand
 from reallot.server.road.commit import limits_of
-from reallot.server.road.events import event_of
+from reallot.server.road.events import event_of, parties_of
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
@@ -31,6 +32,12 @@ def owning_seller(tx: ReadTransaction, config: WorkspaceConfig, owner: Owner, fi
     if (fault := group_fault(config, owner)) is not None:
         raise invalid_field(field, *fault)
     return None
+
+
+def involved(records: Iterable[Record]) -> Iterator[Owner]:
+    """Yield the owners of records, and the sellers who have offers of them."""
+    for record in records:
+        yield from parties_of(record)
 
 
 def names_of_owners(tx: ReadTransaction, workspace: str, *owners: Owner | None) -> dict[str, str]:
@@ -90,6 +97,7 @@ def retire(
     if seller.assignable:
         tx.sellers.upsert(workspace, [replace(seller, assignable=False, version=seller.version + 1, update_us=tx.now_us)])
         tx.signal(workspace, "sellers")
+    take_back(tx, config, [seller_id], "leaves")
     owned = RecordFilter(owner=leaving, active=True)
     records = tx.records.page(workspace, owned, limit=max(1, tx.records.count(workspace, owned)))
     _hand_over(tx, config, records, seller, heir, successor)

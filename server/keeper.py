@@ -1,8 +1,8 @@
 """The keeper: removes what has been kept for long enough, little by little, so that other writes pass in between.
 
-Of a workspace that this server works: events and notices, decisions, and answers to requests that nobody may repeat any more. What is
-younger is never touched. From where on the log of events is kept stands with the workspace, not in what is left of it, so a cursor
-from before is refused also when nothing is left.
+Of a workspace that this server works: events and notices, decisions, offers that have ended, and answers to requests that nobody may
+repeat any more. What is younger is never touched. From where on the log of events is kept stands with the workspace, not in what is
+left of it, so a cursor from before is refused also when nothing is left.
 """
 
 from collections.abc import Awaitable, Callable
@@ -54,6 +54,8 @@ def anything_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
 def _log_is_old(tx: ReadTransaction, workspace: str, limits: Limits) -> bool:
     if tx.events.outdated(workspace, limits.events_us, 1):
         return True
+    if tx.offers.outdated(workspace, limits.decisions_us):
+        return True
     oldest_us = tx.decisions.oldest_us(workspace)
     return oldest_us is not None and oldest_us < limits.decisions_us
 
@@ -64,6 +66,7 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     if up_to:
         tx.events.forget(workspace, up_to)
     tx.decisions.forget(workspace, limits.decisions_us, BATCH)
+    tx.offers.forget(workspace, limits.decisions_us)
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 

@@ -249,7 +249,7 @@ class RunLane(Lane):
         if not waiting:
             return None
         run = replace(waiting[0], state="RUNNING", stage="read", start_us=waiting[0].start_us or tx.now_us)
-        if run.limit and run.counts.get("assigned", 0) >= run.limit:
+        if run.limit and _given(run) >= run.limit:
             # It was cut off after its last record and before its end.
             run = replace(run, state="SUCCEEDED", stage="done", end_us=tx.now_us)
         elif run.cancel_requested:
@@ -307,7 +307,7 @@ class RunLane(Lane):
             run.kind,
             run.run_id,
             selection=selection,
-            limit=run.limit - run.counts.get("assigned", 0) if run.limit else 0,
+            limit=run.limit - _given(run) if run.limit else 0,
             cause=run.cause,
             # A batch that is not committed would not be seen by the next.
             most=0 if mode_of(run) else self._runtime.settings.run_batch_records,
@@ -346,7 +346,7 @@ class RunLane(Lane):
 
         def finish(tx: WriteTransaction, counts: Counter[str], stopped: bool) -> None:
             final = ended(run, plan, before + counts, tx.now_us)
-            enough = 0 < run.limit <= final.counts.get("assigned", 0)
+            enough = 0 < run.limit <= _given(final)
             if stopped:
                 final = replace(final, state="CANCELLED")
             elif only_says(run):
@@ -368,6 +368,11 @@ class RunLane(Lane):
             tx.signal(config.workspace, "runs")
 
         await self._runtime.write(config.workspace, end, lease)
+
+
+def _given(run: Run) -> int:
+    """Return how many records a run has assigned or offered so far: what its limit is about."""
+    return run.counts.get("assigned", 0) + run.counts.get("offered", 0)
 
 
 def new_run_id() -> str:

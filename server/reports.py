@@ -1,19 +1,22 @@
 """Reports: how long records wait for an owner and why, and what sellers carry."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from reallot.server.convert.records import assignment_status
 from reallot.server.convert.sellers import counted_load
-from reallot.server.convert.values import instant_fault, to_us
+from reallot.server.convert.values import from_us, instant_fault, to_us
 from reallot.server.errors import Violation
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
-from reallot.storage.reports import FirstOwner, Waiting
+from reallot.storage.reports import FirstOwner, SegmentMove, Waiting
 from reallot.v1 import insight_service_pb2, run_pb2
 
+MOST_BOUNCING = 100
+"""Bouncing records that a report names."""
 _BEGINNING_US, _END_US = -(2**62), 2**62
 
 
@@ -35,12 +38,39 @@ def report(
     loads: dict[str, list[Load]] = {seller_id: [] for seller_id in tx.sellers.get(config.workspace)}
     for load in tx.sellers.loads(config.workspace):
         loads.setdefault(load.seller_id, []).append(load)
+    bouncing = bouncing_records(tx.reports.moves(config.workspace, start_us, end_us))
     return insight_service_pb2.GetReportResponse(
+        bouncing=bouncing[:MOST_BOUNCING],
+        bouncing_records=len(bouncing),
         waiting=waiting_reports(
             tx.reports.first_owners(config.workspace, start_us, end_us), tx.reports.waiting(config.workspace, start_us, end_us)
         ),
         load_by_seller={seller_id: counted_load(rows, config) for seller_id, rows in loads.items()},
     )
+
+
+def bouncing_records(moves: Sequence[SegmentMove]) -> list[insight_service_pb2.BouncingRecord]:
+    """Return the records that came back to a segment which they had left, those that did most often first, then by id."""
+    found = []
+    for record_id, group in groupby(moves, key=lambda move: move.record_id):
+        path = list(group)
+        left: set[str] = set()
+        returns = 0
+        for move in path:
+            left.add(move.old)
+            returns += move.new in left
+        if returns:
+            found.append(
+                insight_service_pb2.BouncingRecord(
+                    record_id=record_id,
+                    moves=len(path),
+                    returns=returns,
+                    segment_ids=dict.fromkeys([path[0].old, *(move.new for move in path if move.new)]),
+                    fields=sorted({name for move in path for name in move.fields}),
+                    last_time=from_us(path[-1].time_us),
+                )
+            )
+    return sorted(found, key=lambda row: (-row.returns, row.record_id))
 
 
 def waiting_reports(owned: Sequence[FirstOwner], waiting: Sequence[Waiting]) -> list[insight_service_pb2.WaitingReport]:

@@ -253,7 +253,9 @@ def _changes(lines: Sequence[Decision]) -> list[Done]:
 
 
 def _sellers(done: Done) -> set[str]:
-    return {owner.id for owner in done.owners if owner is not None and owner.kind is OwnerKind.SELLER}
+    return {owner.id for owner in done.owners if owner is not None and owner.kind is OwnerKind.SELLER} | {done.after.offered_seller_id} - {
+        ""
+    }
 
 
 def _tried(tx: ReadTransaction, config: WorkspaceConfig, request: pb.UndoRunRequest, now_us: int) -> pb.UndoRunResponse:

@@ -191,6 +191,13 @@ class SegmentConfig:
         keys = {rule.message.sticky.by for rule in self.rules if rule.message.HasField("sticky")}
         return frozenset(name for c in asked for name in c.fields("record")) | keys
 
+    @cached_property
+    def rule_roles(self) -> frozenset[str]:
+        """Roles of referenced records that its rules read."""
+        return frozenset(root for rule in self.rules if rule.condition for root, _ in rule.condition.reads if root != "record") | frozenset(
+            rule.message.sticky.by for rule in self.rules if rule.message.HasField("sticky")
+        )
+
 
 @dataclass(frozen=True)
 class TriggerConfig:

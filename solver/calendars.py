@@ -252,3 +252,16 @@ def _first(base: Sequence[tuple[int, int]], time_off: Sequence[tuple[int, int]],
         if instant < end:
             return instant if instant <= last_us else -1
     return -1
+
+
+def worked_until(calendar: Calendar, start_us: int, amount_us: int, within_us: int) -> int:
+    """Return the instant at which somebody has worked for `amount_us` since `start_us`, -1 if that takes longer than `within_us`."""
+    last_us, left_us, from_us = start_us + within_us, amount_us, start_us
+    while from_us < last_us:
+        until_us = min(from_us + 7 * DAY_US, last_us)
+        for start, end in working_intervals(calendar, from_us, until_us).tolist():
+            if end - start >= left_us:
+                return int(start + left_us)
+            left_us -= end - start
+        from_us = until_us
+    return -1

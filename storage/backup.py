@@ -23,13 +23,13 @@ WRONG = {
         SELECT count(*) FROM (
             SELECT workspace, seller_id, record_type, segment_id, effort, records FROM loads WHERE records <> 0
             EXCEPT
-            SELECT workspace, owner_id, record_type, segment_id, sum(effort), count(*) FROM records
-            WHERE active AND owner_kind = 'SELLER' GROUP BY 1, 2, 3, 4
+            SELECT workspace, CASE owner_kind WHEN 'SELLER' THEN owner_id ELSE {offered} END, record_type, segment_id, sum(effort), count(*)
+            FROM records WHERE active AND (owner_kind = 'SELLER' OR {offered} <> '') GROUP BY 1, 2, 3, 4
         )""",
     "efforts are owned that no seller's load counts": """
         SELECT count(*) FROM (
-            SELECT workspace, owner_id, record_type, segment_id, sum(effort), count(*) FROM records
-            WHERE active AND owner_kind = 'SELLER' GROUP BY 1, 2, 3, 4
+            SELECT workspace, CASE owner_kind WHEN 'SELLER' THEN owner_id ELSE {offered} END, record_type, segment_id, sum(effort), count(*)
+            FROM records WHERE active AND (owner_kind = 'SELLER' OR {offered} <> '') GROUP BY 1, 2, 3, 4
             EXCEPT
             SELECT workspace, seller_id, record_type, segment_id, effort, records FROM loads
         )""",
@@ -120,8 +120,11 @@ def check(path: Path) -> Facts:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
                 raise DatabaseDamaged(f"{path}: {found}")
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(records)")}
+            # Before there were offers, only owners carried anything.
+            offered = "offered_to" if "offered_to" in columns else "''"
             for text, statement in WRONG.items():
-                (count,) = connection.execute(statement).fetchone()
+                (count,) = connection.execute(statement.replace("{offered}", offered)).fetchone()
                 if count:
                     raise DatabaseDamaged(f"{path}: {text} ({count} times)")
             return _facts(connection, path)

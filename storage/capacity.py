@@ -1,7 +1,8 @@
 """Load and capacity: what an owner carries, moved by comparing a record before and after, and the check of binding claims.
 
-The load of a seller is the sum of the efforts of the active records the seller owns, kept by record type and segment. A claim is
-checked against the load as it stands in the transaction, so no interleaving of writers takes a seller above a maximum.
+The load of a seller is the sum of the efforts of the active records the seller owns or has an offer of, kept by record type and
+segment. A claim is checked against the load as it stands in the transaction, so no interleaving of writers takes a seller above a
+maximum.
 """
 
 from collections import defaultdict
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from reallot.storage.among import named, these
 from reallot.storage.dialect import delete_rows, fetched, upsert_rows
-from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing
+from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing, open_offer
 from reallot.storage.tables import loads
 
 _LOAD = ("workspace", "seller_id", "record_type", "segment_id", "effort", "records")
@@ -33,9 +34,11 @@ Shift = tuple[Weight | None, Weight | None, Limits | None]
 
 def weight_of(record: Record | Standing | None) -> Weight | None:
     """Return where a record weighs and how much; None if it weighs on nobody."""
-    if record is None or not record.active or record.owner is None or record.owner.kind is not OwnerKind.SELLER:
+    if record is None or not record.active:
         return None
-    return Weight((record.owner.id, record.record_type, record.segment_id), record.effort)
+    owned = record.owner is not None and record.owner.kind is OwnerKind.SELLER
+    seller = record.owner.id if record.owner is not None and owned else open_offer(record)
+    return Weight((seller, record.record_type, record.segment_id), record.effort) if seller else None
 
 
 class LoadAccount:

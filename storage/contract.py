@@ -8,7 +8,7 @@ from reallot.storage.entities import Json, Owner
 
 
 class Signal(NamedTuple):
-    """Something of a workspace was committed. Topics: "events", "pending", "runs", "config", "sellers"."""
+    """Something of a workspace was committed. Topics: "events", "pending", "runs", "config", "sellers", "offers", …"""
 
     workspace: str
     topic: str
@@ -56,6 +56,7 @@ class RecordColumns:
     version: list[int]
     previous_owner_kind: list[str]
     previous_owner_id: list[str]
+    offered_to: list[str]
     previous_segment_id: list[str]
     segmentation: list[str]
     connection: list[str]

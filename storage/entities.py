@@ -35,7 +35,8 @@ class Record:
     """A record as stored.
 
     `version` grows with every commit and is checked by every change. `segmentation`, `assignment` and `connection` are status
-    names; "" means not decided yet. `waiting_since_us` is the instant since when the record has been without an owner.
+    names; "" means not decided yet. `waiting_since_us` is the instant since when the record has been without an owner. `offered_to` is
+    the seller to whom it is offered, "" = nobody (see `open_offer`).
     """
 
     record_id: str
@@ -53,6 +54,7 @@ class Record:
     segment_id: str = ""
     previous_segment_id: str = ""
     previous_owner: Owner | None = None
+    offered_to: str = ""
     segmentation: str = ""
     assignment: str = ""
     connection: str = ""
@@ -84,6 +86,7 @@ class Standing(NamedTuple):
     version: int
     owner: Owner | None
     previous_owner: Owner | None
+    offered_to: str
     segment_id: str
     previous_segment_id: str
     segmentation: str
@@ -102,6 +105,45 @@ class Standing(NamedTuple):
     sequence_version: int
     step: int
     fields: Mapping[str, Json]
+
+
+def open_offer(record: Record | Standing | None) -> str:
+    """Return the seller who holds an offer of a record, "" = nobody: an offer stands while the record is active and no seller's."""
+    if record is None or not record.active or (record.owner is not None and record.owner.kind is OwnerKind.SELLER):
+        return ""
+    return record.offered_to
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer of a record to a seller.
+
+    Attributes:
+        rule_id: Rule that offers it, as `segment/rule`.
+        state: OPEN, or how it ended: DECLINED, EXPIRED (no answer in time), AWAY (the seller went away).
+        start_us: When it was made.
+        remind_us: When the seller is to be reminded; None = not any more.
+        end_us: When it ends without an answer, or when it ended.
+        ends_as: State that it then comes to.
+    """
+
+    record_id: str
+    seller_id: str
+    rule_id: str
+    state: str
+    start_us: int
+    remind_us: int | None
+    end_us: int
+    ends_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """How many offers in a row a seller let run out, and since when the seller is out of the pool; None = is in it."""
+
+    seller_id: str
+    offers: int
+    since_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +356,8 @@ class Transition:
     """One record's change, atomic with its load, turn, enrollment, event, log line and pending mark.
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
-    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows.
+    `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. An offer that stands
+    before and not after ends; it is remembered with the state `offer_end`, "" = not at all.
     """
 
     before: Record | None
@@ -326,6 +369,7 @@ class Transition:
     decision: Decision | None = None
     mark: PendingMark | None = None
     clear_generation: int | None = None
+    offer_end: str = ""
 
 
 class Outcome(enum.StrEnum):

@@ -29,8 +29,10 @@ from reallot.storage.entities import (
     Standing,
     Transition,
     Turn,
+    open_offer,
 )
 from reallot.storage.numbering import NOW, EventBuffer, EventText, draw, event_text
+from reallot.storage.offers import OfferRepository, OfferStep
 from reallot.storage.pending import PendingRepository
 from reallot.storage.sellers import SellerRepository
 from reallot.storage.tables import decisions, enrollments, graves, pending, records
@@ -38,7 +40,8 @@ from reallot.storage.tables import decisions, enrollments, graves, pending, reco
 WRITTEN = ("record_type", "fields", "related", "active", "priority", "value_units", "effort", "created_us", "created_by", "group_key")
 """Columns that only callers write."""
 STATE = (
-    *("owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "segment_id", "previous_segment_id", "segmentation"),
+    *("owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "offered_to"),
+    *("segment_id", "previous_segment_id", "segmentation"),
     *("assignment", "connection", "reason", "rule_id", "run_id", "attempts", "next_try_us"),
     *("enrollment_id", "sequence_id", "sequence_version", "step"),
 )
@@ -109,6 +112,7 @@ class Pattern(NamedTuple):
         stamps: Values of STAMPS but the last.
         changes: Which values of STATE differ from those at `version`, a bit for each from the lowest on; ALL = not known.
         turn: Turn that its new owner takes.
+        offer: What becomes of its offers.
         ends: End of its enrollment.
         starts: Its new enrollment.
         event: What is told, without the sentence.
@@ -130,6 +134,7 @@ class Pattern(NamedTuple):
     stamps: tuple[int | None, ...]
     changes: int = ALL
     turn: Taken | None = None
+    offer: OfferStep | None = None
     ends: EnrollmentEnd | None = None
     starts: EnrollmentStart | None = None
     event: EventText | None = None
@@ -192,6 +197,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         state=state_of(after, enrolled) if after else (),
         stamps=(after.last_attempt_us, after.overdue_us) if after else (),
         turn=Taken(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
+        offer=_offer_step(before, after, transition.offer_end),
         ends=ends,
         starts=starts,
         event=event_text(event) if event else None,
@@ -206,6 +212,11 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         generation=transition.clear_generation or 0,
         mark=transition.mark if after else None,
     )
+
+
+def _offer_step(before: Record | None, after: Record | None, as_state: str) -> OfferStep | None:
+    held = open_offer(before)
+    return OfferStep(held, as_state) if held and held != open_offer(after) else None
 
 
 def _waiting_since(after: Record, now_us: int) -> int | None:
@@ -223,6 +234,7 @@ def state_of(after: Record | Standing, enrolled: tuple[str, str, int, int]) -> t
     return (
         *owner_pair(after.owner),
         *owner_pair(after.previous_owner),
+        open_offer(after),
         *(after.segment_id, after.previous_segment_id, after.segmentation),
         *(after.assignment, after.connection, after.reason, after.rule_id, after.run_id, after.attempts, after.next_try_us),
         *enrolled,
@@ -307,6 +319,8 @@ class MoveWriter:
         by_id = sorted(made, key=itemgetter(0))
         self._store_rows(workspace, by_id, now_us)
         self._store_enrollments(workspace, by_id, now_us)
+        steps = [(move.record_id, step) for move in by_id if (step := move.pattern.offer) is not None]
+        OfferRepository(self._connection).step(workspace, steps, now_us)
         self._store_turns(workspace, [(m.place, m.pattern.turn) for m in made if m.pattern.turn is not None], now_us, first_turn)
         self._marks.clear(workspace, [(move.record_id, move.generation) for move in made if move.generation])
         self._marks.mark(workspace, [move.mark for move in made if move.mark is not None])
@@ -343,6 +357,7 @@ class MoveWriter:
         keys = [(workspace, move.record_id) for move in gone]
         delete_rows(self._connection, records, _KEY, keys)
         delete_rows(self._connection, pending, _KEY, keys)
+        OfferRepository(self._connection).forget_records(workspace, [move.record_id for move in gone])
 
     def _store_enrollments(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
         ends = [end for m in made if (end := m.pattern.ends) is not None]

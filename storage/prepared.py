@@ -100,9 +100,9 @@ def prepare(moves: Sequence[Move], untold: Set[str] = frozenset()) -> PreparedMo
 
 
 def _is_plain(pattern: Pattern) -> bool:
-    """Tell whether a pattern changes an existing record as runs do: what the road writes, logged, without enrollments."""
+    """Tell whether a pattern changes an existing record as runs do: what the road writes, logged, without enrollments and offers."""
     stays = pattern.version is not None and pattern.written is None and bool(pattern.state)
-    return stays and pattern.ends is None and pattern.starts is None and pattern.decision is not None
+    return stays and pattern.offer is None and pattern.ends is None and pattern.starts is None and pattern.decision is not None
 
 
 def _rows(patterns: Mapping[int, Pattern], by_id: Sequence[Move]) -> Rows:

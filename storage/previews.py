@@ -20,7 +20,7 @@ class Preview(NamedTuple):
         before: How it stands, as the JSON that events show.
         after: How it would stand.
         effort: What it weighs on its owner, 0 = there is none.
-        touches: Its owner or segment would change: 1, else 0.
+        touches: Its owner or segment would change, or it would be offered: 1, else 0.
     """
 
     record_id: str
@@ -37,7 +37,7 @@ def preview_of(move: Move) -> Preview:
     if pattern.decision is None or pattern.version is None:
         raise ValueError(f"the move of {move.record_id!r} is not planned by a run")
     weight = pattern.weight_after or pattern.weight
-    touches = {"assigned", "released", "resegmented"}.intersection(pattern.counted)
+    touches = {"assigned", "offered", "released", "resegmented"}.intersection(pattern.counted)
     before, after = str(pattern.decision.before), str(pattern.decision.after)
     return Preview(move.record_id, pattern.version, before, after, weight.effort if weight else 0, int(bool(touches)))
 

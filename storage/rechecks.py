@@ -1,6 +1,6 @@
 """When records are to be segmented again because an answer changes with the clock, within one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -38,6 +38,14 @@ class RecheckRepository:
         upsert_rows(self._connection, rechecks, (*_KEY, "due_us"), due)
         delete_rows(self._connection, rechecks, _KEY, [(workspace, recheck.record_id) for recheck in fresh if recheck.due_us is None])
         return bool(due)
+
+    def bring_forward(self, workspace: str, due: Mapping[str, int]) -> None:
+        """Have records looked at again at these instants, or sooner where that is noted already."""
+        c = rechecks.c
+        noted = select(c.record_id, c.due_us).where(c.workspace == workspace, among(c.record_id, list(due)))
+        stored: dict[str, int] = dict(fetched(self._connection, noted))
+        rows = [(workspace, record_id, min(due_us, stored.get(record_id, due_us))) for record_id, due_us in sorted(due.items())]
+        upsert_rows(self._connection, rechecks, (*_KEY, "due_us"), rows)
 
     def next_due(self) -> list[tuple[str, int]]:
         """Return the workspaces with rechecks and when the first of each is due, the earliest first."""

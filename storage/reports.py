@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
-from reallot.storage.tables import decisions, loads, records
+from reallot.storage.documents import load
+from reallot.storage.tables import decisions, events, loads, records
 
 
 class FirstOwner(NamedTuple):
@@ -22,8 +23,18 @@ class Waiting(NamedTuple):
     records: int
 
 
+class SegmentMove(NamedTuple):
+    """A record that left a segment for another, "" = none; `fields` are those whose change led to it."""
+
+    record_id: str
+    time_us: int
+    old: str
+    new: str
+    fields: tuple[str, ...]
+
+
 class WrongLoad(NamedTuple):
-    """A load that is not the sum over the records that the seller owns: effort as kept, and as counted anew."""
+    """A load that is not the sum over the records that the seller owns or has an offer of: effort as kept, and as counted anew."""
 
     seller_id: str
     record_type: str
@@ -67,11 +78,26 @@ class ReportRepository:
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
 
+    def moves(self, workspace: str, from_us: int, to_us: int) -> list[SegmentMove]:
+        """Return the moves within [from, to) of records that moved more than once, by record, in order. What is undone is none."""
+        c = events.c
+        within = (c.workspace == workspace, c.kind == "RESEGMENTED", c.time_us >= from_us, c.time_us < to_us)
+        often = select(c.record_id).where(*within).group_by(c.record_id).having(func.count() > 1)
+        statement = select(c.record_id, c.time_us, c.before, c.after, c.cause).where(*within, c.record_id.in_(often.scalar_subquery()))
+        found = []
+        for record_id, time_us, before, after, cause in self._connection.execute(statement.order_by(c.record_id, c.number)):
+            why = load(cause) or {}
+            if why.get("kind") != "UNDO":
+                places = load(before).get("segment_id", ""), (load(after) or {}).get("segment_id", "")
+                found.append(SegmentMove(record_id, time_us, *places, tuple(why.get("fields", ()))))
+        return found
+
     def wrong_loads(self, workspace: str) -> list[WrongLoad]:
         """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""
         r, k = records.c, loads.c
-        place = (r.owner_id, r.record_type, r.segment_id)
-        owned = (r.workspace == workspace, r.active, r.owner_kind == "SELLER")
+        owns = r.owner_kind == "SELLER"
+        place = (case((owns, r.owner_id), else_=r.offered_to), r.record_type, r.segment_id)
+        owned = (r.workspace == workspace, r.active, or_(owns, r.offered_to != ""))
         recount = select(*place, func.sum(r.effort)).where(*owned).group_by(*place)
         stored = select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace)
         counted, kept = (

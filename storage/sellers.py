@@ -10,7 +10,7 @@ from reallot.storage.among import among, named, these
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
-from reallot.storage.tables import loads, records, sellers, shares, time_off, turns, workspaces
+from reallot.storage.tables import loads, records, sellers, shares, time_off, turns, unanswered, workspaces
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
@@ -93,8 +93,8 @@ class SellerRepository:
         upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
-        """Remove sellers with their turns, shares and absences; return how many existed."""
-        for table in (turns, shares, time_off, sellers):
+        """Remove sellers with their turns, shares, absences and unanswered offers; return how many existed."""
+        for table in (turns, shares, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
 

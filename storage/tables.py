@@ -97,6 +97,7 @@ records = Table(
     _text("previous_segment_id"),
     _text("previous_owner_kind"),
     _text("previous_owner_id"),
+    _text("offered_to"),
     _text("segmentation"),
     _text("assignment"),
     _text("connection"),
@@ -321,6 +322,27 @@ leases = Table("leases", metadata, _key("workspace"), _text("holder"), _number("
 
 rechecks = Table("rechecks", metadata, _key("workspace"), _key("record_id"), _number("due_us"), Index(None, "workspace", "due_us"))
 """When the answer of a segment's condition about a record can change with the clock alone: then it is segmented again."""
+
+offers = Table(
+    "offers",
+    metadata,
+    _key("workspace"),
+    _key("record_id"),
+    _key("seller_id"),
+    _text("rule_id"),
+    _text("state"),
+    _number("start_us"),
+    _instant("remind_us"),
+    _instant("end_us"),
+    _text("ends_as"),
+    _instant("next_us"),
+    Index(None, "workspace", "next_us"),
+    Index(None, "workspace", "seller_id"),
+)
+"""Offers of records to sellers: the open one of a record, which has a `next_us`, and those that have ended while it waited."""
+
+unanswered = Table("unanswered", metadata, _key("workspace"), _key("seller_id"), _number("offers"), _instant("since_us"))
+"""How many offers in a row a seller let run out, and since when the seller is out of the pool for it, if so."""
 
 previews = Table(
     "previews",

@@ -16,6 +16,7 @@ from reallot.storage.entities import Limits, Outcome, Record, Transition
 from reallot.storage.events import EventRepository
 from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
+from reallot.storage.offers import OfferRepository
 from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
@@ -46,6 +47,7 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
         self.runs = RunRepository(connection)
         self.decisions = DecisionRepository(connection)
@@ -121,6 +123,8 @@ class WriteTransaction(ReadTransaction):
         """Carry out moves that were written up before (see `RecordRepository.commit_moves`)."""
         if any(move.pattern.event is not None for move in moves):
             self.signal(workspace, "events")
+        if any(move.pattern.offer is not None for move in moves):
+            self.signal(workspace, "offers")
         return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
 
 

@@ -13,7 +13,7 @@ from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2
+from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2, seller_pb2
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
 sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
@@ -192,6 +192,18 @@ def release(
         say(document(answer)) if as_json else out.print(f"{answer.released:,} released")
 
 
+def _switch(seller: seller_pb2.Seller) -> str:
+    return "off" if not seller.assignable else "not responding" if seller.HasField("not_responding_since_time") else ""
+
+
+@sellers.command("return")
+def return_sellers(seller: list[str], address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Take sellers who let offers run out into the pool again."""
+    with connected(address, workspace) as client:
+        returned = client.sellers.come_back(seller)
+        say({"returned": returned}) if as_json else out.print(f"{returned:,} returned")
+
+
 @sellers.command("list")
 def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
     """List sellers with their load."""
@@ -201,7 +213,7 @@ def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", 
             for seller in found:
                 say(document(seller))
             return
-        rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, "" if s.assignable else "off") for s in found]
+        rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, _switch(s)) for s in found]
         table("", ("seller", "name", "load", "free", "switch"), rows, numbers=("load", "free"))
 
 

@@ -11,12 +11,13 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, Workspace, connected, document, fail, out, say, short, table
-from reallot.clients.values import timestamp
+from reallot.clients.values import moment, timestamp
 from reallot.v1 import insight_service_pb2, record_pb2, seller_service_pb2
 
 _CAUSES = {"no_capacity": "capacity", "no_availability": "absence", "no_seller_matched": "no match", "no_rule_matched": "no match"}
 """Statuses that count as one cause of waiting; all others are `other`."""
 SEGMENT_COLUMNS = ("segment", "assigned", "median s", "90 % s", "waiting", "capacity", "absence", "no match", "other")
+BOUNCING_COLUMNS = ("record", "returns", "moves", "segments", "fields that changed", "last (UTC)")
 SELLER_COLUMNS = ("seller", "load", "maximum", "percent")
 
 
@@ -59,17 +60,21 @@ def report(
         pages = client.inner.pages(client.inner.stubs.sellers.ListCapacity, seller_service_pb2.ListCapacityRequest(), "sellers")
         usage = [Usage(row.seller_id, row.load, row.maximum) for row in client.iterate(pages)]
     rows = [segment_row(row) for row in answer.waiting]
+    bouncing = [bouncing_row(row) for row in answer.bouncing]
     if form is Format.JSON:
         sellers = [{"seller_id": u.seller_id, "load": u.load, "maximum": u.maximum} for u in usage]
         say({**document(answer), "sellers": sellers})
     elif form is Format.CSV:
-        _print_csv(rows, usage)
+        _print_csv(rows, usage, bouncing)
     elif form is Format.HTML:
-        sys.stdout.write(page(rows, usage))
+        sys.stdout.write(page(rows, usage, bouncing))
     else:
         table("Waiting, by segment", SEGMENT_COLUMNS, rows, numbers=SEGMENT_COLUMNS[1:])
         table("Load, by seller", SELLER_COLUMNS, [(*u, u.percent) for u in usage], numbers=SELLER_COLUMNS[1:])
         out.print(spread(usage))
+        if bouncing:
+            title = f"To and fro between segments: {answer.bouncing_records:,} records"
+            table(title, BOUNCING_COLUMNS, bouncing, numbers=BOUNCING_COLUMNS[1:3])
 
 
 def _instant(text: str) -> datetime:
@@ -90,6 +95,12 @@ def segment_row(row: insight_service_pb2.WaitingReport) -> tuple[Any, ...]:
     return (row.segment_id or "(none)", *figures, *causes.values())
 
 
+def bouncing_row(row: insight_service_pb2.BouncingRecord) -> tuple[Any, ...]:
+    """Return one line of BOUNCING_COLUMNS."""
+    texts = (" ↔ ".join(row.segment_ids), ", ".join(row.fields), f"{moment(row.last_time):%Y-%m-%d %H:%M:%S}")
+    return (row.record_id, row.returns, row.moves, *texts)
+
+
 def spread(usage: Sequence[Usage]) -> str:
     """Return in one sentence how evenly sellers are loaded."""
     if not usage:
@@ -98,10 +109,12 @@ def spread(usage: Sequence[Usage]) -> str:
     return f"Loads lie between {min(loads):,} and {max(loads):,}; on average {sum(loads) / len(loads):,.1f} for {len(loads):,} sellers."
 
 
-def _print_csv(rows: Sequence[Sequence[Any]], usage: Sequence[Usage]) -> None:
+def _print_csv(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: Sequence[Sequence[Any]]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(("section", "name", "figure", "value"))
-    for kind, columns, lines in (("segment", SEGMENT_COLUMNS, rows), ("seller", SELLER_COLUMNS, [(*u, u.percent) for u in usage])):
+    carried = [(*u, u.percent) for u in usage]
+    sections = (("segment", SEGMENT_COLUMNS, rows), ("seller", SELLER_COLUMNS, carried), ("bouncing", BOUNCING_COLUMNS, bouncing))
+    for kind, columns, lines in sections:
         for line in lines:
             writer.writerows((kind, line[0], column, value) for column, value in zip(columns[1:], line[1:], strict=True))
 
@@ -111,7 +124,7 @@ th,td{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}th:first-c
 svg{display:block;height:1em;width:14em}rect.all{fill:#e6e6e6}rect.part{fill:#2b6cb0}rect.over{fill:#c53030}"""
 
 
-def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage]) -> str:
+def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: Sequence[Sequence[Any]] = ()) -> str:
     """Return the report as an HTML page with bars that loads nothing from elsewhere."""
     most = max((row[4] for row in rows), default=0) or 1
     waiting = [(*row, _bar(row[4] * 100 // most)) for row in rows]
@@ -119,7 +132,9 @@ def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Reallot: report</title><style>{_STYLE}</style>'
         f"<h1>Waiting, by segment</h1>{_html_table((*SEGMENT_COLUMNS, ''), waiting)}"
-        f"<h1>Load, by seller</h1><p>{html.escape(spread(usage))}</p>{_html_table((*SELLER_COLUMNS, ''), carried)}</html>\n"
+        f"<h1>Load, by seller</h1><p>{html.escape(spread(usage))}</p>{_html_table((*SELLER_COLUMNS, ''), carried)}"
+        + (f"<h1>To and fro between segments</h1>{_html_table(BOUNCING_COLUMNS, bouncing)}" if bouncing else "")
+        + "</html>\n"
     )
 
 

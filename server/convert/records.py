@@ -8,7 +8,7 @@ from reallot.server.convert.values import from_owner, from_stored, from_us, mayb
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
 from reallot.storage.documents import JsonText
-from reallot.storage.entities import Record, Standing
+from reallot.storage.entities import Record, Standing, open_offer
 from reallot.v1 import record_pb2
 
 _SEGMENTATION, _ASSIGNMENT, _CONNECTION = "SEGMENTATION_STATUS_", "ASSIGNMENT_STATUS_", "SEQUENCE_CONNECTION_STATUS_"
@@ -91,6 +91,7 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
             next_try_time=maybe_from_us(record.next_try_us),
             overdue_time=maybe_from_us(record.overdue_us),
             previous_owner=from_owner(record.previous_owner),
+            offered_seller_id=open_offer(record),
         ),
         enrollment=enrollment_state(record),
         pending=pending,
@@ -121,6 +122,8 @@ def state_text(record: Record | Standing | None, fields: Mapping[str, FieldType]
     if fields:
         shown = [f"{quoted(name)}:{value_text(record.fields.get(name), fields[name])}" for name in sorted(fields)]
         parts.append(f'"fields":{{{",".join(shown)}}}')
+    if offered := open_offer(record):
+        parts.append(f'"offered_seller_id":{quoted(offered)}')
     if record.owner is not None:
         parts.append(f'"owner":{{"{record.owner.kind.lower()}_id":{quoted(record.owner.id)}}}')
     parts.append(f'"priority":{record.priority}')

@@ -6,7 +6,7 @@ from reallot.server.road.events import because
 from reallot.storage.entities import Run
 from reallot.v1 import run_pb2
 
-_COUNTS = ("considered", "assigned", "moved", "released", "failed", "resegmented", "lost", "undone")
+_COUNTS = ("considered", "assigned", "moved", "released", "failed", "resegmented", "lost", "undone", "offered")
 
 
 def run_message(run: Run) -> run_pb2.Run:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from reallot.server.convert.values import to_stored
 from reallot.server.road.enrol import leave
 from reallot.server.workspace_config import RuleConfig, TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, PendingMark, Record, Standing
+from reallot.storage.capacity import weight_of
+from reallot.storage.entities import EnrollmentChange, Json, Owner, PendingMark, Record, Standing, open_offer
 
 OWNER_CAME = "the owner came with the record"
 """What the log says of an owner whom a write gives."""
@@ -46,7 +48,7 @@ class Change:
     """What a row does to a record. `conflict` names why it is not applied; then nothing else holds.
 
     `owner_given`: the row names another owner. `released`: the rule that gave the record takes it back. `resting`: triggers that would
-    have fired if they did not rest.
+    have fired if they did not rest. `looks_again_us`: when the first of these has rested; the record is looked at again then.
     """
 
     after: Record
@@ -60,6 +62,10 @@ class Change:
     mark: PendingMark | None = None
     cause: Json = None
     resting: tuple[str, ...] = ()
+    looks_again_us: int | None = None
+
+
+NOT_RESTING: Mapping[str, int] = MappingProxyType({})
 
 
 def change_of(
@@ -69,9 +75,13 @@ def change_of(
     *,
     now_us: int,
     quiet: bool,
-    resting: frozenset[str] = frozenset(),
+    resting: Mapping[str, int] = NOT_RESTING,
 ) -> Change:
-    """Return what `row` does to `before` (None = the record is new); triggers that are `resting` do not fire."""
+    """Return what `row` does to `before` (None = the record is new).
+
+    Triggers that are `resting`, until the instants given, do not fire, and a change of their fields does not make the record be looked at
+    again though segments' conditions read them.
+    """
     if before is None:
         return _create(row, config, now_us=now_us, quiet=quiet)
     if row.etag and row.etag != str(before.version):
@@ -90,12 +100,24 @@ def change_of(
         after = _taken_back(after, rule)
         changed.append("owner")
     matched = fired_triggers(before, after, changed_fields, config, now_us)
-    fired = tuple(name for name in matched if name not in resting)
     held = tuple(name for name in matched if name in resting)
+    quieted = {f"implied:{name}" for name in _fields_of(held, after.record_type, config)}
+    fired = tuple(name for name in matched if name not in held and name not in quieted)
+    if open_offer(before) and not after.active:
+        after = replace(after, offered_to="", assignment="WAITING", reason="its offer ended when it was closed")
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
-    return Change(after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause, held)
+    # A quiet write has nobody look again, and so has one that leads to a look in any case.
+    again_us = min((resting[name] for name in held), default=None) if mark is None and after.active and not quiet else None
+    return Change(
+        after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause, held, again_us
+    )
+
+
+def _fields_of(trigger_ids: tuple[str, ...], record_type: str, config: WorkspaceConfig) -> set[str]:
+    triggers = config.triggers_by_type.get(record_type, ()) if trigger_ids else ()
+    return {name for trigger in triggers if trigger.message.trigger_id in trigger_ids for name in trigger.message.fields}
 
 
 def _create(row: Upsert, config: WorkspaceConfig, *, now_us: int, quiet: bool) -> Change:
@@ -127,6 +149,7 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
         record,
         previous_owner=record.owner or record.previous_owner,
         owner=owner,
+        offered_to="",
         assignment=status,
         reason=reason,
         rule_id="",
@@ -155,11 +178,12 @@ def _taken_back(record: Record, rule: RuleConfig) -> Record:
 
 def frees_capacity(before: Record | Standing | None, after: Record | Standing | None) -> bool:
     """Tell whether a change may leave somebody with more room than before: in all, or in a record type or segment."""
-    if before is None or not before.active or before.owner is None or before.owner.kind is not OwnerKind.SELLER:
+    held, left = weight_of(before), weight_of(after)
+    if before is None or held is None:
         return False
-    if after is None or not after.active or after.effort < before.effort:
+    if after is None or left is None or left.effort < held.effort:
         return True
-    return after.owner != before.owner or before.segment_id not in ("", after.segment_id)
+    return left.place[0] != held.place[0] or before.segment_id not in ("", after.segment_id)
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
@@ -172,7 +196,7 @@ def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:
 
 def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], config: WorkspaceConfig, now_us: int) -> tuple[str, ...]:
     """Return the triggers that a change fires: explicit ones by id, then `implied:<field>` for fields of segments' conditions."""
-    roles = {role for role in (*before.related, *after.related) if before.related.get(role) != after.related.get(role)}
+    roles = _changed_roles(before, after)
     if not changed and not roles:
         return ()
     kind = config.record_types[after.record_type]
@@ -184,6 +208,10 @@ def fired_triggers(before: Record, after: Record, changed: tuple[str, ...], conf
     implied = config.implied_fields.get(after.record_type, frozenset()).intersection(changed)
     implied |= config.implied_roles.get(after.record_type, frozenset()).intersection(roles)
     return (*explicit, *(f"implied:{name}" for name in sorted(implied)))
+
+
+def _changed_roles(before: Record, after: Record) -> set[str]:
+    return {role for role in (*before.related, *after.related) if before.related.get(role) != after.related.get(role)}
 
 
 def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple[str, ...], schema: Schema, now_us: int) -> bool:
@@ -224,6 +252,10 @@ def _mark(
         return PendingMark(after.record_id, now_us, {**cause, "resegment": True})
     segment = config.segments.get(after.segment_id)
     # A quiet write has no rules run, so what they read does not matter.
-    if not quiet and after.owner is None and segment is not None and segment.rule_fields.intersection(changed):
-        return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": list(changed), "resegment": False})
-    return None
+    if quiet or after.owner is not None or segment is None:
+        return None
+    read = segment.rule_fields.intersection(changed) | segment.rule_roles.intersection(_changed_roles(before, after))
+    if not read:
+        return None
+    fields = sorted({*changed, *read})
+    return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": fields, "resegment": False})

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from reallot.server.convert.records import NO_FIELDS, state_text
 from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
-from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing
+from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing, open_offer
 from reallot.storage.moves import enrollment_of
 
-SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED", "OVERDUE", "OFFERED", "STEP_DUE"})
-"""Kinds that sellers are notified of, when they are the old or the new owner."""
+SELLER_KINDS = frozenset({"RESEGMENTED", "REASSIGNED", "ASSIGNED", "UNASSIGNED", "OVERDUE", "OFFERED", "OFFER_ENDED", "STEP_DUE"})
+"""Kinds that sellers are notified of, when they are the old or the new owner, or had or have an offer of it."""
 
 
 Told = Record | Standing
@@ -63,7 +63,7 @@ def event_of(
     kind = kind_of(before, after, tried=tried)
     if kind == "CHANGED" and old == new and not changed_fields:
         return None
-    owners = [r.owner for r in (before, after) if r is not None and r.owner is not None]
+    owners = [owner for record in (before, after) for owner in parties_of(record)]
     told = () if quiet or kind not in SELLER_KINDS else concerned(owners, members or {})
     return EventDraft(
         kind=kind,
@@ -78,6 +78,12 @@ def event_of(
         sentence=sentence_of(kind, before, after, config, cause, names or {}, title),
         notify=told,
     )
+
+
+def parties_of(record: Told | None) -> list[Owner]:
+    """Return who owns a record, and the seller who has an offer of it."""
+    owner, offered = record.owner if record is not None else None, open_offer(record)
+    return [*([owner] if owner is not None else []), *([Owner(OwnerKind.SELLER, offered)] if offered else [])]
 
 
 def concerned(owners: Sequence[Owner | None], members: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -100,8 +106,11 @@ def kind_of(before: Told | None, after: Told | None, *, tried: bool) -> str:
         return "RESEGMENTED"
     if old_owner != after.owner:
         return "ASSIGNED" if old_owner is None else "UNASSIGNED" if after.owner is None else "REASSIGNED"
-    if tried and after.owner is None:
+    held, offered = open_offer(before), open_offer(after)
+    if tried and after.owner is None and not offered:
         return "NOT_ASSIGNED"
+    if held != offered:
+        return "OFFERED" if offered else "OFFER_ENDED"
     if before is not None and before.enrollment_id != after.enrollment_id:
         return "ENROLLED" if after.enrollment_id else "UNENROLLED" if after.active else "CLOSED"
     if before is not None and before.active != after.active:
@@ -122,12 +131,14 @@ def sentence_of(
     subject = after or before
     if subject is None:
         return None
+    offered = open_offer(after) or open_offer(before)
     parameters = {
         "record": title or config.title(subject.record_type, subject.record_id, subject.fields),
         "old_segment": _segment_name(before, config),
         "new_segment": _segment_name(after, config),
         "old_owner": owner_name(before.owner if before else None, config, names),
         "new_owner": owner_name(after.owner if after else None, config, names),
+        "offered": names.get(offered, offered),
         "sequence": _sequence_name(after, config),
         "reason": subject.reason,
         "because": because(cause),
@@ -145,8 +156,8 @@ _TEXTS = {
     "UNASSIGNED": "{record} was taken from {old_owner}{because}",
     "NOT_ASSIGNED": "{record} has no owner{because}: {reason}",
     "OVERDUE": "{record} waits for too long",
-    "OFFERED": "{record} was offered",
-    "OFFER_ENDED": "The offer of {record} ended",
+    "OFFERED": "{record} was offered to {offered}{because}",
+    "OFFER_ENDED": "The offer of {record} to {offered} ended{because}",
     "ENROLLED": "{record} joined the sequence {sequence}",
     "UNENROLLED": "{record} left its sequence",
     "STEP_DUE": "A step of {record} is due",
@@ -185,6 +196,7 @@ def because(cause: Json) -> str:
         "SCHEDULE": f" in the scheduled run {(cause or {}).get('schedule_id', '')}",
         "EVENT": f" because {(cause or {}).get('detail', 'something changed')}",
         "MANUAL": " by hand",
+        "OFFER": f" because {(cause or {}).get('detail', 'an offer ended')}",
         "TIME": " because time went by",
         "UNDO": f" because {(cause or {}).get('detail', 'a run was undone')}",
     }.get(kind, "")

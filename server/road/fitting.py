@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reallot.server.road.traits import FORMER, KEEPER, OWNER
+from reallot.server.road.traits import ASKED, FORMER, KEEPER, OWNER
 from reallot.server.workspace_config import RuleConfig
 from reallot.solver.assignment.problem import LARGEST_COST, Ints
 from reallot.solver.segmentation import Matches, match_listed, match_sellers, only, over_pairs
@@ -34,11 +34,13 @@ class Fit:
         matches: Who fits.
         score: Score of each pair: int64.
         misses: What each pair misses: int64, a sum of MISSES_*.
+        asked: The seller had an offer of the record that has ended: bool.
     """
 
     matches: Matches
     score: Ints
     misses: Ints
+    asked: npt.NDArray[np.bool_]
 
 
 def fit_of(rule: RuleConfig, listed: Callable[[], npt.NDArray[np.int32]], records: pl.DataFrame, sellers: pl.DataFrame, now_us: int) -> Fit:
@@ -47,7 +49,7 @@ def fit_of(rule: RuleConfig, listed: Callable[[], npt.NDArray[np.int32]], record
     Raises:
         TooManyPairs: more pairs than allowed would have to be looked at.
     """
-    beside = [*_columns_beside(rule)]
+    beside = [*_columns_beside(rule), *({ASKED} & set(records.columns))]
     if rule.target is not None:
         matches = match_sellers(rule.target, records, sellers, now_us=now_us, beside=beside)
     else:
@@ -56,7 +58,20 @@ def fit_of(rule: RuleConfig, listed: Callable[[], npt.NDArray[np.int32]], record
     if allowed:
         (kept,) = over_pairs([allowed[0]], records, sellers, matches, now_us=now_us)
         matches = only(matches, kept.fill_null(value=False).to_numpy().astype(np.bool_))
-    return Fit(matches, *_costs(rule, records, sellers, matches, now_us))
+    return Fit(matches, *_costs(rule, records, sellers, matches, now_us), _asked(records, sellers, matches, now_us))
+
+
+def _asked(records: pl.DataFrame, sellers: pl.DataFrame, matches: Matches, now_us: int) -> npt.NDArray[np.bool_]:
+    if ASKED not in records.columns or not (records[ASKED] != "").any():
+        return np.zeros(len(matches.seller), dtype=np.bool_)
+    (asked,) = over_pairs([_names_the_seller(ASKED)], records, sellers, matches, now_us=now_us)
+    return asked.fill_null(value=False).to_numpy().astype(np.bool_)
+
+
+def _names_the_seller(column: str) -> "Asked":
+    """Return whether a column of ids, each between line breaks, names the seller."""
+    name = pl.concat_str(pl.lit("\n"), pl.col(SELLER), pl.lit("\n"))
+    return pl.col(column).str.contains(name, literal=True), [column, SELLER]
 
 
 def _columns_beside(rule: RuleConfig) -> set[str]:
@@ -84,8 +99,8 @@ def _allowed(rule: RuleConfig) -> list[Asked]:
     if rule.conflict is not None:
         columns.append((~rule.conflict.column.fill_null(value=False), _reads(rule.conflict)))
     if rule.message.exclusions.previous_owners:
-        name = pl.concat_str(pl.lit("\n"), pl.col(SELLER), pl.lit("\n"))
-        columns.append((~pl.col(FORMER).str.contains(name, literal=True), [FORMER, SELLER]))
+        named, reads = _names_the_seller(FORMER)
+        columns.append((~named, reads))
     if rule.message.sticky.required:
         keeper = f"{KEEPER}{rule.message.sticky.by}"
         columns.append((pl.col(keeper).is_null() | (pl.col(keeper) == pl.col(SELLER)), [keeper, SELLER]))

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from reallot.server.road.batch import CHUNK
 from reallot.server.road.events import owner_name
+from reallot.server.road.offers import OFFERED
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
 from reallot.server.road.shares import Shared, shared_out
 from reallot.server.road.work import Work
+from reallot.server.workspace_config import RuleConfig
 from reallot.solver import assignment
 
 OVERDUE = ("NO_AVAILABILITY", "RECORD_TOO_OLD")
@@ -41,7 +43,7 @@ class Decided(NamedTuple):
 
     Attributes:
         assignment: Status, "" = stays as it is.
-        seller_id: Seller who gets it, "" = none.
+        seller_id: Seller who gets it or is offered it, "" = none.
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
@@ -119,7 +121,7 @@ class Decisions:
         if not self.work.assign[row]:
             return _not_tried(self.work, row)
         chain, taker = self.chains[row], self._takers[row]
-        return self._assigned(chain, taker, self._ranks[row], self._pools[row]) if taker >= 0 else self._unassigned(chain, row)
+        return self._assigned(chain, taker, self._ranks[row], row) if taker >= 0 else self._unassigned(chain, row)
 
     @cached_property
     def _takers(self) -> list[int]:
@@ -140,27 +142,32 @@ class Decisions:
         return _listed(self._by_row(self.solved.rows, self.shared.pool_of))
 
     @cached_property
-    def _given(self) -> dict[tuple[int, str, int], Decided]:
+    def _given(self) -> dict[tuple[int, str, bool, int], Decided]:
         return {}
 
     @cached_property
     def _refused(self) -> dict[tuple[int, str], Decided]:
         return {}
 
-    def _assigned(self, chain: int, taker: int, rank: int, pool: int) -> Decided:
-        rule = self.planner.draft.chains[chain][rank]
-        if (taker, rule.key, pool) not in self._given:
-            sellers, named = self.planner.pool, rule.message.display_name or rule.key
-            if taker < len(sellers.sellers):
-                seller = sellers.sellers[taker]
-                reason = f"rule {named} chose {seller.display_name or seller.seller_id}"
-                decided = Decided("ASSIGNED", seller.seller_id, rule.key, reason, rule.use_capacity, pool)
-            else:
-                group = sellers.owner_at(taker)
-                reason = f"rule {named} chose {owner_name(group, self.work.config)}"
-                decided = Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
-            self._given[taker, rule.key, pool] = decided
-        return self._given[taker, rule.key, pool]
+    def _assigned(self, chain: int, taker: int, rank: int, row: int) -> Decided:
+        rule, pool = self.planner.draft.chains[chain][rank], self.planner.pool
+        # Who has the record already need not be asked.
+        has_it = self.work.records.owner_kind[row] == "SELLER" and pool.owner_at(taker).id == self.work.records.owner_id[row]
+        key = (taker, rule.key, rule.message.HasField("offer") and not has_it, self._pools[row])
+        if key not in self._given:
+            self._given[key] = self._decided(rule, taker, asks=key[2], shared=key[3])
+        return self._given[key]
+
+    def _decided(self, rule: RuleConfig, taker: int, *, asks: bool, shared: int) -> Decided:
+        pool, named = self.planner.pool, rule.message.display_name or rule.key
+        if taker >= len(pool.sellers):
+            group = pool.owner_at(taker)
+            reason = f"rule {named} chose {owner_name(group, self.work.config)}"
+            return Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
+        seller = pool.sellers[taker]
+        whom = seller.display_name or seller.seller_id
+        status, reason = (OFFERED, f"rule {named} offers it to {whom}") if asks else ("ASSIGNED", f"rule {named} chose {whom}")
+        return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity, shared)
 
     def _unassigned(self, chain: int, row: int) -> Decided:
         key = (chain, str(self.work.segment[row]))

@@ -60,11 +60,13 @@ class RuleTargets:
 
     def trace(self, combination: int) -> RuleTrace:
         """Return what the rule makes of one combination: its status, and how many sellers were left out by what."""
-        fitting, with_role, able, there, free = self._left[combination]
+        fitting, with_role, switched, responding, able, there, free = self._left[combination]
         counts = {
             "ELIGIBLE": free,
             "NOT_MATCHED": len(self.pool.sellers) - fitting,
-            "SWITCHED_OFF": with_role - able,
+            "SWITCHED_OFF": with_role - switched,
+            "NOT_RESPONDING": switched - responding,
+            "OFFERED_BEFORE": responding - able,
             "ROLE_NOT_ELIGIBLE": fitting - with_role,
             "NOT_AVAILABLE": able - there,
             "NO_CAPACITY": there - free,
@@ -88,15 +90,25 @@ class RuleTargets:
             self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
 
+    def asked(self, combination: int) -> set[int]:
+        """Return the sellers of a combination whose offer of the record has ended."""
+        part = slice(self.matches.start[combination], self.matches.start[combination + 1])
+        return set(self.matches.seller[part][self.fit.asked[part]].tolist())
+
     @cached_property
     def _filters(self) -> list[npt.NDArray[np.bool_]]:
-        """What each pair of combination and seller passes: role; switch, too; availability, too; capacity, too."""
+        """What each pair of combination and seller passes, one after the other.
+
+        Role, switch, answers to offers, no earlier offer of the same record, availability, capacity.
+        """
         pool, seller = self.pool, self.matches.seller
         role = pool.roles_ok[seller]
-        able = role & pool.assignable[seller]
+        switched = role & pool.assignable[seller]
+        responding = switched & pool.responds[seller]
+        able = responding & ~self.fit.asked
         there = able & (pool.bucket[seller] <= self.widest) if self.widest < UNAVAILABLE else able
         free = there & (pool.free[seller] > 0) if self.rule.use_capacity else there
-        return [role, able, there, free]
+        return [role, switched, responding, able, there, free]
 
     @cached_property
     def _choices(self) -> Matches:

@@ -16,6 +16,7 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
+from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load, Owner, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.shares import Share
 
@@ -24,7 +25,7 @@ from reallot.storage.shares import Share
 class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
-    `loads` may hold, below 0, what the batch itself takes off them.
+    `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
     """
 
     config: WorkspaceConfig
@@ -33,6 +34,7 @@ class Pool:
     turns: Sequence[Turn]
     time_off: Sequence[TimeOff]
     now_us: int
+    silent: frozenset[str] = frozenset()
     shares: Sequence[Share] = ()
 
     @cached_property
@@ -79,6 +81,11 @@ class Pool:
     def assignable(self) -> npt.NDArray[np.bool_]:
         """Switched on: bool, shape (m,)."""
         return np.array([seller.assignable for seller in self.sellers], dtype=np.bool_)
+
+    @cached_property
+    def responds(self) -> npt.NDArray[np.bool_]:
+        """Has not let offers run out: bool, shape (m,)."""
+        return np.array([seller.seller_id not in self.silent for seller in self.sellers], dtype=np.bool_)
 
     @cached_property
     def roles_ok(self) -> npt.NDArray[np.bool_]:
@@ -152,7 +159,7 @@ class Pool:
 
     @cached_property
     def calendars(self) -> list[Calendar | None]:
-        """When each seller works, absences included; None = always."""
+        """When each works, absences left out; None = always."""
         away: dict[str, list[tuple[int, int]]] = {}
         for absence in self.time_off:
             away.setdefault(absence.seller_id, []).append((absence.start_us, absence.end_us))
@@ -174,3 +181,8 @@ class Pool:
             for seller in self.sellers
         ]
         return frame_of("seller", self.config.seller_schema, rows, skills=sorted(set(skills)))
+
+
+def silent_sellers(tx: ReadTransaction, workspace: str) -> frozenset[str]:
+    """Return the sellers who let offers run out and are out of the pool."""
+    return frozenset(seller_id for seller_id, row in tx.offers.unanswered(workspace).items() if row.since_us is not None)

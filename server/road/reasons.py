@@ -80,7 +80,7 @@ def sentence(status: str, segment_name: str, traces: Sequence[RuleTrace]) -> str
         "NO_QUEUE": f"no queue that takes part fits the target of rule {rule_id}",
         "SEVERAL_TEAMS": f"several teams fit the target of rule {rule_id}, which does not choose: {several}",
         "SEVERAL_QUEUES": f"several queues fit the target of rule {rule_id}, which does not choose: {several}",
-        "SELLER_NOT_ELIGIBLE": f"{who} {are} switched off or {lacks} the role",
+        "SELLER_NOT_ELIGIBLE": f"{who} {_not_eligible(counts, are, lacks, have)}",
         "NO_AVAILABILITY": f"{who} {are} unavailable for longer than the rule allows",
         "NO_CAPACITY": f"{who} {have} no free capacity",
         "WAITING": f"the segment {segment_name} waits for a run",
@@ -89,3 +89,11 @@ def sentence(status: str, segment_name: str, traces: Sequence[RuleTrace]) -> str
     if status == "NO_CAPACITY" and shown is None:
         return "the last free slots went to records that come before it"
     return texts[status]
+
+
+def _not_eligible(counts: Mapping[str, int], are: str, lacks: str, have: str) -> str:
+    parts = [f"{have} been asked and did not take it"] if counts.get("OFFERED_BEFORE") else []
+    parts += [f"{'does' if have == 'has' else 'do'} not answer offers"] if counts.get("NOT_RESPONDING") else []
+    if not parts or {"SWITCHED_OFF", "ROLE_NOT_ELIGIBLE"} & counts.keys():
+        parts = [f"{are} switched off or {lacks} the role", *parts]
+    return " or ".join(parts)

@@ -18,7 +18,9 @@ def rescue(tx: WriteTransaction, config: WorkspaceConfig, mark: Pending, inciden
     reason = f"the server failed at this record; its log has the cause under incident {incident}"
     after = before
     if before.owner is None:
-        after = replace(before, assignment="INTERNAL_ERROR", reason=reason, attempts=before.attempts + 1, last_attempt_us=tx.now_us)
+        after = replace(
+            before, offered_to="", assignment="INTERNAL_ERROR", reason=reason, attempts=before.attempts + 1, last_attempt_us=tx.now_us
+        )
     event = event_of(before, after, config=config, time_us=tx.now_us, cause=mark.cause, tried=before.owner is None)
     decision = Decision(before.record_id, tx.now_us, mark.cause, "INTERNAL_ERROR", reason, state_text(before), state_text(after))
     tx.commit_records(config.workspace, [Transition(before, after, event=event, decision=decision, clear_generation=mark.generation)])

@@ -7,12 +7,12 @@ from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
 from reallot.storage import ReadTransaction
 
 _PART = 100
-Rests = Mapping[str, frozenset[str]]
-"""Triggers that rest, by record."""
+Rests = Mapping[str, Mapping[str, int]]
+"""Until when triggers rest, in microseconds, by trigger, by record."""
 
 
 def resting_triggers(tx: ReadTransaction, config: WorkspaceConfig, rows: Sequence[Upsert], now_us: int) -> Rests:
-    """Return which triggers have made a record be looked at again so lately that they do not yet do so anew."""
+    """Return which triggers have made a record be looked at again so lately that they do not yet do so anew, and until when."""
     found = {}
     for row in rows:
         kinds = config.triggers_by_type.get(row.record_type, ())
@@ -22,18 +22,22 @@ def resting_triggers(tx: ReadTransaction, config: WorkspaceConfig, rows: Sequenc
     return found
 
 
-def _resting(tx: ReadTransaction, workspace: str, record_id: str, triggers: Sequence[TriggerConfig], now_us: int) -> frozenset[str]:
+def _resting(tx: ReadTransaction, workspace: str, record_id: str, triggers: Sequence[TriggerConfig], now_us: int) -> dict[str, int]:
     since = {t.message.trigger_id: now_us - t.cool_down_us for t in triggers}
     oldest_us, before_id = min(since.values()), None
-    resting: set[str] = set()
+    pauses = {t.message.trigger_id: t.cool_down_us for t in triggers}
+    resting: dict[str, int] = {}
     while True:
         lines = tx.decisions.of_record(workspace, record_id, before_id, _PART)
         for line in lines:
             # Only a run of the road carries out what a trigger asks for; a line of a write alone does not count.
             if line.run_id and line.time_us > oldest_us:
-                resting.update(name for name in (line.cause or {}).get("triggers", ()) if name in since and line.time_us > since[name])
+                for name in (line.cause or {}).get("triggers", ()):
+                    if name in since and line.time_us > since[name]:
+                        # The newest line comes first.
+                        resting.setdefault(name, line.time_us + pauses[name])
         if len(lines) < _PART or lines[-1].time_us <= oldest_us:
-            return frozenset(resting)
+            return resting
         before_id = lines[-1].decision_id
 
 

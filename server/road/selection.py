@@ -67,6 +67,9 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
     unassigned = replace(base, owned=False, statuses=wanted)
     moved = replace(base, owned=True, statuses=[NOT_RUN])
     filters = [unassigned]
+    if not statuses and (selection.owned_but_ineligible or selection.resegment):
+        # An offer stands and falls as an owner does.
+        filters.append(replace(base, owned=False, statuses=["OFFERED"]))
     if task.kind != "EVENT" and (not statuses or NOT_RUN in statuses):
         filters.append(moved)
     if selection.owned_but_ineligible:

@@ -38,7 +38,7 @@ class ShareBooks:
     def open(self, target: "RuleTargets", room: npt.NDArray[np.bool_]) -> None:
         """Open a rule's account without those who are absent; `room`: who has room for one more record, bool, shape (m,)."""
         key, pool = target.rule.key, self._pool
-        able = room & pool.assignable & pool.roles_ok
+        able = room & pool.assignable & pool.roles_ok & pool.responds
         if target.widest < UNAVAILABLE:
             able &= pool.bucket <= target.widest
             if able.any():

@@ -16,7 +16,7 @@ from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool
+from reallot.server.road.pool import Pool, silent_sellers
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
@@ -65,7 +65,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     clock.stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist())
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
     writing = Writing(decisions)
     plan = _plan(decisions, writing)
     clock.stage("commit")
@@ -147,7 +147,9 @@ def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[
     frame = frame_from_json("record", schema, [work.records.fields[i] for i in rows], only=sorted(needed))
     reads = work.config.related_reads.get(record_type, frozenset())
     frame = with_related(tx, work.config, record_type, frame, [work.records.record_id[i] for i in rows], reads)
-    return with_traits(tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us), work.task.now_us)
+    return with_traits(
+        tx, work.config, record_type, frame, subjects_of(work.records, rows, work.task.now_us, work.task.kind), work.task.now_us
+    )
 
 
 def _take(work: Work, rows: npt.NDArray[np.int64], names: Sequence[str], found: Segmented) -> None:
@@ -180,9 +182,11 @@ def _route(work: Work) -> None:
             # One whose segment is not active at present stays as it is.
             work.status[row] = "" if owned or work.segment[row] else "NO_RULE_IN_SEGMENT"
         elif work.quiet(row):
-            work.status[row] = "" if owned else "WAITING"
+            work.status[row] = "" if owned or (work.offered(row) and not work.moved[row]) else "WAITING"
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
+        elif work.offered(row) and not work.moved[row]:
+            _route_owned(work, row, segment.message)
         elif not owned:
             waits = segment.waits and _has_just_come(work, row)
             work.assign[row] = not waits
@@ -199,7 +203,7 @@ def _has_just_come(work: Work, row: int) -> bool:
 
 
 def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
-    """Have the rules decide about a record that has an owner; where it has not moved, only if the owner is no longer eligible."""
+    """Have the rules decide about a record that has an owner or is offered; where it has not moved, only if that is no longer right."""
     moves = bool(work.moved[row]) or (work.records.assignment[row] == NOT_RUN and segment.assign_on_move)
     work.assign[row] = True
     work.keep[row] = not moves or segment.owner_policy == segment_pb2.OWNER_POLICY_KEEP_IF_ELIGIBLE
@@ -215,6 +219,7 @@ def _pool(tx: ReadTransaction, work: Work) -> Pool:
         turns=tx.sellers.turns(workspace),
         time_off=tx.sellers.time_off(workspace, now_us),
         now_us=now_us,
+        silent=silent_sellers(tx, workspace),
         shares=tx.shares.of(workspace, work.config.sharing_rules),
     )
 
@@ -254,7 +259,8 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
 
 
 def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
-    place = planner.pool.place_of(work.records.owner_kind[row], work.records.owner_id[row])
+    owner = (work.records.owner_kind[row], work.records.owner_id[row])
+    place = planner.pool.place_of(*(("SELLER", work.holder(row)) if work.offered(row) else owner))
     return place >= 0 and place in target.matches.sellers_of(combination)
 
 
@@ -268,11 +274,11 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
         changes[key] = (held[0] + effort, held[1] + count)
 
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
-        if records.owner_kind[row] != "SELLER":
+        owner, kind, effort = work.holder(row), records.record_type[row], records.effort[row]
+        if not owner:
             continue
-        owner, kind, effort = records.owner_id[row], records.record_type[row], records.effort[row]
         change((owner, kind, records.segment_id[row]), -effort, -1)
-        if not work.assign[row] and not work.released[row]:
+        if not work.assign[row] and not work.released[row] and not work.offered(row):
             change((owner, kind, str(work.segment[row])), effort, 1)
     return [*pool.loads, *(Load(*key, *held) for key, held in sorted(changes.items()))]
 

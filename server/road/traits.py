@@ -4,39 +4,42 @@ Columns are named `record.#…`, which no field can be called. Reads, decides no
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.road.offers import starts_anew, still_counting
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
-from reallot.solver.segmentation import frame_from_json
+from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction, RecordColumns
 from reallot.storage.documents import load
 from reallot.storage.entities import OwnerKind, Record
 from reallot.storage.rechecks import Recheck
 from reallot.v1 import segment_pb2
 
-OWNER, FORMER, KEEPER = "record.#owner", "record.#former", "record.#keeper:"
-"""Seller id of the present owner; ids of former owners, each between line breaks; seller id of who has most of the same key."""
+OWNER, FORMER, KEEPER, ASKED = "record.#owner", "record.#former", "record.#keeper:", "record.#asked"
+"""Seller id of the present owner; ids of former owners, each between line breaks; seller id of who has most of the same key; ids of
+those whose offer of it has ended, each between line breaks."""
 GROUP_KEY = "group_key"
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Records of one type, in parallel lists; owners are seller ids, "" = none."""
+    """Records of one type, in parallel lists; owners are seller ids, "" = none; with `anew` everybody may be asked again."""
 
     record_id: Sequence[str]
     owner: Sequence[str]
     previous_owner: Sequence[str]
     group_key: Sequence[str]
     waiting_since_us: Sequence[int]
+    anew: Sequence[bool]
 
 
-def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int) -> Subjects:
+def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int, task_kind: str) -> Subjects:
     """Return the records in some rows of a snapshot; one that has not waited yet waits from now on."""
 
     def sellers(kinds: Sequence[str], ids: Sequence[str]) -> list[str]:
@@ -49,6 +52,7 @@ def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int
         sellers(records.previous_owner_kind, records.previous_owner_id),
         [records.group_key[row] for row in rows],
         [now_us if waits is None else waits for waits in since],
+        [starts_anew(task_kind, records.assignment[row]) for row in rows],
     )
 
 
@@ -56,7 +60,7 @@ def subject_of(record: Record, now_us: int) -> Subjects:
     """Return one record."""
     owner, previous = ("" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in (record.owner, record.previous_owner))
     since = now_us if record.waiting_since_us is None else record.waiting_since_us
-    return Subjects([record.record_id], [owner], [previous], [record.group_key], [since])
+    return Subjects([record.record_id], [owner], [previous], [record.group_key], [since], [False])
 
 
 def with_traits(
@@ -71,25 +75,50 @@ def with_traits(
         columns.append(pl.Series(FORMER, _former(tx, config.workspace, subjects), dtype=pl.String))
     for by in sorted({rule.message.sticky.by for rule in rules if rule.message.HasField("sticky")}):
         columns.append(pl.Series(f"{KEEPER}{by}", _keepers(tx, config, record_type, by, frame, subjects), dtype=pl.String))
+    if any(rule.message.HasField("offer") for rule in rules):
+        columns.append(pl.Series(ASKED, _asked(tx, config.workspace, subjects), dtype=pl.String))
     columns += [_steps(rule, subjects, now_us) for rule in rules if rule.message.relax]
     return frame.with_columns(columns)
 
 
-def note_steps(work: Work, waiting: Iterable[int]) -> None:
-    """Have records that keep waiting, given by their rows, looked at again when the next requirement of their rules falls away."""
+Frames = Mapping[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
+"""Columns that rules read, by record type, with their rows."""
+
+
+def note_steps(work: Work, waiting: Sequence[int], frames: Frames) -> None:
+    """Have records that keep waiting, given by their rows, looked at again when their rules may have another answer.
+
+    That is when the next requirement falls away, and when the answer of a rule's condition can change with the clock.
+    """
     records, now_us = work.records, work.task.now_us
     noted = {recheck.record_id: index for index, recheck in enumerate(work.rechecks)}
+    rolling = _rolling_rules(work, waiting, frames)
     for row in waiting:
         segment = work.config.segments.get(str(work.segment[row]))
         waits = [part.after.ToMicroseconds() for rule in (segment.rules if segment else ()) for part in rule.message.relax]
         since_us = now_us if records.waiting_since_us[row] is None else int(records.waiting_since_us[row] or 0)
-        due_us = min((since_us + wait for wait in waits if since_us + wait > now_us), default=None)
+        following = [since_us + wait for wait in waits if since_us + wait > now_us]
+        due_us = min([*following, *([rolling[row]] if row in rolling else [])], default=None)
         if due_us is None:
             continue
         index = noted.get(records.record_id[row], len(work.rechecks))
         earlier = work.rechecks[index].due_us if index < len(work.rechecks) else None
         found = Recheck(records.record_id[row], records.version[row], due_us if earlier is None else min(earlier, due_us))
         work.rechecks[index : index + 1] = [found]
+
+
+def _rolling_rules(work: Work, waiting: Sequence[int], frames: Frames) -> dict[int, int]:
+    """Return by row when the answer of a rule's condition about a record can change with the clock."""
+    found: dict[int, int] = {}
+    for segment in work.config.segments.values():
+        asked = [rule.condition for rule in segment.rules if rule.condition is not None and rule.condition.crossings]
+        here = np.array([row for row in waiting if asked and work.segment[row] == segment.id], dtype=np.int64)
+        if not len(here):
+            continue
+        rows, frame = frames[segment.message.record_type]
+        due = next_change(asked, frame[np.searchsorted(rows, here)], now_us=work.task.now_us)
+        found.update((row, due_us) for row, due_us in zip(here.tolist(), due.tolist(), strict=True) if due_us != NEVER)
+    return found
 
 
 def _former(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str]:
@@ -99,6 +128,12 @@ def _former(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str
         names = logged.get(record_id, set()) | ({previous} if previous else set())
         found.append("\n".join(["", *sorted(names), ""]))
     return found
+
+
+def _asked(tx: ReadTransaction, workspace: str, subjects: Subjects) -> list[str]:
+    since = {r: s for r, s, anew in zip(subjects.record_id, subjects.waiting_since_us, subjects.anew, strict=True) if not anew}
+    asked = still_counting(tx.offers.ended(workspace, subjects.record_id), since)
+    return ["\n".join(["", *asked[record_id], ""]) if record_id in asked else "" for record_id in subjects.record_id]
 
 
 def _steps(rule: RuleConfig, subjects: Subjects, now_us: int) -> pl.Series:

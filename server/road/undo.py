@@ -43,9 +43,19 @@ class Done:
         return self.before.segment_id != self.after.segment_id
 
     @property
+    def changes_offer(self) -> bool:
+        """The run offered the record to a seller, or took an offer back."""
+        return self.before.offered_seller_id != self.after.offered_seller_id
+
+    @property
     def is_change(self) -> bool:
         """There is something to take back."""
-        return self.changes_owner or self.changes_segment or self.before.enrollment.enrollment_id != self.after.enrollment.enrollment_id
+        return (
+            self.changes_owner
+            or self.changes_segment
+            or self.changes_offer
+            or self.before.enrollment.enrollment_id != self.after.enrollment.enrollment_id
+        )
 
 
 Obstacle = tuple[str, str]
@@ -91,16 +101,17 @@ def undo_cause(run_id: str, reason: str) -> Json:
 def put_back(record: Record, done: Done, config: WorkspaceConfig, cause: Json) -> tuple[Record, EnrollmentChange | None]:
     """Return a record as it was before a run, and what happens to its enrollment.
 
-    Without an owner it waits for a run: an event, such as the room that undoing makes, does not give it away at once. Its sequence goes
-    on at the step where it stood, as a new enrollment.
+    Without an owner it waits for a run: an event, such as the room that undoing makes, does not give it away at once. An offer ends, and
+    none that ended begins again. Its sequence goes on at the step where it stood, as a new enrollment.
     """
     owner, status = done.owners[0], assignment_name(done.before.assignment)
-    waits = owner is None and (done.changes_owner or not status)
+    waits = owner is None and (done.changes_owner or done.changes_offer or not status)
     change, connection = _enrolled_again(record, done, config)
     after = replace(
         record,
         owner=owner,
         previous_owner=record.owner if record.owner not in (None, owner) else record.previous_owner,
+        offered_to="",
         segment_id=done.before.segment_id,
         previous_segment_id=record.segment_id if done.changes_segment else record.previous_segment_id,
         segmentation=segmentation_name(done.before.segmentation),

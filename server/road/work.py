@@ -43,6 +43,14 @@ class Work:
         """Return why a record is on its way."""
         return (self.records.pending_cause[row] or {}) if self.task.kind == "INTAKE" else self.task.cause
 
+    def offered(self, row: int) -> bool:
+        """Tell whether a seller has an open offer of a record, who then is dealt with as an owner would be."""
+        return bool(self.records.offered_to[row]) and self.records.owner_kind[row] != "SELLER"
+
+    def holder(self, row: int) -> str:
+        """Return the seller on whom a record weighs: the owner, or who has an offer of it; "" = nobody."""
+        return self.records.owner_id[row] if self.records.owner_kind[row] == "SELLER" else self.records.offered_to[row]
+
     def quiet(self, row: int) -> bool:
         """Tell whether a record is only taken in: nobody gets it, joins it or hears of it."""
         return self.task.kind == "INTAKE" and bool(self.cause(row).get("quiet"))

@@ -15,14 +15,16 @@ from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import concerned, event_of
+from reallot.server.road.offers import OFFERED, starts_anew, times_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing
+from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing, open_offer
 from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
+from reallot.storage.offers import OfferStep, OfferTerms
 
 
 class Writing:
@@ -35,6 +37,7 @@ class Writing:
         self._names = {s.seller_id: s.display_name or s.seller_id for s in decisions.planner.pool.sellers}
         self._owners: dict[str, Owner] = {}
         self._traces: dict[int, JsonText] = {-1: JsonText("null")}
+        self._offers: dict[tuple[str, str], OfferTerms] = {}
         self._stencils: dict[tuple[object, ...], Stencil] = {}
 
     def pieces(self) -> Iterator[Piece]:
@@ -117,7 +120,15 @@ class Writing:
         return list(
             zip(
                 *(r.record_type, r.active, r.priority, r.effort, r.version, r.owner_kind, r.owner_id),
-                *(r.previous_owner_kind, r.previous_owner_id, r.segment_id, r.previous_segment_id, r.segmentation, r.assignment),
+                *(
+                    r.previous_owner_kind,
+                    r.previous_owner_id,
+                    r.offered_to,
+                    r.segment_id,
+                    r.previous_segment_id,
+                    r.segmentation,
+                    r.assignment,
+                ),
                 *(r.connection, r.reason, r.rule_id, r.run_id, r.attempts, r.next_try_us, r.last_attempt_us, r.overdue_us),
                 *(map(bool, r.enrollment_id), r.sequence_id, r.sequence_version, r.step),
                 *(work.segment.tolist(), work.segmentation.tolist(), work.assign.tolist(), work.released.tolist()),
@@ -152,6 +163,7 @@ class Writing:
             # Enrollments are compared by their holes, of which one stands for many.
             changes=changes_between(state_of(before, enrollment_columns(before)), state),
             turn=Taken(decided.seller_id, before.record_type) if decided.seller_id else None,
+            offer=self._offer(row, before, after, decided),
             ends=ends,
             starts=starts,
             event=told,
@@ -176,7 +188,7 @@ class Writing:
         )
         plain = [column[row] for column in columns]
         owners = (self._owner(r.owner_kind[row], r.owner_id[row]), self._owner(r.previous_owner_kind[row], r.previous_owner_id[row]))
-        standing = Standing._make((RECORD, *plain[:5], *owners, *plain[5:], {}))
+        standing = Standing._make((RECORD, *plain[:5], *owners, r.offered_to[row], *plain[5:], {}))
         return standing._replace(enrollment_id=ENROLLMENT if standing.enrollment_id else "")
 
     def _owner(self, kind: str, owner_id: str) -> Owner | None:
@@ -206,11 +218,13 @@ class Writing:
     def _owned(self, row: int, after: Standing, decided: Decided, tried: bool) -> Standing:
         owner, previous, rule_id = after.owner, after.previous_owner, decided.rule_id or after.rule_id
         if self._touches_owner(row):
-            owner, rule_id = self._owner(*decided.owner), decided.rule_id
+            owner = None if decided.assignment == OFFERED else self._owner(*decided.owner)
+            rule_id = decided.rule_id
             previous = after.owner if after.owner not in (None, owner) else previous
         return after._replace(
             owner=owner,
             previous_owner=previous,
+            offered_to=decided.seller_id if decided.assignment == OFFERED else "",
             attempts=after.attempts + tried,
             last_attempt_us=self._work.task.now_us if tried else after.last_attempt_us,
             rule_id=rule_id,
@@ -220,10 +234,29 @@ class Writing:
             overdue_us=(after.overdue_us or self._work.task.now_us) if decided.assignment in OVERDUE else None,
         )
 
+    def _offer(self, row: int, before: Standing, after: Standing, decided: Decided) -> OfferStep | None:
+        held = open_offer(before)
+        if decided.assignment != OFFERED:
+            return OfferStep(held) if held and held != open_offer(after) else None
+        anew = starts_anew(self._work.task.kind, before.assignment)
+        return OfferStep(held if held != decided.seller_id else "", starts=self._terms(decided)._replace(anew=anew))
+
+    def _terms(self, decided: Decided) -> OfferTerms:
+        """Return the terms of a rule's offer to a seller; they count from the instant of the plan."""
+        key = (decided.seller_id, decided.rule_id)
+        if key not in self._offers:
+            pool, now_us = self._decisions.planner.pool, self._work.task.now_us
+            calendar = pool.calendars[pool.place[decided.seller_id]]
+            times = times_of(self._config.rules[decided.rule_id].message.offer, calendar, now_us, now_us, made_while_away=True)
+            self._offers[key] = OfferTerms(*key, times.remind_us, times.end_us, times.ends_as)
+        return self._offers[key]
+
     def _decision(self, row: int, before: Standing, after: Standing, decided: Decided, told: EventText | None, cause: Json) -> DecisionText:
         states = (told.before, told.after) if told is not None else (state_text(before), state_text(after))
         why = told.cause if told is not None else dump(cause)
         reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
+        if before.segment_id and before.segment_id != after.segment_id == before.previous_segment_id != "":
+            reason += f"; it is back in {after.segment_id}, which it had left for {before.segment_id}"
         return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
     def _trace(self, chain: int) -> JsonText:
@@ -246,7 +279,8 @@ def _counted(before: Standing, after: Standing, tried: bool) -> tuple[str, ...]:
     if before.segment_id and before.segment_id != after.segment_id:
         names.append("resegmented")
     if tried:
-        names += ["considered", f"status:{after.assignment}"] + (["failed"] if after.owner is None else [])
+        names += ["considered", f"status:{after.assignment}"]
+        names += ["offered"] if after.assignment == OFFERED else ["failed"] if after.owner is None else []
     if after.owner != before.owner:
         names += ["assigned"] if after.owner is not None else ["released"]
         names += ["moved"] if after.owner is not None and before.owner is not None else []

@@ -7,13 +7,15 @@ from typing import Any
 import grpc
 
 from reallot.server.configuration import selection_faults
+from reallot.server.convert.offers import offer_message
 from reallot.server.convert.runs import run_message
 from reallot.server.convert.values import to_owner
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_implemented
 from reallot.server.explanation import candidates_of
-from reallot.server.handover import Parties, by_hand, owning_seller
+from reallot.server.handover import Parties, by_hand, involved, owning_seller
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
+from reallot.server.offers import respond
 from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
 from reallot.server.road.change import frees_capacity
@@ -22,10 +24,10 @@ from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.previews import apply_run, drop_run, list_preview
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.undoing import undo_run
-from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
+from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Outcome, Owner, Record, Run
+from reallot.storage.entities import Claim, Outcome, Owner, Record, Run, open_offer
 from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import assignment_service_pb2_grpc, run_pb2
 
@@ -168,7 +170,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
         claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
-        parties = Parties.of(tx, config.workspace, owner, *(record.owner for record in takes))
+        parties = Parties.of(tx, config.workspace, owner, *involved(takes))
         made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, parties=parties) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
         if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
@@ -184,11 +186,11 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> pb.ReleaseRecordsResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.records.get(workspace, request.record_ids)
-            parties = Parties.of(tx, workspace, *(record.owner for record in found.values()))
+            parties = Parties.of(tx, workspace, *involved(found.values()))
             made = [
                 by_hand(config, record, None, request.reason, None, now_us=tx.now_us, parties=parties)
                 for _, record in sorted(found.items())
-                if record.owner is not None
+                if record.owner is not None or open_offer(record)
             ]
             tx.commit_records(workspace, made)
             if any(frees_capacity(t.before, t.after) for t in made):
@@ -212,9 +214,34 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
         return await self._runtime.read(read)
 
+    async def ListOffers(self, request: pb.ListOffersRequest, context: Context) -> pb.ListOffersResponse:  # noqa: N802
+        """List open offers, by record."""
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request) or ""
+
+        def read(tx: ReadTransaction) -> pb.ListOffersResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            sellers = [request.seller_id] if request.seller_id else None
+            found = tx.offers.open(workspace, record_id=request.record_id, seller_ids=sellers, after=after, limit=size + 1)
+            records = tx.records.get(workspace, [offer.record_id for offer in found])
+            token = page_token(request, found[size - 1].record_id) if len(found) > size else ""
+            messages = [offer_message(offer, records[offer.record_id], config) for offer in found[:size]]
+            return pb.ListOffersResponse(offers=messages, next_page_token=token)
+
+        return await self._runtime.read(read)
+
     async def RespondToOffer(self, request: pb.RespondToOfferRequest, context: Context) -> pb.RespondToOfferResponse:  # noqa: N802
         """Accept or decline an offer."""
-        raise not_implemented("offers")
+        workspace = workspace_of(request)
+        refuse([*check_id("record_id", request.record_id), *check_id("seller_id", request.seller_id)])
+        if len(request.reason) > LONGEST_TEXT:
+            raise invalid_field("reason", f"a reason has at most {LONGEST_TEXT} characters")
+
+        def work(tx: WriteTransaction) -> pb.RespondToOfferResponse:
+            config = self._runtime.configs.of(tx, workspace)
+            respond(tx, config, request.record_id, request.seller_id, accept=request.accept, reason=request.reason)
+            return pb.RespondToOfferResponse()
+
+        return await self._runtime.write(workspace, once(request, workspace, pb.RespondToOfferResponse, work))
 
     async def ClaimNext(self, request: pb.ClaimNextRequest, context: Context) -> pb.ClaimNextResponse:  # noqa: N802
         """Give a seller the next record of a pool."""

@@ -20,6 +20,7 @@ from reallot.server.convert.values import from_us, instant_fault, maybe_from_us,
 from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found
 from reallot.server.handover import retire
 from reallot.server.idempotency import once
+from reallot.server.offers import come_back, reschedule, silence_of, take_back
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
@@ -143,6 +144,17 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             request_rerun(tx, config, cause)
         if changed:
             tx.signal(config.workspace, "sellers")
+        self._follow_offers(tx, config, stored, changed)
+
+    @staticmethod
+    def _follow_offers(tx: WriteTransaction, config: WorkspaceConfig, stored: dict[str, Seller], changed: Sequence[Seller]) -> None:
+        """Take back the offers of those who take nothing any more, and bring back to the pool who shows that he is there."""
+        known = [(stored[seller.seller_id], seller) for seller in changed if seller.seller_id in stored]
+        take_back(tx, config, [s.seller_id for _, s in known if not (s.assignable and s.roles_ok)], "takes no records any more")
+        shifted = [after.seller_id for before, after in known if before.calendar != after.calendar]
+        reschedule(tx, config, shifted)
+        switched_on = [after.seller_id for before, after in known if after.assignable and not before.assignable]
+        come_back(tx, config, [*shifted, *switched_on])
 
     async def RetireSeller(  # noqa: N802
         self, request: seller_service_pb2.RetireSellerRequest, context: Context
@@ -191,9 +203,16 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     def _messages(self, tx: ReadTransaction, config: WorkspaceConfig, sellers: Sequence[Seller]) -> list[seller_pb2.Seller]:
         ids = [s.seller_id for s in sellers]
         loads, turns, away = _by_seller(tx, config.workspace, ids, self._runtime.clock.now_us())
-        return [
+        messages = [
             seller_message(s, config, loads.get(s.seller_id, []), turns.get(s.seller_id, []), away.get(s.seller_id, [])) for s in sellers
         ]
+        silent = tx.offers.unanswered(config.workspace, ids)
+        for message in messages:
+            row = silent.get(message.seller_id)
+            if row is not None and row.since_us is not None:
+                message.not_responding_since_time.CopyFrom(from_us(row.since_us))
+                message.not_responding_reason = silence_of(row)
+        return messages
 
     async def DeleteSellers(  # noqa: N802
         self, request: seller_service_pb2.DeleteSellersRequest, context: Context
@@ -207,6 +226,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 if (owned := tx.sellers.owned_count(workspace, seller_id)) > 0:
                     text = f"seller {seller_id!r} still owns {owned} records"
                     raise failed_precondition("SELLER_OWNS_RECORDS", text, seller=seller_id, records=str(owned))
+            take_back(tx, self._runtime.configs.of(tx, workspace), list(request.seller_ids), "is not here any more")
             return seller_service_pb2.DeleteSellersResponse(deleted=tx.sellers.delete(workspace, list(request.seller_ids)))
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.DeleteSellersResponse, work))
@@ -227,6 +247,8 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if others:
                 request_rerun(tx, config, "SELLER_AVAILABLE")
                 tx.signal(workspace, "sellers")
+                reschedule(tx, config, [s.seller_id for s in others])
+                come_back(tx, config, [s.seller_id for s in others])
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -247,6 +269,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             added = [to_time_off(_seller(tx, workspace, seller_id).seller_id, request.time_off) for seller_id in ids]
             replaced = {(row.seller_id, row.time_off_id) for row in tx.sellers.time_off(workspace, tx.now_us, ids)}
             tx.sellers.add_time_off(workspace, added)
+            reschedule(tx, self._runtime.configs.of(tx, workspace), ids)
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
@@ -265,10 +288,26 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             _seller(tx, workspace, request.seller_id)
             removed = tx.sellers.remove_time_off(workspace, request.seller_id, list(request.time_off_ids))
             if removed:
-                request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
+                config = self._runtime.configs.of(tx, workspace)
+                request_rerun(tx, config, "SELLER_AVAILABLE")
+                reschedule(tx, config, [request.seller_id])
+                come_back(tx, config, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
+
+    async def ReturnSellers(  # noqa: N802
+        self, request: seller_service_pb2.ReturnSellersRequest, context: Context
+    ) -> seller_service_pb2.ReturnSellersResponse:
+        """Take sellers who let offers run out into the pool again."""
+        workspace = workspace_of(request)
+        refuse(check_rows("seller_ids", request.seller_ids))
+
+        def work(tx: WriteTransaction) -> seller_service_pb2.ReturnSellersResponse:
+            found = [_seller(tx, workspace, seller_id).seller_id for seller_id in dict.fromkeys(request.seller_ids)]
+            return seller_service_pb2.ReturnSellersResponse(returned=come_back(tx, self._runtime.configs.of(tx, workspace), found))
+
+        return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.ReturnSellersResponse, work))
 
     async def GetAvailability(  # noqa: N802
         self, request: seller_service_pb2.GetAvailabilityRequest, context: Context

@@ -10,7 +10,7 @@ from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.handover import Parties
 from reallot.server.road.arrivals import arrivals_of, frames_of
-from reallot.server.road.change import OWNER_CAME, Change, Upsert, change_of, frees_capacity
+from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, frees_capacity
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import enrolled, event_of
 from reallot.server.road.resting import resting_triggers, why_not_again
@@ -18,7 +18,7 @@ from reallot.server.runtime import request_rerun
 from reallot.server.validation import refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition
+from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, PendingMark, Record, Seller, Transition, open_offer
 from reallot.storage.pending import merge_causes
 from reallot.v1 import record_service_pb2
 
@@ -61,7 +61,7 @@ def carry_out(
     changes: list[Change] = []
     rests = resting_triggers(tx, config, [row for row in upserts if row.record_id in stored], tx.now_us)
     for row in upserts:
-        resting = rests.get(row.record_id, frozenset())
+        resting = rests.get(row.record_id, NOT_RESTING)
         change = change_of(present.get(row.record_id), row, config, now_us=tx.now_us, quiet=quiet, resting=resting)
         changes.append(change)
         if not change.conflict:
@@ -154,6 +154,7 @@ def _commit(
             by_record.setdefault(row.record_id, []).append(change)
     involved = [r for i, cs in by_record.items() for r in (stored.get(i), cs[-1].after) if r is not None]
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
+    owners |= {offered for r in involved if (offered := open_offer(r))}
     sellers = tx.sellers.get(config.workspace, owners)
     names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
     moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
@@ -164,6 +165,7 @@ def _commit(
     outcomes = tx.commit_records(config.workspace, made)
     done = [t for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     note_changes(tx, config, done, quiet=quiet)
+    _note_rests(tx, config.workspace, by_record, done)
     if any(frees_capacity(t.before, t.after) for t in made):
         request_rerun(tx, config, "CAPACITY_FREED")
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
@@ -173,6 +175,19 @@ def _changed_owners(before: Record | None, after: Record) -> list[Owner]:
     """Return the owners of a record before and after, if they differ."""
     old = before.owner if before is not None else None
     return [owner for owner in (old, after.owner) if owner is not None] if old != after.owner else []
+
+
+def _note_rests(tx: WriteTransaction, workspace: str, by_record: Mapping[str, Sequence[Change]], done: Sequence[Transition]) -> None:
+    """Have records that a resting trigger keeps from being looked at again be looked at when it has rested."""
+    due = {}
+    for transition in done:
+        record_id = transition.after.record_id if transition.after is not None and transition.mark is None else ""
+        ends = [change.looks_again_us for change in by_record.get(record_id, ()) if change.looks_again_us is not None]
+        if ends:
+            due[record_id] = min(ends)
+    if due:
+        tx.rechecks.bring_forward(workspace, due)
+        tx.signal(workspace, "rechecks")
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,7 @@ class _Write:
             return None
         given = any(p.owner_given for p in parts)
         by_hand = given and before is not None
-        touched = given or any(p.released for p in parts)
+        touched = given or any(p.released for p in parts) or open_offer(before) != open_offer(after)
         unmoved = why_not_again(parts) if before is not None else ""
         seller = self.sellers.get(after.owner.id) if after.owner and after.owner.kind is OwnerKind.SELLER else None
         enrollment = next((p.enrollment for p in parts if p.enrollment is not None), None)

@@ -23,8 +23,9 @@ def check_loads(books: Books, report: Report) -> None:
     """The counters say what a recount over the records says."""
     recount: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for row in books["records"]:
-        if row["active"] and row["owner_kind"] == "SELLER":
-            held = recount[row["owner_id"], row["record_type"], row["segment_id"]]
+        holder = row["owner_id"] if row["owner_kind"] == "SELLER" else row["offered_to"]
+        if row["active"] and holder:
+            held = recount[holder, row["record_type"], row["segment_id"]]
             held[0] += row["effort"]
             held[1] += 1
     stored = {(r["seller_id"], r["record_type"], r["segment_id"]): [r["effort"], r["records"]] for r in books["loads"]}

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from reallot.clients import Seller
+from reallot.clients import Record, Seller
 from reallot.clients.errors import ReallotError
-from reallot.v1 import record_service_pb2
+from reallot.clients.values import moment, timestamp
+from reallot.v1 import insight_service_pb2, record_service_pb2
 
-from world import Make, World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings
+from world import Make, World, a_lead, a_rule, a_segment, at, kinds, lead_type, quiet_settings
 
 
 def watched(world: World, **trigger: Any) -> World:
@@ -56,6 +57,77 @@ def test_a_trigger_rests_for_its_cool_down_and_says_so(world: Make) -> None:
     assert fired(here, revenue=2.0, stage="open") == ["implied:revenue"]
     here.jump("2026-03-05T11:00")
     assert fired(here, stage="won") == ["staged"]
+
+
+def flipping(world: Make, **trigger: Any) -> World:
+    """A lead that goes to and fro as its revenue changes."""
+    here = world("2026-03-05T10:00")
+    moves = {"accepts_moves": True}
+    here.apply(
+        settings=quiet_settings(),
+        record_types=[lead_type()],
+        segments=[
+            a_segment("big", condition="record.revenue >= 10.0", priority=1, on_no_match="ON_NO_MATCH_DEFAULT_SEGMENT", **moves),
+            a_segment("small", **moves),
+        ],
+        triggers=[{"trigger_id": "flip", "record_type": "lead", "fields": ["revenue"], **trigger}],
+    )
+    here.write(a_lead("l", revenue=1.0), a_lead("still", revenue=1.0))
+    return here
+
+
+def flip(here: World, minute: int, revenue: float) -> tuple[str, list[str]]:
+    here.jump(f"2026-03-05T10:{minute:02}")
+    names = fired(here, revenue=revenue)
+    return here.record("l").segment_id, names
+
+
+def test_a_record_that_goes_to_and_fro_is_reported(world: Make) -> None:
+    here = flipping(world)
+    assert [flip(here, minute, revenue)[0] for minute, revenue in ((1, 50.0), (2, 1.0), (3, 60.0))] == ["big", "small", "big"]
+    assert log(here, "l")[-1].endswith("; it is back in big, which it had left for small")
+    here.write(a_lead("still", revenue=70.0))
+    answer = here.client.stubs.insight.GetReport(insight_service_pb2.GetReportRequest())
+    assert answer.bouncing_records == 1
+    (row,) = answer.bouncing
+    assert (row.record_id, row.moves, row.returns, row.segment_ids, row.fields) == ("l", 3, 2, ["small", "big"], ["revenue"])
+    assert moment(row.last_time) == at("2026-03-05T10:03")
+    later = insight_service_pb2.GetReportRequest(start_time=timestamp(at("2026-03-05T10:03")))
+    assert here.client.stubs.insight.GetReport(later).bouncing_records == 0
+
+
+def test_a_cool_down_keeps_it_still_and_looks_again_when_it_is_over(world: Make) -> None:
+    here = flipping(world, cool_down="3600s")
+    assert flip(here, 1, 50.0) == ("big", ["flip", "implied:revenue"])
+    last = here.events()[-1].number
+    assert [flip(here, minute, revenue) for minute, revenue in ((2, 1.0), (3, 60.0), (4, 2.0))] == [("big", [])] * 3
+    assert log(here, "l")[-1] == "not looked at again yet: the trigger flip rests for this record"
+    here.advance("2026-03-05T11:00")
+    assert here.record("l").segment_id == "big"
+    here.advance("2026-03-05T11:01")
+    assert here.record("l").segment_id == "small"
+    assert kinds([e for e in here.events(record_ids=["l"]) if e.number > last]) == ["CHANGED"] * 3 + ["RESEGMENTED"]
+
+
+def test_what_only_rules_read_is_noticed_while_a_record_waits(world: Make) -> None:
+    here = world("2026-03-05T10:00")
+    account = {"record_type": "account", "fields": [{"field_id": "kind", "type": "FIELD_TYPE_TEXT"}]}
+    lead = {"record_type": "lead", "fields": [{"field_id": "seen", "type": "FIELD_TYPE_TIMESTAMP"}]}
+    rules = [a_rule("old", condition='record.seen <= now - duration("2d")'), a_rule("known", condition="present(account)")]
+    here.apply(
+        settings=quiet_settings(),
+        record_types=[account, lead | {"references": [{"role": "account", "record_type": "account"}]}],
+        segments=[a_segment("all", *rules)],
+    )
+    here.sellers(Seller("ana"))
+    here.write(Record("a", "account"), *(Record(i, "lead", {"seen": at("2026-03-05T10:00")}) for i in ("l", "m")))
+    assert {here.status(i) for i in ("l", "m")} == {"NO_RULE_MATCHED"}
+    here.write(Record("l", "lead", related={"account": "a"}))
+    assert (here.owner("l"), here.record("l").assignment.rule_id) == ("ana", "all/known")
+    here.advance("2026-03-07T09:59")
+    assert here.owner("m") == ""
+    here.advance("2026-03-07T10:00")
+    assert (here.owner("m"), here.record("m").assignment.rule_id) == ("ana", "all/old")
 
 
 @pytest.mark.parametrize("cool_down", ["0s", "7776001s"])

@@ -82,8 +82,10 @@ def recount(records: Iterable[Record]) -> list[Load]:
     """Return the loads of records, counted anew: the oracle of the stored counters."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for record in records:
-        if record.active and record.owner is not None and record.owner.kind is OwnerKind.SELLER:
-            place = found.setdefault((record.owner.id, record.record_type, record.segment_id), [0, 0])
+        owns = record.owner is not None and record.owner.kind is OwnerKind.SELLER
+        holder = record.owner.id if record.owner is not None and owns else record.offered_to
+        if record.active and holder:
+            place = found.setdefault((holder, record.record_type, record.segment_id), [0, 0])
             place[0] += record.effort
             place[1] += 1
     return [Load(*place, *sums) for place, sums in sorted(found.items())]

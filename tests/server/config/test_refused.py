@@ -66,6 +66,18 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "window too wide": (with_rule(available_within="500000s"), "segment.rules[0].available_within", "INVALID_FIELD"),
     "negative window": (with_rule(available_within="-5s"), "segment.rules[0].available_within", "INVALID_FIELD"),
+    "offer without time": (with_rule(offer={}), "segment.rules[0].offer.timeout", "INVALID_FIELD"),
+    "offer for too long": (with_rule(offer={"timeout": "2592001s"}), "segment.rules[0].offer.timeout", "INVALID_FIELD"),
+    "reminder after the end": (
+        with_rule(offer={"timeout": "60s", "remind_after_percent": 100}),
+        "segment.rules[0].offer.remind_after_percent",
+        "INVALID_FIELD",
+    ),
+    "negative number of offers": (
+        with_rule(offer={"timeout": "60s", "out_after": -1}),
+        "segment.rules[0].offer.out_after",
+        "INVALID_FIELD",
+    ),
     "rule without id": (with_rule(rule_id=""), "segment.rules[0].rule_id", "INVALID_ID"),
     "rule twice": (
         {"segment": a_segment("new", 5, condition=CEL, rules=[a_rule(), a_rule()])},

@@ -23,83 +23,90 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from reallot.v1 import config_service_pb2 as reallot_dot_v1_dot_config__service__pb2
 from reallot.v1 import event_pb2 as reallot_dot_v1_dot_event__pb2
 from reallot.v1 import run_pb2 as reallot_dot_v1_dot_run__pb2
 from reallot.v1 import value_pb2 as reallot_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#reallot/v1/assignment_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1freallot/v1/config_service.proto\x1a\x16reallot/v1/event.proto\x1a\x14reallot/v1/run.proto\x1a\x16reallot/v1/value.proto\"\xd1\x01\n\x0fStartRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\tselection\x18\x03 \x01(\x0b\x32\x18.reallot.v1.RunSelection\x12\r\n\x05limit\x18\x04 \x01(\x05\x12-\n\ntime_limit\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07preview\x18\x06 \x01(\x08\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\"2\n\rGetRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x84\x01\n\x0fListRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\"\n\x05kinds\x18\x02 \x03(\x0e\x32\x13.reallot.v1.RunKind\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"J\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.reallot.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0fWatchRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"M\n\x10WatchRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.reallot.v1.Run\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"I\n\x10\x43\x61ncelRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"H\n\x0f\x41pplyRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"G\n\x0e\x44ropRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"^\n\x12ListPreviewRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"s\n\rPreviewedMove\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x17.reallot.v1.RecordState\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x17.reallot.v1.RecordState\"M\n\x0cSellerEffect\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0e\n\x06gained\x18\x02 \x01(\x03\x12\x0c\n\x04lost\x18\x03 \x01(\x03\x12\x0c\n\x04load\x18\x04 \x01(\x03\"\xdf\x01\n\x13ListPreviewResponse\x12(\n\x05moves\x18\x01 \x03(\x0b\x32\x19.reallot.v1.PreviewedMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12&\n\x05\x66lows\x18\x03 \x03(\x0b\x32\x17.reallot.v1.SegmentFlow\x12)\n\x07sellers\x18\x04 \x03(\x0b\x32\x18.reallot.v1.SellerEffect\x12\x17\n\x0fsequences_ended\x18\x05 \x01(\x03\x12\x19\n\x11sequences_started\x18\x06 \x01(\x03\"5\n\x10ReplayRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"R\n\x11ReplayRunResponse\x12\r\n\x05\x65qual\x18\x01 \x01(\x08\x12\x15\n\rstored_digest\x18\x02 \x01(\t\x12\x17\n\x0freplayed_digest\x18\x03 \x01(\t\"}\n\x0eUndoRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"W\n\x08UndoLeft\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12*\n\x08obstacle\x18\x02 \x01(\x0e\x32\x18.reallot.v1.UndoObstacle\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x98\x01\n\x0fUndoRunResponse\x12\x0e\n\x06undone\x18\x01 \x01(\x03\x12\x0c\n\x04left\x18\x02 \x01(\x03\x12*\n\x0cleft_records\x18\x03 \x03(\x0b\x32\x14.reallot.v1.UndoLeft\x12\x11\n\tforgotten\x18\x04 \x01(\x03\x12(\n\x05moves\x18\x05 \x03(\x0b\x32\x19.reallot.v1.PreviewedMove\"\x92\x01\n\x14\x41ssignRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nrecord_ids\x18\x03 \x03(\t\x12 \n\x05owner\x18\x04 \x01(\x0b\x32\x11.reallot.v1.Owner\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x93\x01\n\x0c\x41ssignResult\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\x08\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.reallot.v1.ManualOutcome\x12\x0c\n\x04text\x18\x04 \x01(\t\x12$\n\x07verdict\x18\x05 \x01(\x0e\x32\x13.reallot.v1.Verdict\"B\n\x15\x41ssignRecordsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.reallot.v1.AssignResult\"b\n\x15ReleaseRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nrecord_ids\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"F\n\x16ReleaseRecordsResponse\x12\x10\n\x08released\x18\x01 \x01(\x03\x12\x1a\n\x12unknown_record_ids\x18\x02 \x03(\t\"\x81\x01\n\x1aListEligibleSellersRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x16\n\x0einclude_others\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x9c\x01\n\tCandidate\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0f\n\x07rule_id\x18\x02 \x01(\t\x12$\n\x07verdict\x18\x03 \x01(\x0e\x32\x13.reallot.v1.Verdict\x12\x0c\n\x04\x66ree\x18\x04 \x01(\x03\x12\x15\n\ravailable_now\x18\x05 \x01(\x08\x12 \n\x05owner\x18\x06 \x01(\x0b\x32\x11.reallot.v1.Owner\"a\n\x1bListEligibleSellersResponse\x12)\n\ncandidates\x18\x01 \x03(\x0b\x32\x15.reallot.v1.Candidate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x15RespondToOfferRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x11\n\tseller_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x05 \x01(\x08\"\x18\n\x16RespondToOfferResponse\"a\n\x10\x43laimNextRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tseller_id\x18\x03 \x01(\t\x12\x13\n\x0bsegment_ids\x18\x04 \x03(\t\"&\n\x11\x43laimNextResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t*\x85\x03\n\x0cUndoObstacle\x12\x1d\n\x19UNDO_OBSTACLE_UNSPECIFIED\x10\x00\x12\x19\n\x15UNDO_OBSTACLE_DELETED\x10\x01\x12\x1f\n\x1bUNDO_OBSTACLE_OWNER_CHANGED\x10\x02\x12!\n\x1dUNDO_OBSTACLE_SEGMENT_CHANGED\x10\x03\x12\x18\n\x14UNDO_OBSTACLE_CLOSED\x10\x04\x12\"\n\x1eUNDO_OBSTACLE_SEQUENCE_CHANGED\x10\x05\x12\x19\n\x15UNDO_OBSTACLE_CHANGED\x10\x06\x12\x1c\n\x18UNDO_OBSTACLE_OWNER_GONE\x10\x07\x12$\n UNDO_OBSTACLE_OWNER_NOT_ELIGIBLE\x10\x08\x12\x1d\n\x19UNDO_OBSTACLE_NO_CAPACITY\x10\t\x12\x1e\n\x1aUNDO_OBSTACLE_SEGMENT_GONE\x10\n\x12\x1b\n\x17UNDO_OBSTACLE_NOT_KNOWN\x10\x0b*\xcb\x01\n\rManualOutcome\x12\x1e\n\x1aMANUAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMANUAL_OUTCOME_NO_CAPACITY\x10\x01\x12\x1c\n\x18MANUAL_OUTCOME_NOT_FOUND\x10\x02\x12\x1d\n\x19MANUAL_OUTCOME_NOT_ACTIVE\x10\x03\x12\x1c\n\x18MANUAL_OUTCOME_UNCHANGED\x10\x04\x12\x1f\n\x1bMANUAL_OUTCOME_NOT_ELIGIBLE\x10\x05\x32\xd9\x08\n\x11\x41ssignmentService\x12\x38\n\x08StartRun\x12\x1b.reallot.v1.StartRunRequest\x1a\x0f.reallot.v1.Run\x12\x34\n\x06GetRun\x12\x19.reallot.v1.GetRunRequest\x1a\x0f.reallot.v1.Run\x12\x45\n\x08ListRuns\x12\x1b.reallot.v1.ListRunsRequest\x1a\x1c.reallot.v1.ListRunsResponse\x12G\n\x08WatchRun\x12\x1b.reallot.v1.WatchRunRequest\x1a\x1c.reallot.v1.WatchRunResponse0\x01\x12:\n\tCancelRun\x12\x1c.reallot.v1.CancelRunRequest\x1a\x0f.reallot.v1.Run\x12\x38\n\x08\x41pplyRun\x12\x1b.reallot.v1.ApplyRunRequest\x1a\x0f.reallot.v1.Run\x12\x36\n\x07\x44ropRun\x12\x1a.reallot.v1.DropRunRequest\x1a\x0f.reallot.v1.Run\x12N\n\x0bListPreview\x12\x1e.reallot.v1.ListPreviewRequest\x1a\x1f.reallot.v1.ListPreviewResponse\x12H\n\tReplayRun\x12\x1c.reallot.v1.ReplayRunRequest\x1a\x1d.reallot.v1.ReplayRunResponse\x12\x42\n\x07UndoRun\x12\x1a.reallot.v1.UndoRunRequest\x1a\x1b.reallot.v1.UndoRunResponse\x12T\n\rAssignRecords\x12 .reallot.v1.AssignRecordsRequest\x1a!.reallot.v1.AssignRecordsResponse\x12W\n\x0eReleaseRecords\x12!.reallot.v1.ReleaseRecordsRequest\x1a\".reallot.v1.ReleaseRecordsResponse\x12\x66\n\x13ListEligibleSellers\x12&.reallot.v1.ListEligibleSellersRequest\x1a\'.reallot.v1.ListEligibleSellersResponse\x12W\n\x0eRespondToOffer\x12!.reallot.v1.RespondToOfferRequest\x1a\".reallot.v1.RespondToOfferResponse\x12H\n\tClaimNext\x12\x1c.reallot.v1.ClaimNextRequest\x1a\x1d.reallot.v1.ClaimNextResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#reallot/v1/assignment_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1freallot/v1/config_service.proto\x1a\x16reallot/v1/event.proto\x1a\x14reallot/v1/run.proto\x1a\x16reallot/v1/value.proto\"\xd1\x01\n\x0fStartRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\tselection\x18\x03 \x01(\x0b\x32\x18.reallot.v1.RunSelection\x12\r\n\x05limit\x18\x04 \x01(\x05\x12-\n\ntime_limit\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07preview\x18\x06 \x01(\x08\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\"2\n\rGetRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x84\x01\n\x0fListRunsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\"\n\x05kinds\x18\x02 \x03(\x0e\x32\x13.reallot.v1.RunKind\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"J\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.reallot.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x0fWatchRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"M\n\x10WatchRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.reallot.v1.Run\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"I\n\x10\x43\x61ncelRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"H\n\x0f\x41pplyRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"G\n\x0e\x44ropRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"^\n\x12ListPreviewRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"s\n\rPreviewedMove\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x17.reallot.v1.RecordState\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x17.reallot.v1.RecordState\"M\n\x0cSellerEffect\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0e\n\x06gained\x18\x02 \x01(\x03\x12\x0c\n\x04lost\x18\x03 \x01(\x03\x12\x0c\n\x04load\x18\x04 \x01(\x03\"\xdf\x01\n\x13ListPreviewResponse\x12(\n\x05moves\x18\x01 \x03(\x0b\x32\x19.reallot.v1.PreviewedMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12&\n\x05\x66lows\x18\x03 \x03(\x0b\x32\x17.reallot.v1.SegmentFlow\x12)\n\x07sellers\x18\x04 \x03(\x0b\x32\x18.reallot.v1.SellerEffect\x12\x17\n\x0fsequences_ended\x18\x05 \x01(\x03\x12\x19\n\x11sequences_started\x18\x06 \x01(\x03\"5\n\x10ReplayRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"R\n\x11ReplayRunResponse\x12\r\n\x05\x65qual\x18\x01 \x01(\x08\x12\x15\n\rstored_digest\x18\x02 \x01(\t\x12\x17\n\x0freplayed_digest\x18\x03 \x01(\t\"}\n\x0eUndoRunRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"W\n\x08UndoLeft\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12*\n\x08obstacle\x18\x02 \x01(\x0e\x32\x18.reallot.v1.UndoObstacle\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x98\x01\n\x0fUndoRunResponse\x12\x0e\n\x06undone\x18\x01 \x01(\x03\x12\x0c\n\x04left\x18\x02 \x01(\x03\x12*\n\x0cleft_records\x18\x03 \x03(\x0b\x32\x14.reallot.v1.UndoLeft\x12\x11\n\tforgotten\x18\x04 \x01(\x03\x12(\n\x05moves\x18\x05 \x03(\x0b\x32\x19.reallot.v1.PreviewedMove\"\x92\x01\n\x14\x41ssignRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nrecord_ids\x18\x03 \x03(\t\x12 \n\x05owner\x18\x04 \x01(\x0b\x32\x11.reallot.v1.Owner\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x93\x01\n\x0c\x41ssignResult\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08\x61ssigned\x18\x02 \x01(\x08\x12*\n\x07outcome\x18\x03 \x01(\x0e\x32\x19.reallot.v1.ManualOutcome\x12\x0c\n\x04text\x18\x04 \x01(\t\x12$\n\x07verdict\x18\x05 \x01(\x0e\x32\x13.reallot.v1.Verdict\"B\n\x15\x41ssignRecordsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.reallot.v1.AssignResult\"b\n\x15ReleaseRecordsRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nrecord_ids\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"F\n\x16ReleaseRecordsResponse\x12\x10\n\x08released\x18\x01 \x01(\x03\x12\x1a\n\x12unknown_record_ids\x18\x02 \x03(\t\"\x81\x01\n\x1aListEligibleSellersRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x16\n\x0einclude_others\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x9c\x01\n\tCandidate\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0f\n\x07rule_id\x18\x02 \x01(\t\x12$\n\x07verdict\x18\x03 \x01(\x0e\x32\x13.reallot.v1.Verdict\x12\x0c\n\x04\x66ree\x18\x04 \x01(\x03\x12\x15\n\ravailable_now\x18\x05 \x01(\x08\x12 \n\x05owner\x18\x06 \x01(\x0b\x32\x11.reallot.v1.Owner\"a\n\x1bListEligibleSellersResponse\x12)\n\ncandidates\x18\x01 \x03(\x0b\x32\x15.reallot.v1.Candidate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x11ListOffersRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x89\x02\n\tOpenOffer\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x13\n\x0brecord_type\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x12\n\nsegment_id\x18\x04 \x01(\t\x12\x11\n\tseller_id\x18\x05 \x01(\t\x12\x0f\n\x07rule_id\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremind_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x12ListOffersResponse\x12%\n\x06offers\x18\x01 \x03(\x0b\x32\x15.reallot.v1.OpenOffer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x15RespondToOfferRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12\x11\n\tseller_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63\x63\x65pt\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x18\n\x16RespondToOfferResponse\"a\n\x10\x43laimNextRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tseller_id\x18\x03 \x01(\t\x12\x13\n\x0bsegment_ids\x18\x04 \x03(\t\"&\n\x11\x43laimNextResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t*\x85\x03\n\x0cUndoObstacle\x12\x1d\n\x19UNDO_OBSTACLE_UNSPECIFIED\x10\x00\x12\x19\n\x15UNDO_OBSTACLE_DELETED\x10\x01\x12\x1f\n\x1bUNDO_OBSTACLE_OWNER_CHANGED\x10\x02\x12!\n\x1dUNDO_OBSTACLE_SEGMENT_CHANGED\x10\x03\x12\x18\n\x14UNDO_OBSTACLE_CLOSED\x10\x04\x12\"\n\x1eUNDO_OBSTACLE_SEQUENCE_CHANGED\x10\x05\x12\x19\n\x15UNDO_OBSTACLE_CHANGED\x10\x06\x12\x1c\n\x18UNDO_OBSTACLE_OWNER_GONE\x10\x07\x12$\n UNDO_OBSTACLE_OWNER_NOT_ELIGIBLE\x10\x08\x12\x1d\n\x19UNDO_OBSTACLE_NO_CAPACITY\x10\t\x12\x1e\n\x1aUNDO_OBSTACLE_SEGMENT_GONE\x10\n\x12\x1b\n\x17UNDO_OBSTACLE_NOT_KNOWN\x10\x0b*\xcb\x01\n\rManualOutcome\x12\x1e\n\x1aMANUAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMANUAL_OUTCOME_NO_CAPACITY\x10\x01\x12\x1c\n\x18MANUAL_OUTCOME_NOT_FOUND\x10\x02\x12\x1d\n\x19MANUAL_OUTCOME_NOT_ACTIVE\x10\x03\x12\x1c\n\x18MANUAL_OUTCOME_UNCHANGED\x10\x04\x12\x1f\n\x1bMANUAL_OUTCOME_NOT_ELIGIBLE\x10\x05\x32\xa6\t\n\x11\x41ssignmentService\x12\x38\n\x08StartRun\x12\x1b.reallot.v1.StartRunRequest\x1a\x0f.reallot.v1.Run\x12\x34\n\x06GetRun\x12\x19.reallot.v1.GetRunRequest\x1a\x0f.reallot.v1.Run\x12\x45\n\x08ListRuns\x12\x1b.reallot.v1.ListRunsRequest\x1a\x1c.reallot.v1.ListRunsResponse\x12G\n\x08WatchRun\x12\x1b.reallot.v1.WatchRunRequest\x1a\x1c.reallot.v1.WatchRunResponse0\x01\x12:\n\tCancelRun\x12\x1c.reallot.v1.CancelRunRequest\x1a\x0f.reallot.v1.Run\x12\x38\n\x08\x41pplyRun\x12\x1b.reallot.v1.ApplyRunRequest\x1a\x0f.reallot.v1.Run\x12\x36\n\x07\x44ropRun\x12\x1a.reallot.v1.DropRunRequest\x1a\x0f.reallot.v1.Run\x12N\n\x0bListPreview\x12\x1e.reallot.v1.ListPreviewRequest\x1a\x1f.reallot.v1.ListPreviewResponse\x12H\n\tReplayRun\x12\x1c.reallot.v1.ReplayRunRequest\x1a\x1d.reallot.v1.ReplayRunResponse\x12\x42\n\x07UndoRun\x12\x1a.reallot.v1.UndoRunRequest\x1a\x1b.reallot.v1.UndoRunResponse\x12T\n\rAssignRecords\x12 .reallot.v1.AssignRecordsRequest\x1a!.reallot.v1.AssignRecordsResponse\x12W\n\x0eReleaseRecords\x12!.reallot.v1.ReleaseRecordsRequest\x1a\".reallot.v1.ReleaseRecordsResponse\x12\x66\n\x13ListEligibleSellers\x12&.reallot.v1.ListEligibleSellersRequest\x1a\'.reallot.v1.ListEligibleSellersResponse\x12K\n\nListOffers\x12\x1d.reallot.v1.ListOffersRequest\x1a\x1e.reallot.v1.ListOffersResponse\x12W\n\x0eRespondToOffer\x12!.reallot.v1.RespondToOfferRequest\x1a\".reallot.v1.RespondToOfferResponse\x12H\n\tClaimNext\x12\x1c.reallot.v1.ClaimNextRequest\x1a\x1d.reallot.v1.ClaimNextResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reallot.v1.assignment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UNDOOBSTACLE']._serialized_start=3257
-  _globals['_UNDOOBSTACLE']._serialized_end=3646
-  _globals['_MANUALOUTCOME']._serialized_start=3649
-  _globals['_MANUALOUTCOME']._serialized_end=3852
-  _globals['_STARTRUNREQUEST']._serialized_start=187
-  _globals['_STARTRUNREQUEST']._serialized_end=396
-  _globals['_GETRUNREQUEST']._serialized_start=398
-  _globals['_GETRUNREQUEST']._serialized_end=448
-  _globals['_LISTRUNSREQUEST']._serialized_start=451
-  _globals['_LISTRUNSREQUEST']._serialized_end=583
-  _globals['_LISTRUNSRESPONSE']._serialized_start=585
-  _globals['_LISTRUNSRESPONSE']._serialized_end=659
-  _globals['_WATCHRUNREQUEST']._serialized_start=661
-  _globals['_WATCHRUNREQUEST']._serialized_end=713
-  _globals['_WATCHRUNRESPONSE']._serialized_start=715
-  _globals['_WATCHRUNRESPONSE']._serialized_end=792
-  _globals['_CANCELRUNREQUEST']._serialized_start=794
-  _globals['_CANCELRUNREQUEST']._serialized_end=867
-  _globals['_APPLYRUNREQUEST']._serialized_start=869
-  _globals['_APPLYRUNREQUEST']._serialized_end=941
-  _globals['_DROPRUNREQUEST']._serialized_start=943
-  _globals['_DROPRUNREQUEST']._serialized_end=1014
-  _globals['_LISTPREVIEWREQUEST']._serialized_start=1016
-  _globals['_LISTPREVIEWREQUEST']._serialized_end=1110
-  _globals['_PREVIEWEDMOVE']._serialized_start=1112
-  _globals['_PREVIEWEDMOVE']._serialized_end=1227
-  _globals['_SELLEREFFECT']._serialized_start=1229
-  _globals['_SELLEREFFECT']._serialized_end=1306
-  _globals['_LISTPREVIEWRESPONSE']._serialized_start=1309
-  _globals['_LISTPREVIEWRESPONSE']._serialized_end=1532
-  _globals['_REPLAYRUNREQUEST']._serialized_start=1534
-  _globals['_REPLAYRUNREQUEST']._serialized_end=1587
-  _globals['_REPLAYRUNRESPONSE']._serialized_start=1589
-  _globals['_REPLAYRUNRESPONSE']._serialized_end=1671
-  _globals['_UNDORUNREQUEST']._serialized_start=1673
-  _globals['_UNDORUNREQUEST']._serialized_end=1798
-  _globals['_UNDOLEFT']._serialized_start=1800
-  _globals['_UNDOLEFT']._serialized_end=1887
-  _globals['_UNDORUNRESPONSE']._serialized_start=1890
-  _globals['_UNDORUNRESPONSE']._serialized_end=2042
-  _globals['_ASSIGNRECORDSREQUEST']._serialized_start=2045
-  _globals['_ASSIGNRECORDSREQUEST']._serialized_end=2191
-  _globals['_ASSIGNRESULT']._serialized_start=2194
-  _globals['_ASSIGNRESULT']._serialized_end=2341
-  _globals['_ASSIGNRECORDSRESPONSE']._serialized_start=2343
-  _globals['_ASSIGNRECORDSRESPONSE']._serialized_end=2409
-  _globals['_RELEASERECORDSREQUEST']._serialized_start=2411
-  _globals['_RELEASERECORDSREQUEST']._serialized_end=2509
-  _globals['_RELEASERECORDSRESPONSE']._serialized_start=2511
-  _globals['_RELEASERECORDSRESPONSE']._serialized_end=2581
-  _globals['_LISTELIGIBLESELLERSREQUEST']._serialized_start=2584
-  _globals['_LISTELIGIBLESELLERSREQUEST']._serialized_end=2713
-  _globals['_CANDIDATE']._serialized_start=2716
-  _globals['_CANDIDATE']._serialized_end=2872
-  _globals['_LISTELIGIBLESELLERSRESPONSE']._serialized_start=2874
-  _globals['_LISTELIGIBLESELLERSRESPONSE']._serialized_end=2971
-  _globals['_RESPONDTOOFFERREQUEST']._serialized_start=2973
-  _globals['_RESPONDTOOFFERREQUEST']._serialized_end=3089
-  _globals['_RESPONDTOOFFERRESPONSE']._serialized_start=3091
-  _globals['_RESPONDTOOFFERRESPONSE']._serialized_end=3115
-  _globals['_CLAIMNEXTREQUEST']._serialized_start=3117
-  _globals['_CLAIMNEXTREQUEST']._serialized_end=3214
-  _globals['_CLAIMNEXTRESPONSE']._serialized_start=3216
-  _globals['_CLAIMNEXTRESPONSE']._serialized_end=3254
-  _globals['_ASSIGNMENTSERVICE']._serialized_start=3855
-  _globals['_ASSIGNMENTSERVICE']._serialized_end=4968
+  _globals['_UNDOOBSTACLE']._serialized_start=3778
+  _globals['_UNDOOBSTACLE']._serialized_end=4167
+  _globals['_MANUALOUTCOME']._serialized_start=4170
+  _globals['_MANUALOUTCOME']._serialized_end=4373
+  _globals['_STARTRUNREQUEST']._serialized_start=220
+  _globals['_STARTRUNREQUEST']._serialized_end=429
+  _globals['_GETRUNREQUEST']._serialized_start=431
+  _globals['_GETRUNREQUEST']._serialized_end=481
+  _globals['_LISTRUNSREQUEST']._serialized_start=484
+  _globals['_LISTRUNSREQUEST']._serialized_end=616
+  _globals['_LISTRUNSRESPONSE']._serialized_start=618
+  _globals['_LISTRUNSRESPONSE']._serialized_end=692
+  _globals['_WATCHRUNREQUEST']._serialized_start=694
+  _globals['_WATCHRUNREQUEST']._serialized_end=746
+  _globals['_WATCHRUNRESPONSE']._serialized_start=748
+  _globals['_WATCHRUNRESPONSE']._serialized_end=825
+  _globals['_CANCELRUNREQUEST']._serialized_start=827
+  _globals['_CANCELRUNREQUEST']._serialized_end=900
+  _globals['_APPLYRUNREQUEST']._serialized_start=902
+  _globals['_APPLYRUNREQUEST']._serialized_end=974
+  _globals['_DROPRUNREQUEST']._serialized_start=976
+  _globals['_DROPRUNREQUEST']._serialized_end=1047
+  _globals['_LISTPREVIEWREQUEST']._serialized_start=1049
+  _globals['_LISTPREVIEWREQUEST']._serialized_end=1143
+  _globals['_PREVIEWEDMOVE']._serialized_start=1145
+  _globals['_PREVIEWEDMOVE']._serialized_end=1260
+  _globals['_SELLEREFFECT']._serialized_start=1262
+  _globals['_SELLEREFFECT']._serialized_end=1339
+  _globals['_LISTPREVIEWRESPONSE']._serialized_start=1342
+  _globals['_LISTPREVIEWRESPONSE']._serialized_end=1565
+  _globals['_REPLAYRUNREQUEST']._serialized_start=1567
+  _globals['_REPLAYRUNREQUEST']._serialized_end=1620
+  _globals['_REPLAYRUNRESPONSE']._serialized_start=1622
+  _globals['_REPLAYRUNRESPONSE']._serialized_end=1704
+  _globals['_UNDORUNREQUEST']._serialized_start=1706
+  _globals['_UNDORUNREQUEST']._serialized_end=1831
+  _globals['_UNDOLEFT']._serialized_start=1833
+  _globals['_UNDOLEFT']._serialized_end=1920
+  _globals['_UNDORUNRESPONSE']._serialized_start=1923
+  _globals['_UNDORUNRESPONSE']._serialized_end=2075
+  _globals['_ASSIGNRECORDSREQUEST']._serialized_start=2078
+  _globals['_ASSIGNRECORDSREQUEST']._serialized_end=2224
+  _globals['_ASSIGNRESULT']._serialized_start=2227
+  _globals['_ASSIGNRESULT']._serialized_end=2374
+  _globals['_ASSIGNRECORDSRESPONSE']._serialized_start=2376
+  _globals['_ASSIGNRECORDSRESPONSE']._serialized_end=2442
+  _globals['_RELEASERECORDSREQUEST']._serialized_start=2444
+  _globals['_RELEASERECORDSREQUEST']._serialized_end=2542
+  _globals['_RELEASERECORDSRESPONSE']._serialized_start=2544
+  _globals['_RELEASERECORDSRESPONSE']._serialized_end=2614
+  _globals['_LISTELIGIBLESELLERSREQUEST']._serialized_start=2617
+  _globals['_LISTELIGIBLESELLERSREQUEST']._serialized_end=2746
+  _globals['_CANDIDATE']._serialized_start=2749
+  _globals['_CANDIDATE']._serialized_end=2905
+  _globals['_LISTELIGIBLESELLERSRESPONSE']._serialized_start=2907
+  _globals['_LISTELIGIBLESELLERSRESPONSE']._serialized_end=3004
+  _globals['_LISTOFFERSREQUEST']._serialized_start=3006
+  _globals['_LISTOFFERSREQUEST']._serialized_end=3121
+  _globals['_OPENOFFER']._serialized_start=3124
+  _globals['_OPENOFFER']._serialized_end=3389
+  _globals['_LISTOFFERSRESPONSE']._serialized_start=3391
+  _globals['_LISTOFFERSRESPONSE']._serialized_end=3475
+  _globals['_RESPONDTOOFFERREQUEST']._serialized_start=3478
+  _globals['_RESPONDTOOFFERREQUEST']._serialized_end=3610
+  _globals['_RESPONDTOOFFERRESPONSE']._serialized_start=3612
+  _globals['_RESPONDTOOFFERRESPONSE']._serialized_end=3636
+  _globals['_CLAIMNEXTREQUEST']._serialized_start=3638
+  _globals['_CLAIMNEXTREQUEST']._serialized_end=3735
+  _globals['_CLAIMNEXTRESPONSE']._serialized_start=3737
+  _globals['_CLAIMNEXTRESPONSE']._serialized_end=3775
+  _globals['_ASSIGNMENTSERVICE']._serialized_start=4376
+  _globals['_ASSIGNMENTSERVICE']._serialized_end=5566
 # @@protoc_insertion_point(module_scope)

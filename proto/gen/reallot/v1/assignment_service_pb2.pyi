@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from reallot.v1 import config_service_pb2 as _config_service_pb2
@@ -1019,6 +1020,132 @@ class ListEligibleSellersResponse(_message.Message):
 Global___ListEligibleSellersResponse: _TypeAlias = ListEligibleSellersResponse  # noqa: Y015
 
 @_typing.final
+class ListOffersRequest(_message.Message):
+    """Request of ListOffers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    seller_id: _builtins.str
+    """Only this seller's."""
+    record_id: _builtins.str
+    """Only of this record."""
+    page_size: _builtins.int
+    """Rows in a page: default 50, at most 1,000."""
+    page_token: _builtins.str
+    """Token of the page before; bound to the other fields."""
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffersRequest: _TypeAlias = ListOffersRequest  # noqa: Y015
+
+@_typing.final
+class OpenOffer(_message.Message):
+    """A record that waits for a seller's answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    RECORD_TYPE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    REMIND_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    record_type: _builtins.str
+    """Its type."""
+    title: _builtins.str
+    """What it is called."""
+    segment_id: _builtins.str
+    """Its segment."""
+    seller_id: _builtins.str
+    """The seller."""
+    rule_id: _builtins.str
+    """Rule that offers it, as `segment/rule`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was offered."""
+
+    @_builtins.property
+    def remind_time(self) -> _timestamp_pb2.Timestamp:
+        """When the seller is reminded; absent = not any more."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends without an answer."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        record_type: _builtins.str = ...,
+        title: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        remind_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "remind_time", b"remind_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "record_id", b"record_id", "record_type", b"record_type", "remind_time", b"remind_time", "rule_id", b"rule_id", "segment_id", b"segment_id", "seller_id", b"seller_id", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenOffer: _TypeAlias = OpenOffer  # noqa: Y015
+
+@_typing.final
+class ListOffersResponse(_message.Message):
+    """Response of ListOffers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty = this is the last."""
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenOffer]:
+        """By record."""
+
+    def __init__(
+        self,
+        *,
+        offers: _abc.Iterable[Global___OpenOffer] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "offers", b"offers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOffersResponse: _TypeAlias = ListOffersResponse  # noqa: Y015
+
+@_typing.final
 class RespondToOfferRequest(_message.Message):
     """Request of RespondToOffer."""
 
@@ -1029,6 +1156,7 @@ class RespondToOfferRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     SELLER_ID_FIELD_NUMBER: _builtins.int
     ACCEPT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -1039,6 +1167,8 @@ class RespondToOfferRequest(_message.Message):
     """The seller who answers."""
     accept: _builtins.bool
     """Takes it."""
+    reason: _builtins.str
+    """Why, for the log."""
     def __init__(
         self,
         *,
@@ -1047,10 +1177,11 @@ class RespondToOfferRequest(_message.Message):
         record_id: _builtins.str = ...,
         seller_id: _builtins.str = ...,
         accept: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "reason", b"reason", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

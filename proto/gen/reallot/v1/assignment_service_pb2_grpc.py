@@ -101,6 +101,11 @@ class AssignmentServiceStub:
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersResponse.FromString,
                 _registered_method=True)
+        self.ListOffers = channel.unary_unary(
+                '/reallot.v1.AssignmentService/ListOffers',
+                request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.FromString,
+                _registered_method=True)
         self.RespondToOffer = channel.unary_unary(
                 '/reallot.v1.AssignmentService/RespondToOffer',
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.RespondToOfferRequest.SerializeToString,
@@ -209,8 +214,15 @@ class AssignmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOffers(self, request, context):
+        """Lists open offers, by record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RespondToOffer(self, request, context):
-        """Accepts or declines an offer.
+        """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -290,6 +302,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
                     servicer.ListEligibleSellers,
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersResponse.SerializeToString,
+            ),
+            'ListOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffers,
+                    request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.SerializeToString,
             ),
             'RespondToOffer': grpc.unary_unary_rpc_method_handler(
                     servicer.RespondToOffer,
@@ -654,6 +671,33 @@ class AssignmentService:
             '/reallot.v1.AssignmentService/ListEligibleSellers',
             reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersRequest.SerializeToString,
             reallot_dot_v1_dot_assignment__service__pb2.ListEligibleSellersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.AssignmentService/ListOffers',
+            reallot_dot_v1_dot_assignment__service__pb2.ListOffersRequest.SerializeToString,
+            reallot_dot_v1_dot_assignment__service__pb2.ListOffersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,8 +62,10 @@ class AssignmentServiceStub:
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]
     """Lists who could take a record, with the reason where not."""
+    ListOffers: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListOffersRequest, _assignment_service_pb2.ListOffersResponse]
+    """Lists open offers, by record."""
     RespondToOffer: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]
-    """Accepts or declines an offer."""
+    """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]
     """Gives the calling seller the next record of a pool."""
 
@@ -100,8 +102,10 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]  # type: ignore[assignment]
     """Lists who could take a record, with the reason where not."""
+    ListOffers: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListOffersRequest, _assignment_service_pb2.ListOffersResponse]  # type: ignore[assignment]
+    """Lists open offers, by record."""
     RespondToOffer: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]  # type: ignore[assignment]
-    """Accepts or declines an offer."""
+    """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]  # type: ignore[assignment]
     """Gives the calling seller the next record of a pool."""
 
@@ -215,12 +219,20 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists who could take a record, with the reason where not."""
 
     @_abc_1.abstractmethod
+    def ListOffers(
+        self,
+        request: _assignment_service_pb2.ListOffersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assignment_service_pb2.ListOffersResponse, _abc.Awaitable[_assignment_service_pb2.ListOffersResponse]]:
+        """Lists open offers, by record."""
+
+    @_abc_1.abstractmethod
     def RespondToOffer(
         self,
         request: _assignment_service_pb2.RespondToOfferRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.RespondToOfferResponse, _abc.Awaitable[_assignment_service_pb2.RespondToOfferResponse]]:
-        """Accepts or declines an offer."""
+        """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
 
     @_abc_1.abstractmethod
     def ClaimNext(

@@ -155,7 +155,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 33
     """A part of the contract that this version does not serve yet.
-    Sample: {"reason": "NOT_IMPLEMENTED", "domain": "reallot", "metadata": {"feature": "offers"}}
+    Sample: {"reason": "NOT_IMPLEMENTED", "domain": "reallot", "metadata": {"feature": "teams as targets of rules"}}
     """
     ERROR_REASON_CLOCK_BACKWARDS: _ErrorReason.ValueType  # 34
     """The manual clock cannot be advanced into its past.
@@ -176,6 +176,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RUN_NOT_PREVIEWED: _ErrorReason.ValueType  # 41
     """The run is no preview that waits to be applied or dropped.
     Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
+    """
+    ERROR_REASON_OFFER_NOT_OPEN: _ErrorReason.ValueType  # 61
+    """The record is not offered to the seller, or not any more.
+    Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
     """
     ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
     """The run has not ended, so it cannot be undone.
@@ -322,7 +326,7 @@ Sample: {"reason": "TOO_MANY_PAIRS", "domain": "reallot", "metadata": {"fields":
 """
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 33
 """A part of the contract that this version does not serve yet.
-Sample: {"reason": "NOT_IMPLEMENTED", "domain": "reallot", "metadata": {"feature": "offers"}}
+Sample: {"reason": "NOT_IMPLEMENTED", "domain": "reallot", "metadata": {"feature": "teams as targets of rules"}}
 """
 ERROR_REASON_CLOCK_BACKWARDS: ErrorReason.ValueType  # 34
 """The manual clock cannot be advanced into its past.
@@ -343,6 +347,10 @@ Sample: {"reason": "SERVER_BUSY", "domain": "reallot", "metadata": {"limit": "mo
 ERROR_REASON_RUN_NOT_PREVIEWED: ErrorReason.ValueType  # 41
 """The run is no preview that waits to be applied or dropped.
 Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
+"""
+ERROR_REASON_OFFER_NOT_OPEN: ErrorReason.ValueType  # 61
+"""The record is not offered to the seller, or not any more.
+Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
 """
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.

@@ -43,9 +43,9 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_OVERDUE: _EventKind.ValueType  # 6
     """Waits for too long."""
     EVENT_KIND_OFFERED: _EventKind.ValueType  # 7
-    """Offered to a seller."""
+    """Offered to a seller; with the same seller before, a reminder."""
     EVENT_KIND_OFFER_ENDED: _EventKind.ValueType  # 8
-    """An offer was declined or ran out."""
+    """An offer was declined, ran out or was taken back."""
     EVENT_KIND_ENROLLED: _EventKind.ValueType  # 9
     """Joined a sequence."""
     EVENT_KIND_UNENROLLED: _EventKind.ValueType  # 10
@@ -81,9 +81,9 @@ EVENT_KIND_NOT_ASSIGNED: EventKind.ValueType  # 5
 EVENT_KIND_OVERDUE: EventKind.ValueType  # 6
 """Waits for too long."""
 EVENT_KIND_OFFERED: EventKind.ValueType  # 7
-"""Offered to a seller."""
+"""Offered to a seller; with the same seller before, a reminder."""
 EVENT_KIND_OFFER_ENDED: EventKind.ValueType  # 8
-"""An offer was declined or ran out."""
+"""An offer was declined, ran out or was taken back."""
 EVENT_KIND_ENROLLED: EventKind.ValueType  # 9
 """Joined a sequence."""
 EVENT_KIND_UNENROLLED: EventKind.ValueType  # 10
@@ -136,6 +136,8 @@ class _CauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CauseKind.V
     """Time went by: a condition that reads the clock may have another answer."""
     CAUSE_KIND_RELATED: _CauseKind.ValueType  # 13
     """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
+    CAUSE_KIND_OFFER: _CauseKind.ValueType  # 21
+    """An offer was answered, ran out or was taken back; `detail` says which."""
     CAUSE_KIND_UNDO: _CauseKind.ValueType  # 19
     """What a run did was taken back; `run_id` is that run."""
 
@@ -170,6 +172,8 @@ CAUSE_KIND_TIME: CauseKind.ValueType  # 12
 """Time went by: a condition that reads the clock may have another answer."""
 CAUSE_KIND_RELATED: CauseKind.ValueType  # 13
 """A record that it refers to changed; `fields` are named by role, `detail` is that record's id."""
+CAUSE_KIND_OFFER: CauseKind.ValueType  # 21
+"""An offer was answered, ran out or was taken back; `detail` says which."""
 CAUSE_KIND_UNDO: CauseKind.ValueType  # 19
 """What a run did was taken back; `run_id` is that run."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
@@ -228,6 +232,10 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """Excluded by the rule."""
     VERDICT_SLOTS_TAKEN: _Verdict.ValueType  # 9
     """The last slots went to records before this one."""
+    VERDICT_OFFERED_BEFORE: _Verdict.ValueType  # 20
+    """Had an offer of the record that has ended: declined, run out, or the seller went away."""
+    VERDICT_NOT_RESPONDING: _Verdict.ValueType  # 21
+    """Let offers run out and has not returned to the pool."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """Why a seller was or was not chosen."""
@@ -252,6 +260,10 @@ VERDICT_EXCLUDED: Verdict.ValueType  # 8
 """Excluded by the rule."""
 VERDICT_SLOTS_TAKEN: Verdict.ValueType  # 9
 """The last slots went to records before this one."""
+VERDICT_OFFERED_BEFORE: Verdict.ValueType  # 20
+"""Had an offer of the record that has ended: declined, run out, or the seller went away."""
+VERDICT_NOT_RESPONDING: Verdict.ValueType  # 21
+"""Let offers run out and has not returned to the pool."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
@@ -336,6 +348,7 @@ class RecordState(_message.Message):
     ENROLLMENT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    OFFERED_SELLER_ID_FIELD_NUMBER: _builtins.int
     active: _builtins.bool
     """Active."""
     segment_id: _builtins.str
@@ -348,6 +361,8 @@ class RecordState(_message.Message):
     """Rule that decided."""
     priority: _builtins.int
     """Priority."""
+    offered_seller_id: _builtins.str
+    """Seller to whom it is offered; empty = nobody."""
     @_builtins.property
     def owner(self) -> _value_pb2.Owner:
         """Owner; absent = nobody."""
@@ -372,10 +387,11 @@ class RecordState(_message.Message):
         enrollment: _record_pb2.EnrollmentState | None = ...,
         priority: _builtins.int = ...,
         fields: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
+        offered_seller_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "assignment", b"assignment", "enrollment", b"enrollment", "fields", b"fields", "owner", b"owner", "priority", b"priority", "rule_id", b"rule_id", "segment_id", b"segment_id", "segmentation", b"segmentation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "assignment", b"assignment", "enrollment", b"enrollment", "fields", b"fields", "offered_seller_id", b"offered_seller_id", "owner", b"owner", "priority", b"priority", "rule_id", b"rule_id", "segment_id", b"segment_id", "segmentation", b"segmentation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

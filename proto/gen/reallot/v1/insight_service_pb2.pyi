@@ -529,6 +529,54 @@ class WaitingReport(_message.Message):
 Global___WaitingReport: _TypeAlias = WaitingReport  # noqa: Y015
 
 @_typing.final
+class BouncingRecord(_message.Message):
+    """A record that goes to and fro between segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    moves: _builtins.int
+    """How often it changed its segment."""
+    returns: _builtins.int
+    """How often it came back to a segment that it had left before."""
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments, in the order in which it was in them first."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields whose changes led to the moves: a trigger on them with a cool-down keeps the record still."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it moved last."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        moves: _builtins.int = ...,
+        returns: _builtins.int = ...,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "last_time", b"last_time", "moves", b"moves", "record_id", b"record_id", "returns", b"returns", "segment_ids", b"segment_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BouncingRecord: _TypeAlias = BouncingRecord  # noqa: Y015
+
+@_typing.final
 class GetReportResponse(_message.Message):
     """Response of GetReport."""
 
@@ -556,6 +604,10 @@ class GetReportResponse(_message.Message):
 
     WAITING_FIELD_NUMBER: _builtins.int
     LOAD_BY_SELLER_FIELD_NUMBER: _builtins.int
+    BOUNCING_FIELD_NUMBER: _builtins.int
+    BOUNCING_RECORDS_FIELD_NUMBER: _builtins.int
+    bouncing_records: _builtins.int
+    """How many such records there are."""
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingReport]:
         """By segment."""
@@ -564,15 +616,21 @@ class GetReportResponse(_message.Message):
     def load_by_seller(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Load by seller."""
 
+    @_builtins.property
+    def bouncing(self) -> _containers.RepeatedCompositeFieldContainer[Global___BouncingRecord]:
+        """Records that came back to a segment which they had left within the period, most returns first; the first 100."""
+
     def __init__(
         self,
         *,
         waiting: _abc.Iterable[Global___WaitingReport] | None = ...,
         load_by_seller: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        bouncing: _abc.Iterable[Global___BouncingRecord] | None = ...,
+        bouncing_records: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["load_by_seller", b"load_by_seller", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bouncing", b"bouncing", "bouncing_records", b"bouncing_records", "load_by_seller", b"load_by_seller", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

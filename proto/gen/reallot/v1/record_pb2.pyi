@@ -208,6 +208,7 @@ class AssignmentState(_message.Message):
     NEXT_TRY_TIME_FIELD_NUMBER: _builtins.int
     OVERDUE_TIME_FIELD_NUMBER: _builtins.int
     PREVIOUS_OWNER_FIELD_NUMBER: _builtins.int
+    OFFERED_SELLER_ID_FIELD_NUMBER: _builtins.int
     status: Global___AssignmentStatus.ValueType
     """How the last attempt ended."""
     reason: _builtins.str
@@ -218,6 +219,8 @@ class AssignmentState(_message.Message):
     """Run that decided; empty = none."""
     attempts: _builtins.int
     """Number of attempts."""
+    offered_seller_id: _builtins.str
+    """Seller to whom it is offered and whose capacity is held for it; empty = nobody."""
     @_builtins.property
     def last_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When the last attempt was made."""
@@ -246,10 +249,11 @@ class AssignmentState(_message.Message):
         next_try_time: _timestamp_pb2.Timestamp | None = ...,
         overdue_time: _timestamp_pb2.Timestamp | None = ...,
         previous_owner: _value_pb2.Owner | None = ...,
+        offered_seller_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner", "reason", b"reason", "rule_id", b"rule_id", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "offered_seller_id", b"offered_seller_id", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner", "reason", b"reason", "rule_id", b"rule_id", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

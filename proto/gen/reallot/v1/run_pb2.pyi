@@ -310,6 +310,7 @@ class RunCounts(_message.Message):
     RESEGMENTED_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     BY_STATUS_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
     UNDONE_FIELD_NUMBER: _builtins.int
     considered: _builtins.int
     """Records that were tried."""
@@ -320,11 +321,13 @@ class RunCounts(_message.Message):
     released: _builtins.int
     """Records that lost their owner."""
     failed: _builtins.int
-    """Records that were tried and have no owner."""
+    """Records that were tried and have neither an owner nor an offer."""
     resegmented: _builtins.int
     """Records that changed their segment."""
     lost: _builtins.int
     """Records whose slot was taken meanwhile; they are tried again."""
+    offered: _builtins.int
+    """Records that were offered to a seller."""
     undone: _builtins.int
     """Records for which it was undone."""
     @_builtins.property
@@ -342,11 +345,12 @@ class RunCounts(_message.Message):
         resegmented: _builtins.int = ...,
         lost: _builtins.int = ...,
         by_status: _abc.Iterable[Global___StatusCount] | None = ...,
+        offered: _builtins.int = ...,
         undone: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "by_status", b"by_status", "considered", b"considered", "failed", b"failed", "lost", b"lost", "moved", b"moved", "released", b"released", "resegmented", b"resegmented", "undone", b"undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "by_status", b"by_status", "considered", b"considered", "failed", b"failed", "lost", b"lost", "moved", b"moved", "offered", b"offered", "released", b"released", "resegmented", b"resegmented", "undone", b"undone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,7 +524,7 @@ class Run(_message.Message):
     schedule_id: _builtins.str
     """Schedule that started it; empty = none."""
     limit: _builtins.int
-    """At most this many records are assigned; 0 = no limit."""
+    """At most this many records are assigned or offered; 0 = no limit."""
     failure: _builtins.str
     """Fault that stopped it."""
     cancel_requested: _builtins.bool

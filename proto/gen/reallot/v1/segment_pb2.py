@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18reallot/v1/segment.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0b\n\tAnySeller\"5\n\rListedSellers\x12\x12\n\nseller_ids\x18\x01 \x03(\t\x12\x10\n\x08team_ids\x18\x02 \x03(\t\"]\n\nTeamTarget\x12\x10\n\x08team_ids\x18\x01 \x03(\t\x12\x10\n\x08matching\x18\x02 \x01(\t\x12+\n\x07several\x18\x03 \x01(\x0e\x32\x1a.reallot.v1.SeveralMatches\"_\n\x0bQueueTarget\x12\x11\n\tqueue_ids\x18\x01 \x03(\t\x12\x10\n\x08matching\x18\x02 \x01(\t\x12+\n\x07several\x18\x03 \x01(\x0e\x32\x1a.reallot.v1.SeveralMatches\"\xca\x01\n\x06Target\x12$\n\x03\x61ny\x18\x01 \x01(\x0b\x32\x15.reallot.v1.AnySellerH\x00\x12\x12\n\x08matching\x18\x02 \x01(\tH\x00\x12,\n\x07sellers\x18\x03 \x01(\x0b\x32\x19.reallot.v1.ListedSellersH\x00\x12&\n\x04team\x18\x04 \x01(\x0b\x32\x16.reallot.v1.TeamTargetH\x00\x12(\n\x05queue\x18\x05 \x01(\x0b\x32\x17.reallot.v1.QueueTargetH\x00\x42\x06\n\x04kind\"D\n\nRelaxation\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x64rop\x18\x02 \x01(\t\"Q\n\x05Offer\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14remind_after_percent\x18\x02 \x01(\x05\"7\n\nExclusions\x12\x17\n\x0fprevious_owners\x18\x01 \x01(\x08\x12\x10\n\x08\x63onflict\x18\x02 \x01(\t\"*\n\nStickiness\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\xec\x04\n\x04Rule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tcondition\x18\x03 \x01(\t\x12\"\n\x06target\x18\x04 \x01(\x0b\x32\x12.reallot.v1.Target\x12\x11\n\tpreferred\x18\x05 \x01(\t\x12%\n\x05relax\x18\x06 \x03(\x0b\x32\x16.reallot.v1.Relaxation\x12\"\n\x06policy\x18\x07 \x01(\x0e\x32\x12.reallot.v1.Policy\x12\r\n\x05score\x18\x08 \x01(\t\x12\x19\n\x0cuse_capacity\x18\t \x01(\x08H\x00\x88\x01\x01\x12\x33\n\x10\x61vailable_within\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12:\n\x17\x63onsider_created_within\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0con_no_seller\x18\x0c \x01(\x0e\x32\x16.reallot.v1.OnNoSeller\x12\x18\n\x10handling_minutes\x18\r \x01(\x05\x12\x14\n\x0crelease_when\x18\x0e \x01(\t\x12 \n\x05offer\x18\x0f \x01(\x0b\x32\x11.reallot.v1.Offer\x12*\n\nexclusions\x18\x10 \x01(\x0b\x32\x16.reallot.v1.Exclusions\x12&\n\x06sticky\x18\x11 \x01(\x0b\x32\x16.reallot.v1.Stickiness\x12(\n\x05state\x18\x12 \x01(\x0e\x32\x19.reallot.v1.ResourceStateB\x0f\n\r_use_capacity\"\xab\x03\n\x07Segment\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x13\n\x0brecord_type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12)\n\non_arrival\x18\x08 \x01(\x0e\x32\x15.reallot.v1.OnArrival\x12\x15\n\raccepts_moves\x18\t \x01(\x08\x12\x16\n\x0e\x61ssign_on_move\x18\n \x01(\x08\x12-\n\x0cowner_policy\x18\x0b \x01(\x0e\x32\x17.reallot.v1.OwnerPolicy\x12*\n\x0bon_no_match\x18\x0c \x01(\x0e\x32\x15.reallot.v1.OnNoMatch\x12\x13\n\x0bsequence_id\x18\r \x01(\t\x12\x1f\n\x05rules\x18\x0e \x03(\x0b\x32\x10.reallot.v1.Rule\x12(\n\x05state\x18\x0f \x01(\x0e\x32\x19.reallot.v1.ResourceState*\x82\x01\n\rResourceState\x12\x1e\n\x1aRESOURCE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOURCE_STATE_ACTIVE\x10\x01\x12\x19\n\x15RESOURCE_STATE_PAUSED\x10\x02\x12\x1b\n\x17RESOURCE_STATE_INACTIVE\x10\x03*S\n\tOnArrival\x12\x1a\n\x16ON_ARRIVAL_UNSPECIFIED\x10\x00\x12\x15\n\x11ON_ARRIVAL_ASSIGN\x10\x01\x12\x13\n\x0fON_ARRIVAL_WAIT\x10\x02*i\n\x0bOwnerPolicy\x12\x1c\n\x18OWNER_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15OWNER_POLICY_REASSIGN\x10\x01\x12!\n\x1dOWNER_POLICY_KEEP_IF_ELIGIBLE\x10\x02*x\n\tOnNoMatch\x12\x1b\n\x17ON_NO_MATCH_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_NO_MATCH_STAY\x10\x01\x12\x1f\n\x1bON_NO_MATCH_DEFAULT_SEGMENT\x10\x02\x12\x17\n\x13ON_NO_MATCH_RELEASE\x10\x03*\xda\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_ROUND_ROBIN\x10\x01\x12\x19\n\x15POLICY_LOAD_BALANCING\x10\x02\x12\x13\n\x0fPOLICY_BEST_FIT\x10\x03\x12!\n\x1dPOLICY_EARLIEST_FIRST_CONTACT\x10\x04\x12\x1a\n\x16POLICY_WEIGHTED_SHARES\x10\x05\x12\x15\n\x11POLICY_EVEN_VALUE\x10\x06\x12\x1a\n\x16POLICY_CHEAPEST_CHANGE\x10\x07*]\n\nOnNoSeller\x12\x1c\n\x18ON_NO_SELLER_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_NO_SELLER_NEXT_RULE\x10\x01\x12\x15\n\x11ON_NO_SELLER_STOP\x10\x02*w\n\x0eSeveralMatches\x12\x1f\n\x1bSEVERAL_MATCHES_UNSPECIFIED\x10\x00\x12!\n\x1dSEVERAL_MATCHES_DO_NOT_ASSIGN\x10\x01\x12!\n\x1dSEVERAL_MATCHES_ANY_AT_RANDOM\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18reallot/v1/segment.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0b\n\tAnySeller\"5\n\rListedSellers\x12\x12\n\nseller_ids\x18\x01 \x03(\t\x12\x10\n\x08team_ids\x18\x02 \x03(\t\"]\n\nTeamTarget\x12\x10\n\x08team_ids\x18\x01 \x03(\t\x12\x10\n\x08matching\x18\x02 \x01(\t\x12+\n\x07several\x18\x03 \x01(\x0e\x32\x1a.reallot.v1.SeveralMatches\"_\n\x0bQueueTarget\x12\x11\n\tqueue_ids\x18\x01 \x03(\t\x12\x10\n\x08matching\x18\x02 \x01(\t\x12+\n\x07several\x18\x03 \x01(\x0e\x32\x1a.reallot.v1.SeveralMatches\"\xca\x01\n\x06Target\x12$\n\x03\x61ny\x18\x01 \x01(\x0b\x32\x15.reallot.v1.AnySellerH\x00\x12\x12\n\x08matching\x18\x02 \x01(\tH\x00\x12,\n\x07sellers\x18\x03 \x01(\x0b\x32\x19.reallot.v1.ListedSellersH\x00\x12&\n\x04team\x18\x04 \x01(\x0b\x32\x16.reallot.v1.TeamTargetH\x00\x12(\n\x05queue\x18\x05 \x01(\x0b\x32\x17.reallot.v1.QueueTargetH\x00\x42\x06\n\x04kind\"D\n\nRelaxation\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x64rop\x18\x02 \x01(\t\"w\n\x05Offer\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x14remind_after_percent\x18\x02 \x01(\x05\x12\x16\n\tout_after\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_out_after\"7\n\nExclusions\x12\x17\n\x0fprevious_owners\x18\x01 \x01(\x08\x12\x10\n\x08\x63onflict\x18\x02 \x01(\t\"*\n\nStickiness\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\"\xec\x04\n\x04Rule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tcondition\x18\x03 \x01(\t\x12\"\n\x06target\x18\x04 \x01(\x0b\x32\x12.reallot.v1.Target\x12\x11\n\tpreferred\x18\x05 \x01(\t\x12%\n\x05relax\x18\x06 \x03(\x0b\x32\x16.reallot.v1.Relaxation\x12\"\n\x06policy\x18\x07 \x01(\x0e\x32\x12.reallot.v1.Policy\x12\r\n\x05score\x18\x08 \x01(\t\x12\x19\n\x0cuse_capacity\x18\t \x01(\x08H\x00\x88\x01\x01\x12\x33\n\x10\x61vailable_within\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12:\n\x17\x63onsider_created_within\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0con_no_seller\x18\x0c \x01(\x0e\x32\x16.reallot.v1.OnNoSeller\x12\x18\n\x10handling_minutes\x18\r \x01(\x05\x12\x14\n\x0crelease_when\x18\x0e \x01(\t\x12 \n\x05offer\x18\x0f \x01(\x0b\x32\x11.reallot.v1.Offer\x12*\n\nexclusions\x18\x10 \x01(\x0b\x32\x16.reallot.v1.Exclusions\x12&\n\x06sticky\x18\x11 \x01(\x0b\x32\x16.reallot.v1.Stickiness\x12(\n\x05state\x18\x12 \x01(\x0e\x32\x19.reallot.v1.ResourceStateB\x0f\n\r_use_capacity\"\xab\x03\n\x07Segment\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x13\n\x0brecord_type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x11\n\tcondition\x18\x06 \x01(\t\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12)\n\non_arrival\x18\x08 \x01(\x0e\x32\x15.reallot.v1.OnArrival\x12\x15\n\raccepts_moves\x18\t \x01(\x08\x12\x16\n\x0e\x61ssign_on_move\x18\n \x01(\x08\x12-\n\x0cowner_policy\x18\x0b \x01(\x0e\x32\x17.reallot.v1.OwnerPolicy\x12*\n\x0bon_no_match\x18\x0c \x01(\x0e\x32\x15.reallot.v1.OnNoMatch\x12\x13\n\x0bsequence_id\x18\r \x01(\t\x12\x1f\n\x05rules\x18\x0e \x03(\x0b\x32\x10.reallot.v1.Rule\x12(\n\x05state\x18\x0f \x01(\x0e\x32\x19.reallot.v1.ResourceState*\x82\x01\n\rResourceState\x12\x1e\n\x1aRESOURCE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RESOURCE_STATE_ACTIVE\x10\x01\x12\x19\n\x15RESOURCE_STATE_PAUSED\x10\x02\x12\x1b\n\x17RESOURCE_STATE_INACTIVE\x10\x03*S\n\tOnArrival\x12\x1a\n\x16ON_ARRIVAL_UNSPECIFIED\x10\x00\x12\x15\n\x11ON_ARRIVAL_ASSIGN\x10\x01\x12\x13\n\x0fON_ARRIVAL_WAIT\x10\x02*i\n\x0bOwnerPolicy\x12\x1c\n\x18OWNER_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15OWNER_POLICY_REASSIGN\x10\x01\x12!\n\x1dOWNER_POLICY_KEEP_IF_ELIGIBLE\x10\x02*x\n\tOnNoMatch\x12\x1b\n\x17ON_NO_MATCH_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_NO_MATCH_STAY\x10\x01\x12\x1f\n\x1bON_NO_MATCH_DEFAULT_SEGMENT\x10\x02\x12\x17\n\x13ON_NO_MATCH_RELEASE\x10\x03*\xda\x01\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_ROUND_ROBIN\x10\x01\x12\x19\n\x15POLICY_LOAD_BALANCING\x10\x02\x12\x13\n\x0fPOLICY_BEST_FIT\x10\x03\x12!\n\x1dPOLICY_EARLIEST_FIRST_CONTACT\x10\x04\x12\x1a\n\x16POLICY_WEIGHTED_SHARES\x10\x05\x12\x15\n\x11POLICY_EVEN_VALUE\x10\x06\x12\x1a\n\x16POLICY_CHEAPEST_CHANGE\x10\x07*]\n\nOnNoSeller\x12\x1c\n\x18ON_NO_SELLER_UNSPECIFIED\x10\x00\x12\x1a\n\x16ON_NO_SELLER_NEXT_RULE\x10\x01\x12\x15\n\x11ON_NO_SELLER_STOP\x10\x02*w\n\x0eSeveralMatches\x12\x1f\n\x1bSEVERAL_MATCHES_UNSPECIFIED\x10\x00\x12!\n\x1dSEVERAL_MATCHES_DO_NOT_ASSIGN\x10\x01\x12!\n\x1dSEVERAL_MATCHES_ANY_AT_RANDOM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reallot.v1.segment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCESTATE']._serialized_start=1845
-  _globals['_RESOURCESTATE']._serialized_end=1975
-  _globals['_ONARRIVAL']._serialized_start=1977
-  _globals['_ONARRIVAL']._serialized_end=2060
-  _globals['_OWNERPOLICY']._serialized_start=2062
-  _globals['_OWNERPOLICY']._serialized_end=2167
-  _globals['_ONNOMATCH']._serialized_start=2169
-  _globals['_ONNOMATCH']._serialized_end=2289
-  _globals['_POLICY']._serialized_start=2292
-  _globals['_POLICY']._serialized_end=2510
-  _globals['_ONNOSELLER']._serialized_start=2512
-  _globals['_ONNOSELLER']._serialized_end=2605
-  _globals['_SEVERALMATCHES']._serialized_start=2607
-  _globals['_SEVERALMATCHES']._serialized_end=2726
+  _globals['_RESOURCESTATE']._serialized_start=1883
+  _globals['_RESOURCESTATE']._serialized_end=2013
+  _globals['_ONARRIVAL']._serialized_start=2015
+  _globals['_ONARRIVAL']._serialized_end=2098
+  _globals['_OWNERPOLICY']._serialized_start=2100
+  _globals['_OWNERPOLICY']._serialized_end=2205
+  _globals['_ONNOMATCH']._serialized_start=2207
+  _globals['_ONNOMATCH']._serialized_end=2327
+  _globals['_POLICY']._serialized_start=2330
+  _globals['_POLICY']._serialized_end=2548
+  _globals['_ONNOSELLER']._serialized_start=2550
+  _globals['_ONNOSELLER']._serialized_end=2643
+  _globals['_SEVERALMATCHES']._serialized_start=2645
+  _globals['_SEVERALMATCHES']._serialized_end=2764
   _globals['_ANYSELLER']._serialized_start=72
   _globals['_ANYSELLER']._serialized_end=83
   _globals['_LISTEDSELLERS']._serialized_start=85
@@ -59,13 +59,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELAXATION']._serialized_start=537
   _globals['_RELAXATION']._serialized_end=605
   _globals['_OFFER']._serialized_start=607
-  _globals['_OFFER']._serialized_end=688
-  _globals['_EXCLUSIONS']._serialized_start=690
-  _globals['_EXCLUSIONS']._serialized_end=745
-  _globals['_STICKINESS']._serialized_start=747
-  _globals['_STICKINESS']._serialized_end=789
-  _globals['_RULE']._serialized_start=792
-  _globals['_RULE']._serialized_end=1412
-  _globals['_SEGMENT']._serialized_start=1415
-  _globals['_SEGMENT']._serialized_end=1842
+  _globals['_OFFER']._serialized_end=726
+  _globals['_EXCLUSIONS']._serialized_start=728
+  _globals['_EXCLUSIONS']._serialized_end=783
+  _globals['_STICKINESS']._serialized_start=785
+  _globals['_STICKINESS']._serialized_end=827
+  _globals['_RULE']._serialized_start=830
+  _globals['_RULE']._serialized_end=1450
+  _globals['_SEGMENT']._serialized_start=1453
+  _globals['_SEGMENT']._serialized_end=1880
 # @@protoc_insertion_point(module_scope)

@@ -411,8 +411,13 @@ class Offer(_message.Message):
 
     TIMEOUT_FIELD_NUMBER: _builtins.int
     REMIND_AFTER_PERCENT_FIELD_NUMBER: _builtins.int
+    OUT_AFTER_FIELD_NUMBER: _builtins.int
     remind_after_percent: _builtins.int
     """Share of the timeout after which a reminder is sent, in percent; 0 = none."""
+    out_after: _builtins.int
+    """So many offers in a row that a seller lets run out take the seller out of the pool of every rule until they return. Default 1;
+    0 = never.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Working time to answer."""
@@ -422,12 +427,15 @@ class Offer(_message.Message):
         *,
         timeout: _duration_pb2.Duration | None = ...,
         remind_after_percent: _builtins.int = ...,
+        out_after: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_out_after", b"_out_after", "out_after", b"out_after", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["remind_after_percent", b"remind_after_percent", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_out_after", b"_out_after", "out_after", b"out_after", "remind_after_percent", b"remind_after_percent", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__out_after: _TypeAlias = _typing.Literal["out_after"]  # noqa: Y015
+    _WhichOneofArgType__out_after: _TypeAlias = _typing.Literal["_out_after", b"_out_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__out_after) -> _WhichOneofReturnType__out_after | None: ...
 
 Global___Offer: _TypeAlias = Offer  # noqa: Y015
 

@@ -431,6 +431,8 @@ class Seller(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NOT_RESPONDING_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    NOT_RESPONDING_REASON_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """Id of the caller's choice: 1 to 200 printable characters."""
     display_name: _builtins.str
@@ -449,6 +451,8 @@ class Seller(_message.Message):
     """The load is above the maximum."""
     etag: _builtins.str
     """Version of the stored seller; a write with another etag is ABORTED, an empty one is not checked."""
+    not_responding_reason: _builtins.str
+    """Why, and what brings the seller back; for people."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
         """Typed attributes by name, as the workspace settings declare them."""
@@ -493,6 +497,10 @@ class Seller(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was changed last."""
 
+    @_builtins.property
+    def not_responding_since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the seller is out of the pool of every rule for letting offers run out; absent = in the pool."""
+
     def __init__(
         self,
         *,
@@ -516,10 +524,12 @@ class Seller(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        not_responding_since_time: _timestamp_pb2.Timestamp | None = ...,
+        not_responding_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "not_responding_since_time", b"not_responding_since_time", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "not_responding_reason", b"not_responding_reason", "not_responding_since_time", b"not_responding_since_time", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assignable: _TypeAlias = _typing.Literal["assignable"]  # noqa: Y015
     _WhichOneofArgType__assignable: _TypeAlias = _typing.Literal["_assignable", b"_assignable"]  # noqa: Y015

@@ -81,6 +81,11 @@ class SellerServiceStub:
                 request_serializer=reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityResponse.FromString,
                 _registered_method=True)
+        self.ReturnSellers = channel.unary_unary(
+                '/reallot.v1.SellerService/ReturnSellers',
+                request_serializer=reallot_dot_v1_dot_seller__service__pb2.ReturnSellersRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_seller__service__pb2.ReturnSellersResponse.FromString,
+                _registered_method=True)
         self.ListCapacity = channel.unary_unary(
                 '/reallot.v1.SellerService/ListCapacity',
                 request_serializer=reallot_dot_v1_dot_seller__service__pb2.ListCapacityRequest.SerializeToString,
@@ -155,6 +160,13 @@ class SellerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReturnSellers(self, request, context):
+        """Takes sellers who let offers run out into the pool again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCapacity(self, request, context):
         """Lists capacity, load and what is free, by seller.
         """
@@ -209,6 +221,11 @@ def add_SellerServiceServicer_to_server(servicer, server):
                     servicer.GetAvailability,
                     request_deserializer=reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityResponse.SerializeToString,
+            ),
+            'ReturnSellers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnSellers,
+                    request_deserializer=reallot_dot_v1_dot_seller__service__pb2.ReturnSellersRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_seller__service__pb2.ReturnSellersResponse.SerializeToString,
             ),
             'ListCapacity': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCapacity,
@@ -460,6 +477,33 @@ class SellerService:
             '/reallot.v1.SellerService/GetAvailability',
             reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityRequest.SerializeToString,
             reallot_dot_v1_dot_seller__service__pb2.GetAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnSellers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.SellerService/ReturnSellers',
+            reallot_dot_v1_dot_seller__service__pb2.ReturnSellersRequest.SerializeToString,
+            reallot_dot_v1_dot_seller__service__pb2.ReturnSellersResponse.FromString,
             options,
             channel_credentials,
             insecure,

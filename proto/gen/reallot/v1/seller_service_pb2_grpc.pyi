@@ -52,6 +52,8 @@ class SellerServiceStub:
     """Removes absences."""
     GetAvailability: _grpc.UnaryUnaryMultiCallable[_seller_service_pb2.GetAvailabilityRequest, _seller_service_pb2.GetAvailabilityResponse]
     """Returns when a seller works, in the seller's time zone."""
+    ReturnSellers: _grpc.UnaryUnaryMultiCallable[_seller_service_pb2.ReturnSellersRequest, _seller_service_pb2.ReturnSellersResponse]
+    """Takes sellers who let offers run out into the pool again."""
     ListCapacity: _grpc.UnaryUnaryMultiCallable[_seller_service_pb2.ListCapacityRequest, _seller_service_pb2.ListCapacityResponse]
     """Lists capacity, load and what is free, by seller."""
 
@@ -78,6 +80,8 @@ class SellerServiceAsyncStub(SellerServiceStub):
     """Removes absences."""
     GetAvailability: _aio.UnaryUnaryMultiCallable[_seller_service_pb2.GetAvailabilityRequest, _seller_service_pb2.GetAvailabilityResponse]  # type: ignore[assignment]
     """Returns when a seller works, in the seller's time zone."""
+    ReturnSellers: _aio.UnaryUnaryMultiCallable[_seller_service_pb2.ReturnSellersRequest, _seller_service_pb2.ReturnSellersResponse]  # type: ignore[assignment]
+    """Takes sellers who let offers run out into the pool again."""
     ListCapacity: _aio.UnaryUnaryMultiCallable[_seller_service_pb2.ListCapacityRequest, _seller_service_pb2.ListCapacityResponse]  # type: ignore[assignment]
     """Lists capacity, load and what is free, by seller."""
 
@@ -155,6 +159,14 @@ class SellerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_seller_service_pb2.GetAvailabilityResponse, _abc.Awaitable[_seller_service_pb2.GetAvailabilityResponse]]:
         """Returns when a seller works, in the seller's time zone."""
+
+    @_abc_1.abstractmethod
+    def ReturnSellers(
+        self,
+        request: _seller_service_pb2.ReturnSellersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_seller_service_pb2.ReturnSellersResponse, _abc.Awaitable[_seller_service_pb2.ReturnSellersResponse]]:
+        """Takes sellers who let offers run out into the pool again."""
 
     @_abc_1.abstractmethod
     def ListCapacity(

@@ -1,0 +1,218 @@
+"""Offers of records to sellers: how they are answered, fall due and are taken back, and who is out of the pool for letting them run out."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from reallot.server.convert.records import state_text
+from reallot.server.convert.sellers import calendar_of
+from reallot.server.due import DueLoop
+from reallot.server.errors import failed_precondition, not_found
+from reallot.server.road.events import event_of
+from reallot.server.road.offers import AWAY, DECLINED, EXPIRED, out_after, times_of
+from reallot.server.runtime import request_rerun
+from reallot.server.workspace_config import WorkspaceConfig
+from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.entities import (
+    Decision,
+    EventDraft,
+    Offer,
+    Owner,
+    OwnerKind,
+    PendingMark,
+    Record,
+    Transition,
+    Unanswered,
+    open_offer,
+)
+from reallot.storage.offers import OfferStep
+
+BATCH = 500
+"""Most offers that one commit ends or reminds of."""
+
+
+class OfferLoop(DueLoop):
+    """Ends offers that nobody answers, and reminds of those that wait."""
+
+    @staticmethod
+    def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
+        """Return when the first end or reminder of each workspace is due."""
+        return tx.offers.next_due()
+
+    @staticmethod
+    def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
+        """End or remind of a part of what is due."""
+        due = tx.offers.due(config.workspace, tx.now_us, BATCH)
+        records = tx.records.get(config.workspace, [offer.record_id for offer in due])
+        stands = [offer for offer in due if open_offer(records.get(offer.record_id)) == offer.seller_id]
+        # No writer leaves such an offer behind; one that a restored backup brings must not be due for ever.
+        gone = [(offer.record_id, OfferStep(offer.seller_id)) for offer in due if offer not in stands]
+        tx.offers.step(config.workspace, gone, tx.now_us)
+        ended = [offer for offer in stands if offer.end_us <= tx.now_us]
+        _run_out(tx, config, ended, records)
+        _remind(tx, config, [offer for offer in stands if offer.end_us > tx.now_us], records)
+        return len(due) == BATCH
+
+
+def _run_out(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offer], records: Mapping[str, Record]) -> None:
+    names = _names(tx, config, [offer.seller_id for offer in offers])
+    texts = {EXPIRED: "{} did not answer in time", AWAY: "{} went away"}
+    made = [_ended(config, records[o.record_id], texts[o.ends_as].format(names[o.seller_id]), o.ends_as, names, tx.now_us) for o in offers]
+    _commit(tx, config, made)
+    passed = [offer for offer in offers if offer.ends_as == EXPIRED]
+    _note_unanswered(tx, config, passed)
+
+
+def _note_unanswered(tx: WriteTransaction, config: WorkspaceConfig, passed: Sequence[Offer]) -> None:
+    known = tx.offers.unanswered(config.workspace, {offer.seller_id for offer in passed})
+    for offer in passed:
+        row = known.get(offer.seller_id, Unanswered(offer.seller_id, 0, None))
+        row = replace(row, offers=row.offers + 1)
+        if row.since_us is None and 0 < out_after(config.rules.get(offer.rule_id)) <= row.offers:
+            row = replace(row, since_us=tx.now_us)
+        known[offer.seller_id] = row
+    if passed:
+        tx.offers.note_unanswered(config.workspace, list(known.values()))
+        tx.signal(config.workspace, "sellers")
+
+
+def _remind(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offer], records: Mapping[str, Record]) -> None:
+    names = _names(tx, config, [offer.seller_id for offer in offers])
+    drafts = []
+    for offer in offers:
+        record, name = records[offer.record_id], names[offer.seller_id]
+        title = config.title(record.record_type, record.record_id, record.fields)
+        until = f"{datetime.fromtimestamp(offer.end_us // 1_000_000, UTC):%Y-%m-%d %H:%M} UTC"
+        sentence = {
+            "sentence_id": "offer_reminder",
+            "parameters": {"record": title, "offered": name, "until": until},
+            "text": f"{title} is still offered to {name}, until {until}.",
+        }
+        state, cause = state_text(record), {"kind": "OFFER", "detail": "the offer is not answered yet"}
+        told = (offer.seller_id,)
+        drafts.append(
+            EventDraft(
+                "OFFERED", record.record_id, record.record_type, tx.now_us, state, state, cause=cause, sentence=sentence, notify=told
+            )
+        )
+    if drafts:
+        tx.events.append(config.workspace, drafts)
+        tx.offers.reschedule(config.workspace, [replace(offer, remind_us=None) for offer in offers])
+        tx.signal(config.workspace, "events")
+
+
+def _ended(
+    config: WorkspaceConfig, before: Record, why: str, as_state: str, names: Mapping[str, str], now_us: int, *, told: bool = True
+) -> Transition:
+    """Return how an offer ends; the rules look for the next seller."""
+    after = replace(before, offered_to="", assignment="WAITING", reason=why)
+    cause = {"kind": "OFFER", "detail": why}
+    quiet = not told or config.settings.paused
+    return Transition(
+        before,
+        after,
+        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names, quiet=quiet),
+        decision=Decision(before.record_id, now_us, cause, after.assignment, why, state_text(before), state_text(after), before.rule_id),
+        mark=PendingMark(before.record_id, now_us, {**cause, "resegment": False, "goes_on": True}),
+        offer_end=as_state,
+    )
+
+
+def _commit(tx: WriteTransaction, config: WorkspaceConfig, made: Sequence[Transition]) -> None:
+    if made:
+        tx.commit_records(config.workspace, made)
+        request_rerun(tx, config, "CAPACITY_FREED")
+
+
+def respond(tx: WriteTransaction, config: WorkspaceConfig, record_id: str, seller_id: str, *, accept: bool, reason: str) -> None:
+    """Have a seller accept or decline the offer of a record.
+
+    Raises:
+        ApiError: there is no such record or seller, or the record is not offered to the seller, or not any more.
+    """
+    record = tx.records.get(config.workspace, [record_id]).get(record_id)
+    if record is None:
+        raise not_found("record", record_id)
+    if not tx.sellers.get(config.workspace, [seller_id]):
+        raise not_found("seller", seller_id)
+    if open_offer(record) != seller_id:
+        text = f"record {record_id!r} is not offered to seller {seller_id!r}, or not any more"
+        raise failed_precondition("OFFER_NOT_OPEN", text, record=record_id, seller=seller_id)
+    names = _names(tx, config, [seller_id])
+    why = f"{names[seller_id]} {'accepted' if accept else 'declined'} it" + (f": {reason}" if reason else "")
+    if accept:
+        tx.commit_records(config.workspace, [_accepted(config, record, seller_id, why, names, tx.now_us)])
+    else:
+        _commit(tx, config, [_ended(config, record, why, DECLINED, names, tx.now_us, told=False)])
+    come_back(tx, config, [seller_id])
+
+
+def _accepted(config: WorkspaceConfig, before: Record, seller_id: str, why: str, names: Mapping[str, str], now_us: int) -> Transition:
+    after = replace(
+        before,
+        owner=Owner(OwnerKind.SELLER, seller_id),
+        previous_owner=before.owner or before.previous_owner,
+        offered_to="",
+        assignment="ASSIGNED",
+        reason=why,
+        overdue_us=None,
+    )
+    cause = {"kind": "OFFER", "detail": why}
+    return Transition(
+        before,
+        after,
+        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names, quiet=config.settings.paused),
+        decision=Decision(before.record_id, now_us, cause, after.assignment, why, state_text(before), state_text(after), before.rule_id),
+    )
+
+
+def take_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collection[str], why: str) -> int:
+    """End the open offers of sellers who take no records any more; `why` follows on their names. Return how many ended."""
+    offers = tx.offers.open(config.workspace, seller_ids=seller_ids) if seller_ids else []
+    records = tx.records.get(config.workspace, [offer.record_id for offer in offers])
+    names = _names(tx, config, seller_ids)
+    made = [_ended(config, records[o.record_id], f"{names[o.seller_id]} {why}", "", names, tx.now_us) for o in offers]
+    _commit(tx, config, made)
+    return len(made)
+
+
+def reschedule(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collection[str]) -> None:
+    """Count anew when the open offers of sellers end, whose working time has changed."""
+    offers = tx.offers.open(config.workspace, seller_ids=seller_ids)
+    if not offers:
+        return
+    sellers = tx.sellers.get(config.workspace, seller_ids)
+    away: dict[str, list[tuple[int, int]]] = {}
+    for row in tx.sellers.time_off(config.workspace, min(offer.start_us for offer in offers), seller_ids):
+        away.setdefault(row.seller_id, []).append((row.start_us, row.end_us))
+    counted = []
+    for offer in offers:
+        rule = config.rules.get(offer.rule_id)
+        if rule is not None and rule.message.HasField("offer"):
+            calendar = calendar_of(sellers[offer.seller_id].calendar, tuple(away.get(offer.seller_id, ())))
+            times = times_of(rule.message.offer, calendar, offer.start_us, tx.now_us)
+            reminds = times.remind_us if offer.remind_us is not None else None
+            counted.append(replace(offer, remind_us=reminds, end_us=times.end_us, ends_as=times.ends_as))
+    tx.offers.reschedule(config.workspace, counted)
+    tx.signal(config.workspace, "offers")
+
+
+def come_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Iterable[str]) -> int:
+    """Note that sellers are there; return how many were out of the pool and are in it again."""
+    back = tx.offers.note_answered(config.workspace, list(seller_ids))
+    if back:
+        request_rerun(tx, config, "SELLER_AVAILABLE")
+        tx.signal(config.workspace, "sellers")
+    return len(back)
+
+
+def silence_of(row: Unanswered) -> str:
+    """Return why a seller is out of the pool, for people."""
+    what = "an offer" if row.offers == 1 else f"{row.offers} offers in a row"
+    return f"let {what} run out; comes back by ReturnSellers, an answer to an offer, the switch, or other working time"
+
+
+def _names(tx: ReadTransaction, config: WorkspaceConfig, seller_ids: Iterable[str]) -> dict[str, str]:
+    wanted = set(seller_ids)
+    found = tx.sellers.get(config.workspace, wanted)
+    return {s: (found[s].display_name or s) if s in found else s for s in sorted(wanted)}
