@@ -367,6 +367,21 @@ class OfferCalls(Calls):
         """Have a seller decline a record that is offered: the next one is asked."""
         await self._respond(record_id, seller_id, reason, accept=False)
 
+    async def claim_next(self, seller_id: str, **wanted: Any) -> assignment_service_pb2.OpenOffer | None:
+        """Hold the next record of a pool for a seller, who then accepts or declines it; None if there is none.
+
+        Further names are those of ClaimNextRequest, e.g. `segment_ids` or `lease`.
+        """
+        request = assignment_service_pb2.ClaimNextRequest(seller_id=seller_id, **wanted)
+        answer = await self._client.call(self._client.stubs.assignment.ClaimNext, request)
+        return answer.claim if answer.HasField("claim") else None
+
+    async def extend(self, record_id: str, seller_id: str, **wanted: Any) -> assignment_service_pb2.OpenOffer:
+        """Hold a claimed record for longer; `lease` as in ExtendClaimRequest."""
+        request = assignment_service_pb2.ExtendClaimRequest(record_id=record_id, seller_id=seller_id, **wanted)
+        answer: assignment_service_pb2.OpenOffer = await self._client.call(self._client.stubs.assignment.ExtendClaim, request)
+        return answer
+
     async def _respond(self, record_id: str, seller_id: str, reason: str, *, accept: bool) -> None:
         request = assignment_service_pb2.RespondToOfferRequest(record_id=record_id, seller_id=seller_id, accept=accept, reason=reason)
         await self._client.call(self._client.stubs.assignment.RespondToOffer, request)

@@ -12,7 +12,7 @@ from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool, silent_sellers
 from reallot.server.road.reasons import RuleTrace
-from reallot.server.road.traits import subject_of, with_traits
+from reallot.server.road.traits import subjects_of_records, with_traits
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.solver.segmentation import evaluate
@@ -77,7 +77,7 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
         return []
     planner = Planner(config, pool, now_us)
     frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
-    frame = with_traits(tx, config, record.record_type, frame, subject_of(record, now_us), now_us)
+    frame = with_traits(tx, config, record.record_type, frame, subjects_of_records([record], now_us), now_us)
     candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id])
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()

@@ -9,7 +9,7 @@ from reallot.server.convert.sellers import calendar_of
 from reallot.server.due import DueLoop
 from reallot.server.errors import failed_precondition, not_found
 from reallot.server.road.events import event_of
-from reallot.server.road.offers import AWAY, DECLINED, EXPIRED, out_after, times_of
+from reallot.server.road.offers import AWAY, DECLINED, EXPIRED, LAPSED, out_after, times_of
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
@@ -55,9 +55,11 @@ class OfferLoop(DueLoop):
 
 
 def _run_out(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offer], records: Mapping[str, Record]) -> None:
-    names = _names(tx, config, [offer.seller_id for offer in offers])
-    texts = {EXPIRED: "{} did not answer in time", AWAY: "{} went away"}
-    made = [_ended(config, records[o.record_id], texts[o.ends_as].format(names[o.seller_id]), o.ends_as, names, tx.now_us) for o in offers]
+    names = names_of_sellers(tx, config, [offer.seller_id for offer in offers])
+    texts = {EXPIRED: "{} did not answer in time", AWAY: "{} went away", LAPSED: "{} did not accept in time what was claimed"}
+    made = [
+        _ended(config, records[o.record_id], o, texts[o.ends_as].format(names[o.seller_id]), o.ends_as, names, tx.now_us) for o in offers
+    ]
     _commit(tx, config, made)
     passed = [offer for offer in offers if offer.ends_as == EXPIRED]
     _note_unanswered(tx, config, passed)
@@ -77,7 +79,7 @@ def _note_unanswered(tx: WriteTransaction, config: WorkspaceConfig, passed: Sequ
 
 
 def _remind(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offer], records: Mapping[str, Record]) -> None:
-    names = _names(tx, config, [offer.seller_id for offer in offers])
+    names = names_of_sellers(tx, config, [offer.seller_id for offer in offers])
     drafts = []
     for offer in offers:
         record, name = records[offer.record_id], names[offer.seller_id]
@@ -102,19 +104,29 @@ def _remind(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offe
 
 
 def _ended(
-    config: WorkspaceConfig, before: Record, why: str, as_state: str, names: Mapping[str, str], now_us: int, *, told: bool = True
+    config: WorkspaceConfig,
+    before: Record,
+    offer: Offer,
+    why: str,
+    as_state: str,
+    names: Mapping[str, str],
+    now_us: int,
+    *,
+    told: bool = True,
 ) -> Transition:
-    """Return how an offer ends; the rules look for the next seller."""
-    after = replace(before, offered_to="", assignment="WAITING", reason=why)
+    """Return how an offer ends: the rules look for the next seller, but what was claimed goes back to where it waited."""
+    claimed = offer.ends_as == LAPSED
+    after = replace(before, offered_to="", assignment=offer.status_before if claimed else "WAITING", reason=why)
     cause = {"kind": "OFFER", "detail": why}
     quiet = not told or config.settings.paused
+    again = {**cause, "resegment": False} | ({} if claimed else {"goes_on": True})
     return Transition(
         before,
         after,
         event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names, quiet=quiet),
         decision=Decision(before.record_id, now_us, cause, after.assignment, why, state_text(before), state_text(after), before.rule_id),
-        mark=PendingMark(before.record_id, now_us, {**cause, "resegment": False, "goes_on": True}),
-        offer_end=as_state,
+        mark=PendingMark(before.record_id, now_us, again) if before.owner is None else None,
+        offer_end="" if claimed else as_state,
     )
 
 
@@ -135,34 +147,49 @@ def respond(tx: WriteTransaction, config: WorkspaceConfig, record_id: str, selle
         raise not_found("record", record_id)
     if not tx.sellers.get(config.workspace, [seller_id]):
         raise not_found("seller", seller_id)
-    if open_offer(record) != seller_id:
-        text = f"record {record_id!r} is not offered to seller {seller_id!r}, or not any more"
-        raise failed_precondition("OFFER_NOT_OPEN", text, record=record_id, seller=seller_id)
-    names = _names(tx, config, [seller_id])
-    why = f"{names[seller_id]} {'accepted' if accept else 'declined'} it" + (f": {reason}" if reason else "")
+    offer = offer_of(tx, config, record, seller_id)
+    names = names_of_sellers(tx, config, [seller_id])
+    verb = "accepted" if accept else "gave back" if offer.ends_as == LAPSED else "declined"
+    why = f"{names[seller_id]} {verb} it" + (f": {reason}" if reason else "")
     if accept:
-        tx.commit_records(config.workspace, [_accepted(config, record, seller_id, why, names, tx.now_us)])
+        tx.commit_records(config.workspace, [_accepted(config, record, offer, why, names, tx.now_us)])
     else:
-        _commit(tx, config, [_ended(config, record, why, DECLINED, names, tx.now_us, told=False)])
+        _commit(tx, config, [_ended(config, record, offer, why, DECLINED, names, tx.now_us, told=False)])
     come_back(tx, config, [seller_id])
 
 
-def _accepted(config: WorkspaceConfig, before: Record, seller_id: str, why: str, names: Mapping[str, str], now_us: int) -> Transition:
+def offer_of(tx: ReadTransaction, config: WorkspaceConfig, record: Record, seller_id: str) -> Offer:
+    """Return the open offer of a record to a seller.
+
+    Raises:
+        ApiError: there is none, or not any more.
+    """
+    found = tx.offers.open(config.workspace, record_id=record.record_id)
+    if open_offer(record) != seller_id or not found:
+        text = f"record {record.record_id!r} is not offered to seller {seller_id!r}, or not any more"
+        raise failed_precondition("OFFER_NOT_OPEN", text, record=record.record_id, seller=seller_id)
+    return found[0]
+
+
+def _accepted(config: WorkspaceConfig, before: Record, offer: Offer, why: str, names: Mapping[str, str], now_us: int) -> Transition:
     after = replace(
         before,
-        owner=Owner(OwnerKind.SELLER, seller_id),
+        owner=Owner(OwnerKind.SELLER, offer.seller_id),
         previous_owner=before.owner or before.previous_owner,
         offered_to="",
         assignment="ASSIGNED",
         reason=why,
+        rule_id=offer.rule_id,
         overdue_us=None,
     )
     cause = {"kind": "OFFER", "detail": why}
     return Transition(
         before,
         after,
+        # Who is offered something has had his turn then.
+        counts_turn=offer.ends_as == LAPSED and after.record_type in config.counted_types,
         event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=names, quiet=config.settings.paused),
-        decision=Decision(before.record_id, now_us, cause, after.assignment, why, state_text(before), state_text(after), before.rule_id),
+        decision=Decision(before.record_id, now_us, cause, after.assignment, why, state_text(before), state_text(after), after.rule_id),
     )
 
 
@@ -170,8 +197,8 @@ def take_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collect
     """End the open offers of sellers who take no records any more; `why` follows on their names. Return how many ended."""
     offers = tx.offers.open(config.workspace, seller_ids=seller_ids) if seller_ids else []
     records = tx.records.get(config.workspace, [offer.record_id for offer in offers])
-    names = _names(tx, config, seller_ids)
-    made = [_ended(config, records[o.record_id], f"{names[o.seller_id]} {why}", "", names, tx.now_us) for o in offers]
+    names = names_of_sellers(tx, config, seller_ids)
+    made = [_ended(config, records[o.record_id], o, f"{names[o.seller_id]} {why}", "", names, tx.now_us) for o in offers]
     _commit(tx, config, made)
     return len(made)
 
@@ -188,7 +215,7 @@ def reschedule(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collec
     counted = []
     for offer in offers:
         rule = config.rules.get(offer.rule_id)
-        if rule is not None and rule.message.HasField("offer"):
+        if rule is not None and rule.message.HasField("offer") and offer.ends_as != LAPSED:
             calendar = calendar_of(sellers[offer.seller_id].calendar, tuple(away.get(offer.seller_id, ())))
             times = times_of(rule.message.offer, calendar, offer.start_us, tx.now_us)
             reminds = times.remind_us if offer.remind_us is not None else None
@@ -212,7 +239,8 @@ def silence_of(row: Unanswered) -> str:
     return f"let {what} run out; comes back by ReturnSellers, an answer to an offer, the switch, or other working time"
 
 
-def _names(tx: ReadTransaction, config: WorkspaceConfig, seller_ids: Iterable[str]) -> dict[str, str]:
+def names_of_sellers(tx: ReadTransaction, config: WorkspaceConfig, seller_ids: Iterable[str]) -> dict[str, str]:
+    """Return what sellers are called, by id."""
     wanted = set(seller_ids)
     found = tx.sellers.get(config.workspace, wanted)
     return {s: (found[s].display_name or s) if s in found else s for s in sorted(wanted)}

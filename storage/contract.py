@@ -30,6 +30,7 @@ class RecordFilter:
     waiting_before_us: int | None = None
     not_run_id: str | None = None
     enrolled: bool | None = None
+    offered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,8 @@ class Offer:
         start_us: When it was made.
         remind_us: When the seller is to be reminded; None = not any more.
         end_us: When it ends without an answer, or when it ended.
-        ends_as: State that it then comes to.
+        ends_as: State that it then comes to; LAPSED for a claim, of which nothing is remembered.
+        status_before: How the record stood before it was claimed.
     """
 
     record_id: str
@@ -135,6 +136,19 @@ class Offer:
     remind_us: int | None
     end_us: int
     ends_as: str
+    status_before: str = ""
+
+
+class OfferTerms(NamedTuple):
+    """An offer that begins. With `anew` the offers of the record that have ended do not count any more."""
+
+    seller_id: str
+    rule_id: str
+    remind_us: int | None
+    end_us: int
+    ends_as: str
+    anew: bool = False
+    status_before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +371,8 @@ class Transition:
 
     `before` is the row as read in the same transaction (None = created), `after` the row to be (None = deleted); storage sets
     `after.version`, `update_us` and the enrollment's columns itself, and moves the load by comparing both rows. An offer that stands
-    before and not after ends; it is remembered with the state `offer_end`, "" = not at all.
+    before and not after ends; it is remembered with the state `offer_end`, "" = not at all. `offer_start` is the
+    offer that begins.
     """
 
     before: Record | None
@@ -370,6 +385,7 @@ class Transition:
     mark: PendingMark | None = None
     clear_generation: int | None = None
     offer_end: str = ""
+    offer_start: OfferTerms | None = None
 
 
 class Outcome(enum.StrEnum):

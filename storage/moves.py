@@ -197,7 +197,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
         state=state_of(after, enrolled) if after else (),
         stamps=(after.last_attempt_us, after.overdue_us) if after else (),
         turn=Taken(owner.id, subject.record_type) if owner and owner.kind is OwnerKind.SELLER else None,
-        offer=_offer_step(before, after, transition.offer_end),
+        offer=_offer_step(before, after, transition),
         ends=ends,
         starts=starts,
         event=event_text(event) if event else None,
@@ -214,9 +214,10 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
     )
 
 
-def _offer_step(before: Record | None, after: Record | None, as_state: str) -> OfferStep | None:
-    held = open_offer(before)
-    return OfferStep(held, as_state) if held and held != open_offer(after) else None
+def _offer_step(before: Record | None, after: Record | None, transition: Transition) -> OfferStep | None:
+    held, starts = open_offer(before), transition.offer_start
+    ends = held if held != open_offer(after) else ""
+    return OfferStep(ends, transition.offer_end, starts) if ends or starts is not None else None
 
 
 def _waiting_since(after: Record, now_us: int) -> int | None:

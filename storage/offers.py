@@ -7,24 +7,13 @@ from sqlalchemy import Connection, delete, func, select
 
 from reallot.storage.among import among, named, these
 from reallot.storage.dialect import delete_rows, fetched, update_rows, upsert_rows
-from reallot.storage.entities import Offer, Unanswered
+from reallot.storage.entities import Offer, OfferTerms, Unanswered
 from reallot.storage.tables import offers, unanswered
 
 OPEN = "OPEN"
 _KEY = ("workspace", "record_id", "seller_id")
-_OFFER = ("record_id", "seller_id", "rule_id", "state", "start_us", "remind_us", "end_us", "ends_as")
+_OFFER = ("record_id", "seller_id", "rule_id", "state", "start_us", "remind_us", "end_us", "ends_as", "status_before")
 _ENDED = select(offers.c.record_id, offers.c.seller_id, offers.c.end_us).where(named(offers, "record_id"), offers.c.state != OPEN)
-
-
-class OfferTerms(NamedTuple):
-    """An offer that begins. With `anew` the offers of the record that have ended do not count any more."""
-
-    seller_id: str
-    rule_id: str
-    remind_us: int | None
-    end_us: int
-    ends_as: str
-    anew: bool = False
 
 
 class OfferStep(NamedTuple):
@@ -53,7 +42,10 @@ class OfferRepository:
         self.forget_records(workspace, [record_id for record_id, terms in begun if terms.anew])
         self._put(
             workspace,
-            [Offer(record_id, t.seller_id, t.rule_id, OPEN, now_us, t.remind_us, t.end_us, t.ends_as) for record_id, t in begun],
+            [
+                Offer(record_id, t.seller_id, t.rule_id, OPEN, now_us, t.remind_us, t.end_us, t.ends_as, t.status_before)
+                for record_id, t in begun
+            ],
         )
 
     def _put(self, workspace: str, rows: Iterable[Offer]) -> None:

@@ -61,6 +61,8 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.waiting_since_us < wanted.waiting_before_us)
     if wanted.enrolled is not None:
         found.append(c.enrollment_id != "" if wanted.enrolled else c.enrollment_id == "")
+    if wanted.offered is not None:
+        found.append(c.offered_to != "" if wanted.offered else c.offered_to == "")
     if wanted.not_run_id is not None:
         found.append(c.run_id != wanted.not_run_id)
     return found

@@ -335,6 +335,7 @@ offers = Table(
     _instant("remind_us"),
     _instant("end_us"),
     _text("ends_as"),
+    _text("status_before"),
     _instant("next_us"),
     Index(None, "workspace", "next_us"),
     Index(None, "workspace", "seller_id"),

@@ -91,6 +91,8 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
             self.signal(workspace, "pending")
+        if any(t.offer_start is not None for t in transitions):
+            self.signal(workspace, "offers")
         return outcomes
 
     def create_records(self, workspace: str, arrivals: Arrivals) -> list[int]:

@@ -1,6 +1,7 @@
 """Offers between storage and the contract."""
 
 from reallot.server.convert.values import from_us, maybe_from_us
+from reallot.server.road.offers import LAPSED
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage.entities import Offer, Record
 from reallot.v1 import assignment_service_pb2
@@ -18,4 +19,5 @@ def offer_message(offer: Offer, record: Record, config: WorkspaceConfig) -> assi
         start_time=from_us(offer.start_us),
         remind_time=maybe_from_us(offer.remind_us),
         end_time=from_us(offer.end_us),
+        claimed=offer.ends_as == LAPSED,
     )

@@ -10,6 +10,8 @@ from reallot.v1 import segment_pb2
 OFFERED = "OFFERED"
 DECLINED, EXPIRED, AWAY = "DECLINED", "EXPIRED", "AWAY"
 """How an offer ends that counts against another of the same record: declined, not answered in time, or the seller went away."""
+LAPSED = "LAPSED"
+"""How a claim ends that is not accepted."""
 LONGEST_US = 30 * DAY_US
 """An offer ends by then, however little its seller works."""
 DEFAULT_OUT_AFTER = 1

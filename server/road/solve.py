@@ -185,7 +185,7 @@ def _route(work: Work) -> None:
             work.status[row] = "" if owned or (work.offered(row) and not work.moved[row]) else "WAITING"
         elif work.moved[row] and not segment.message.assign_on_move and (intake or owned):
             work.status[row] = NOT_RUN
-        elif work.offered(row) and not work.moved[row]:
+        elif work.offered(row) and not owned and not work.moved[row]:
             _route_owned(work, row, segment.message)
         elif not owned:
             waits = segment.waits and _has_just_come(work, row)

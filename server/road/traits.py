@@ -56,11 +56,14 @@ def subjects_of(records: RecordColumns, rows: npt.NDArray[np.int64], now_us: int
     )
 
 
-def subject_of(record: Record, now_us: int) -> Subjects:
-    """Return one record."""
-    owner, previous = ("" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in (record.owner, record.previous_owner))
-    since = now_us if record.waiting_since_us is None else record.waiting_since_us
-    return Subjects([record.record_id], [owner], [previous], [record.group_key], [since], [False])
+def subjects_of_records(records: Sequence[Record], now_us: int) -> Subjects:
+    """Return records of one type."""
+    owners, previous = (
+        ["" if o is None or o.kind is not OwnerKind.SELLER else o.id for o in some]
+        for some in ([r.owner for r in records], [r.previous_owner for r in records])
+    )
+    since = [now_us if r.waiting_since_us is None else r.waiting_since_us for r in records]
+    return Subjects([r.record_id for r in records], owners, previous, [r.group_key for r in records], since, [False] * len(records))
 
 
 def with_traits(

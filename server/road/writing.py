@@ -21,10 +21,10 @@ from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
-from reallot.storage.entities import EnrollmentChange, Json, Owner, OwnerKind, Standing, open_offer
+from reallot.storage.entities import EnrollmentChange, Json, OfferTerms, Owner, OwnerKind, Standing, open_offer
 from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
-from reallot.storage.offers import OfferStep, OfferTerms
+from reallot.storage.offers import OfferStep
 
 
 class Writing:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from reallot.server.claiming import claim_next, extend, lease_of
 from reallot.server.configuration import selection_faults
 from reallot.server.convert.offers import offer_message
 from reallot.server.convert.runs import run_message
@@ -245,7 +246,17 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
     async def ClaimNext(self, request: pb.ClaimNextRequest, context: Context) -> pb.ClaimNextResponse:  # noqa: N802
         """Give a seller the next record of a pool."""
-        raise not_implemented("claiming from a pool")
+        return await claim_next(self._runtime, workspace_of(request), request)
+
+    async def ExtendClaim(self, request: pb.ExtendClaimRequest, context: Context) -> pb.OpenOffer:  # noqa: N802
+        """Hold a claimed record for longer."""
+        workspace, lease_us = workspace_of(request), lease_of(request)
+        refuse([*check_id("record_id", request.record_id), *check_id("seller_id", request.seller_id)])
+
+        def work(tx: WriteTransaction) -> pb.OpenOffer:
+            return extend(tx, self._runtime.configs.of(tx, workspace), request.record_id, request.seller_id, lease_us)
+
+        return await self._runtime.write(workspace, once(request, workspace, pb.OpenOffer, work))
 
 
 def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:

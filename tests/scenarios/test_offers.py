@@ -1,12 +1,17 @@
 """Offers: a seller accepts, declines or lets it run out; what else happens to a record meanwhile ends its offer and frees the room."""
 
+import asyncio
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from reallot.clients import Record, Seller
-from reallot.clients.errors import FailedPrecondition, NotFound
+from reallot.clients.commands.offering import offers
+from reallot.clients.errors import FailedPrecondition, InvalidArgument, NotFound
 from reallot.clients.values import moment, owner_text, timestamp
 from reallot.v1 import event_pb2, insight_service_pb2, seller_pb2, seller_service_pb2
 
@@ -292,3 +297,122 @@ def test_a_paused_workspace_lets_sellers_answer_and_does_nothing_by_itself(world
     here.apply(settings=quiet_settings())
     here.settle()
     assert (here.owners("l1"), offered(here, "l2")) == (["ana"], ["ana"]), "what ran out meanwhile ends on resume"
+
+
+def pool(world: World, *sellers: Seller, rules: tuple[dict[str, Any], ...] = (), **settings: Any) -> World:
+    """Leads wait until somebody claims them; those in the queue `support` wait there."""
+    leads = a_segment("leads", *(rules or (a_rule(),)), on_arrival="ON_ARRIVAL_WAIT")
+    world.apply(settings=quiet_settings(**settings), queues=[{"queue_id": "support"}], record_types=[lead_type()], segments=[leads])
+    world.sellers(*(sellers or (Seller("ana"), Seller("ben"))))
+    return world
+
+
+def claimed(world: World, seller_id: str, **wanted: Any) -> str:
+    found = world.client.offers.claim_next(seller_id, **wanted)
+    world.settle()
+    return "" if found is None else str(found.record_id)
+
+
+def test_a_seller_claims_the_most_urgent_and_oldest_record_that_fits(world: Make) -> None:
+    fitting = a_rule(target={"matching": 'record.kind != "ben only" || seller.seller_id == "ben"'})
+    here = pool(world(), Seller("ana", capacity=2), Seller("ben"), rules=(fitting,))
+    here.write(
+        Record("urgent", "lead", {"kind": "ben only"}, priority=90),
+        Record("old", "lead", {"kind": "x"}, created_time=at("2026-03-01T00:00")),
+        Record("young", "lead", {"kind": "x"}, created_time=at("2026-03-04T00:00")),
+    )
+    assert {here.status(n) for n in ("urgent", "old", "young")} == {"WAITING"}
+    assert claimed(here, "ana") == "old"
+    assert (here.status("old"), offered(here, "old"), here.loads()["ana"]) == ("OFFERED", ["ana"], 1)
+    assert claimed(here, "ben") == "urgent"
+    assert [(o.record_id, o.claimed) for o in here.client.offers.list()] == [("old", True), ("urgent", True)]
+    answer(here, "accept", "old", "ana")
+    assert (here.owner("old"), here.status("old"), here.record("old").assignment.rule_id) == ("ana", "ASSIGNED", "leads/all")
+    assert claimed(here, "ana", segment_ids=["leads"]) == "young"
+    here.write(a_lead("more", kind="x"))
+    assert claimed(here, "ana") == "", "there is no room for a third"
+    answer(here, "decline", "young", "ana")
+    assert (here.status("young"), offered(here, "young")) == ("WAITING", [""]), "what is given back waits as before"
+    assert claimed(here, "ana") == "young", "who asks may have it again"
+    assert kinds(here.events(record_ids=["young"])) == ["CREATED", "CHANGED", "OFFERED", "OFFER_ENDED", "OFFERED"]
+    assert told(here, "ana") == ["ASSIGNED"], "who claims knows it"
+
+
+def test_a_claim_lapses_unless_it_is_accepted_or_extended(world: Make) -> None:
+    here = pool(world())
+    here.write(a_lead("l1"))
+    assert claimed(here, "ana", lease=timedelta(minutes=10)) == "l1"
+    assert claimed(here, "ben") == ""
+    here.advance("2026-03-05T11:29")
+    assert moment(here.client.offers.extend("l1", "ana").end_time) == at("2026-03-05T11:44")
+    here.advance("2026-03-05T11:43")
+    assert offered(here, "l1") == ["ana"]
+    here.advance("2026-03-05T11:44")
+    assert (offered(here, "l1"), here.status("l1"), here.loads()["ana"]) == ([""], "WAITING", 0)
+    assert told(here, "ana") == ["OFFER_ENDED"]
+    assert not here.client.sellers.get("ana").HasField("not_responding_since_time")
+    with pytest.raises(FailedPrecondition, match="not any more"):
+        here.client.offers.extend("l1", "ana")
+    assert claimed(here, "ben") == "l1"
+    with pytest.raises(InvalidArgument, match="24 hours"):
+        here.client.offers.claim_next("ben", lease=timedelta(hours=25))
+    with pytest.raises(InvalidArgument, match="'none' does not exist"):
+        here.client.offers.claim_next("ben", segment_ids=["none"])
+    here.sellers(Seller("ben", assignable=False))
+    assert (offered(here, "l1"), here.status("l1")) == ([""], "WAITING")
+    with pytest.raises(FailedPrecondition, match="switched off"):
+        here.client.offers.claim_next("ben")
+
+
+def test_what_a_queue_owns_stays_there_until_it_is_accepted(world: Make) -> None:
+    here = pool(world(), Seller("ana", capacity=1), Seller("ben"))
+    here.write(Record("q1", "lead", owner="queue:support"), Record("q2", "lead", owner="queue:support"))
+    assert claimed(here, "ana", queue_ids=["support"]) == "q1"
+    assert (here.owner("q1"), here.loads()["ana"]) == ("queue:support", 1)
+    assert claimed(here, "ana") == ""
+    here.advance("2026-03-05T11:35")
+    assert (here.owner("q1"), here.status("q1"), here.loads()["ana"]) == ("queue:support", "ASSIGNED_MANUALLY", 0)
+    assert [claimed(here, "ana"), claimed(here, "ben")] == ["q1", "q2"]
+    answer(here, "accept", "q1", "ana")
+    here.give("ana", "q2", force=True)
+    assert here.owners("q1", "q2") == ["ana", "ana"]
+    assert (here.loads(), here.client.offers.list()) == ({"ana": 2, "ben": 0}, [])
+    assert here.record("q1").assignment.previous_owner.queue_id == "support"
+    assert kinds(here.events(record_ids=["q1"]))[-1] == "REASSIGNED"
+
+
+def test_two_sellers_never_claim_the_same_record(world: Make) -> None:
+    sellers = [Seller(f"s{n:02}", capacity=3) for n in range(16)]
+    here = pool(world(), *sellers)
+    here.write(*(a_lead(f"l{n:02}") for n in range(40)))
+
+    async def everybody() -> list[Any]:
+        calls = [here.client.inner.offers.claim_next(seller.seller_id) for _ in range(3) for seller in sellers]
+        return await asyncio.gather(*calls)
+
+    got = [found.record_id for found in here.client.run(everybody()) if found is not None]
+    assert sorted(got) == [f"l{n:02}" for n in range(40)], "each once"
+    assert sum(here.loads().values()) == 40
+    assert max(here.loads().values()) <= 3
+
+
+def test_the_command_line_lists_offers_and_answers_them(world: Make, address: str) -> None:
+    here = office(world())
+    here.write(a_lead("l1", company="Acme"), a_lead("l2"))
+    where = ["--address", address, "--workspace", here.client.inner.workspace]
+
+    def call(*arguments: str, code: int = 0) -> str:
+        ended = CliRunner().invoke(offers, [*arguments, *where, "--json"])
+        assert ended.exit_code == code, ended.output
+        here.settle()
+        return ended.output
+
+    assert [json.loads(line)["seller_id"] for line in call("list").splitlines()] == ["ana", "ben"]
+    call("accept", "l1", "--seller", "ana")
+    call("decline", "l2", "--seller", "ben", "--reason", "no time")
+    assert (here.owner("l1"), offered(here, "l2")) == ("ana", ["ana"])
+    here.apply(segments=[a_segment("leads", a_rule(), on_arrival="ON_ARRIVAL_WAIT")])
+    here.write(a_lead("l3"))
+    assert json.loads(call("claim", "ben", "--segment", "leads"))["record_id"] == "l3"
+    assert json.loads(call("extend", "l3", "--seller", "ben", "--minutes", "30"))["claimed"]
+    call("claim", "ben", code=1)

@@ -1072,6 +1072,7 @@ class OpenOffer(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     REMIND_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    CLAIMED_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     record_type: _builtins.str
@@ -1084,6 +1085,8 @@ class OpenOffer(_message.Message):
     """The seller."""
     rule_id: _builtins.str
     """Rule that offers it, as `segment/rule`."""
+    claimed: _builtins.bool
+    """The seller has claimed it from a pool."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it was offered."""
@@ -1108,10 +1111,11 @@ class OpenOffer(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         remind_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        claimed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "remind_time", b"remind_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "record_id", b"record_id", "record_type", b"record_type", "remind_time", b"remind_time", "rule_id", b"rule_id", "segment_id", b"segment_id", "seller_id", b"seller_id", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "end_time", b"end_time", "record_id", b"record_id", "record_type", b"record_type", "remind_time", b"remind_time", "rule_id", b"rule_id", "segment_id", b"segment_id", "seller_id", b"seller_id", "start_time", b"start_time", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1214,6 +1218,8 @@ class ClaimNextRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SELLER_ID_FIELD_NUMBER: _builtins.int
     SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    QUEUE_IDS_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
     workspace: _builtins.str
     """Workspace; empty = "default"."""
     request_id: _builtins.str
@@ -1224,6 +1230,14 @@ class ClaimNextRequest(_message.Message):
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only from these segments."""
 
+    @_builtins.property
+    def queue_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only from these queues. With neither segments nor queues: from all of both."""
+
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """For how long the record is held for the seller, who then accepts it or has it held for longer. Default 15 minutes, at most 24 hours."""
+
     def __init__(
         self,
         *,
@@ -1231,10 +1245,12 @@ class ClaimNextRequest(_message.Message):
         request_id: _builtins.str = ...,
         seller_id: _builtins.str = ...,
         segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        queue_ids: _abc.Iterable[_builtins.str] | None = ...,
+        lease: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "segment_ids", b"segment_ids", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "queue_ids", b"queue_ids", "request_id", b"request_id", "segment_ids", b"segment_ids", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1247,17 +1263,63 @@ class ClaimNextResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORD_ID_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record; empty = the pool has none for this seller."""
+    @_builtins.property
+    def claim(self) -> Global___OpenOffer:
+        """The claim; absent if there is none."""
+
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
+        claim: Global___OpenOffer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimNextResponse: _TypeAlias = ClaimNextResponse  # noqa: Y015
+
+@_typing.final
+class ExtendClaimRequest(_message.Message):
+    """Request of ExtendClaim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = "default"."""
+    request_id: _builtins.str
+    """Makes the request safe to repeat."""
+    record_id: _builtins.str
+    """The record."""
+    seller_id: _builtins.str
+    """The seller who has claimed it."""
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """For how long from now. Default 15 minutes, at most 24 hours."""
+
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        record_id: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
+        lease: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "record_id", b"record_id", "request_id", b"request_id", "seller_id", b"seller_id", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendClaimRequest: _TypeAlias = ExtendClaimRequest  # noqa: Y015

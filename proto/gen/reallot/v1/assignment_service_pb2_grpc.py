@@ -116,6 +116,11 @@ class AssignmentServiceStub:
                 request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.FromString,
                 _registered_method=True)
+        self.ExtendClaim = channel.unary_unary(
+                '/reallot.v1.AssignmentService/ExtendClaim',
+                request_serializer=reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.FromString,
+                _registered_method=True)
 
 
 class AssignmentServiceServicer:
@@ -229,7 +234,15 @@ class AssignmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClaimNext(self, request, context):
-        """Gives the calling seller the next record of a pool.
+        """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+        gives it back; what is not accepted in time goes back to where it waited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendClaim(self, request, context):
+        """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,6 +330,11 @@ def add_AssignmentServiceServicer_to_server(servicer, server):
                     servicer.ClaimNext,
                     request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.SerializeToString,
+            ),
+            'ExtendClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendClaim,
+                    request_deserializer=reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -752,6 +770,33 @@ class AssignmentService:
             '/reallot.v1.AssignmentService/ClaimNext',
             reallot_dot_v1_dot_assignment__service__pb2.ClaimNextRequest.SerializeToString,
             reallot_dot_v1_dot_assignment__service__pb2.ClaimNextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.AssignmentService/ExtendClaim',
+            reallot_dot_v1_dot_assignment__service__pb2.ExtendClaimRequest.SerializeToString,
+            reallot_dot_v1_dot_assignment__service__pb2.OpenOffer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,7 +67,11 @@ class AssignmentServiceStub:
     RespondToOffer: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]
     """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]
-    """Gives the calling seller the next record of a pool."""
+    """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+    gives it back; what is not accepted in time goes back to where it waited.
+    """
+    ExtendClaim: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ExtendClaimRequest, _assignment_service_pb2.OpenOffer]
+    """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 @_typing.type_check_only
 class AssignmentServiceAsyncStub(AssignmentServiceStub):
@@ -107,7 +111,11 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     RespondToOffer: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.RespondToOfferRequest, _assignment_service_pb2.RespondToOfferResponse]  # type: ignore[assignment]
     """Accepts or declines an offer. FAILED_PRECONDITION if it is not open any more."""
     ClaimNext: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ClaimNextRequest, _assignment_service_pb2.ClaimNextResponse]  # type: ignore[assignment]
-    """Gives the calling seller the next record of a pool."""
+    """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+    gives it back; what is not accepted in time goes back to where it waited.
+    """
+    ExtendClaim: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ExtendClaimRequest, _assignment_service_pb2.OpenOffer]  # type: ignore[assignment]
+    """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Decides who works what: runs over many records, and decisions by hand through the same checks."""
@@ -240,6 +248,16 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assignment_service_pb2.ClaimNextRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.ClaimNextResponse, _abc.Awaitable[_assignment_service_pb2.ClaimNextResponse]]:
-        """Gives the calling seller the next record of a pool."""
+        """Holds the next record of a pool, the most urgent and oldest that waits, for a seller who asks for one. RespondToOffer accepts it, or
+        gives it back; what is not accepted in time goes back to where it waited.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendClaim(
+        self,
+        request: _assignment_service_pb2.ExtendClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_assignment_service_pb2.OpenOffer, _abc.Awaitable[_assignment_service_pb2.OpenOffer]]:
+        """Has a claimed record held for longer. FAILED_PRECONDITION if the claim has lapsed."""
 
 def add_AssignmentServiceServicer_to_server(servicer: AssignmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

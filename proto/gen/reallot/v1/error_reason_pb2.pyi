@@ -181,6 +181,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The record is not offered to the seller, or not any more.
     Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
     """
+    ERROR_REASON_SELLER_TAKES_NONE: _ErrorReason.ValueType  # 62
+    """The seller is switched off or lacks the role, and so takes no records.
+    Sample: {"reason": "SELLER_TAKES_NONE", "domain": "reallot", "metadata": {"seller": "ana"}}
+    """
     ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
     """The run has not ended, so it cannot be undone.
     Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
@@ -351,6 +355,10 @@ Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run":
 ERROR_REASON_OFFER_NOT_OPEN: ErrorReason.ValueType  # 61
 """The record is not offered to the seller, or not any more.
 Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
+"""
+ERROR_REASON_SELLER_TAKES_NONE: ErrorReason.ValueType  # 62
+"""The seller is switched off or lacks the role, and so takes no records.
+Sample: {"reason": "SELLER_TAKES_NONE", "domain": "reallot", "metadata": {"seller": "ana"}}
 """
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.
