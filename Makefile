@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos check wheel wheel-check clean
+.PHONY: help demo test lint format type gen gen-check proto-lint docs bench chaos fuzz check wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -74,6 +74,11 @@ SOAK_MINUTES ?= 10
 
 chaos: $(DEV_STAMP)  ## Kill, pause and cut off servers at work, and audit: make chaos KILLS=200 SEED=1 SOAK_MINUTES=10
 	PYTHONPATH=tests $(BIN)/python -m chaos --engine $(ENGINE) --kills $(KILLS) --seed $(SEED) --soak-minutes $(SOAK_MINUTES) $(ARGS)
+
+MINUTES ?= 5
+
+fuzz: $(DEV_STAMP)  ## Send a server what nobody would send: make fuzz MINUTES=5 SEED=1
+	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
 	rm -rf dist && $(BIN)/python -m build --outdir dist .

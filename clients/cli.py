@@ -14,6 +14,7 @@ GROUP = "reallot.commands"
 HELP = "Reallot decides which seller works which CRM record, and decides again when things change."
 SUMMARIES = {
     "apply": "Show what a configuration file changes, and store it.",
+    "audit": "Who changed what, from where, before and after.",
     "backup": "Copy a SQLite database to a file, while servers go on.",
     "changes": "Show the history of the configuration, with old and new text.",
     "check-config": "Show the settings that a server would run with.",
@@ -34,6 +35,8 @@ SUMMARIES = {
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
+    "token": "Make a bearer token, and the entry that lets it in.",
+    "status": "Show how the server and the workspace stand.",
     "subscribe": "Follow one seller's notifications.",
     "watch": "Follow the workspace's events.",
 }

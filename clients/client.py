@@ -20,7 +20,9 @@ from reallot.clients.bundle import read_bundle
 from reallot.clients.errors import Exhausted, ReallotError, Unavailable, from_rpc
 from reallot.clients.following import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Gap, Item, SnapshotEnd, follow, pause_after
 from reallot.clients.model import Record, Seller
+from reallot.clients.security import Security
 from reallot.clients.solving import SolverCalls
+from reallot.clients.values import to_owner
 from reallot.v1 import (
     assignment_service_pb2,
     assignment_service_pb2_grpc,
@@ -47,7 +49,6 @@ BATCH = 1_000
 RETRIES = 6
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 """Ends of calls that pass by themselves, or with another server."""
-LARGEST_MESSAGE = 64 * 1024 * 1024
 ENDED = frozenset(
     {
         *(run_pb2.RUN_STATE_SUCCEEDED, run_pb2.RUN_STATE_CANCELLED, run_pb2.RUN_STATE_FAILED, run_pb2.RUN_STATE_DROPPED),
@@ -74,9 +75,8 @@ class Stubs:
 class AsyncClient:
     """A client for asynchronous programs. Belongs to one event loop."""
 
-    def __init__(self, address: str = "localhost:7350", *, workspace: str = "") -> None:
-        options = [("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE)]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+    def __init__(self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None) -> None:
+        self._channel = (security or Security()).channel(address)
         self.workspace = workspace
         self.stubs = Stubs(
             record_service_pb2_grpc.RecordServiceStub(self._channel),
@@ -97,8 +97,8 @@ class AsyncClient:
         self.solver = SolverCalls(self)
 
     @property
-    def channel(self) -> grpc.aio.Channel:
-        """The channel, for stubs of other services."""
+    def channel(self) -> Any:
+        """The channel (of `grpc.aio`), for stubs of other services."""
         return self._channel
 
     async def __aenter__(self) -> "AsyncClient":
@@ -227,6 +227,32 @@ class RecordCalls(Calls):
         request = record_service_pb2.GetRecordRequest(record_id=record_id)
         answer: record_pb2.Record = await self._client.call(self._client.stubs.records.GetRecord, request)
         return answer
+
+    async def assign(
+        self, owner: str, record_ids: Iterable[str], *, force: bool = False, reason: str = ""
+    ) -> list[assignment_service_pb2.AssignResult]:
+        """Give records to a seller, `team:ID` or `queue:ID` by hand, in batches, and return one row for each."""
+        wanted, results = list(record_ids), []
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.AssignRecordsRequest(
+                record_ids=wanted[start : start + BATCH], owner=to_owner(owner), force=force, reason=reason
+            )
+            results.extend((await self._client.call(self._client.stubs.assignment.AssignRecords, request)).results)
+        return results
+
+    async def release(self, record_ids: Iterable[str], *, reason: str = "") -> tuple[int, list[str]]:
+        """Take records from their owners, in batches; return how many had one, and the ids of records that do not exist."""
+        wanted, released, unknown = list(record_ids), 0, list[str]()
+        for start in range(0, len(wanted), BATCH):
+            request = assignment_service_pb2.ReleaseRecordsRequest(record_ids=wanted[start : start + BATCH], reason=reason)
+            answer = await self._client.call(self._client.stubs.assignment.ReleaseRecords, request)
+            released, unknown = released + answer.released, [*unknown, *answer.unknown_record_ids]
+        return released, unknown
+
+    async def eligible(self, record_id: str, *, others: bool = False) -> list[assignment_service_pb2.Candidate]:
+        """Return who could take a record by its rules, best first; with `others`, all sellers, with what stands in their way."""
+        request = assignment_service_pb2.ListEligibleSellersRequest(record_id=record_id, include_others=others)
+        return [c async for c in self._client.pages(self._client.stubs.assignment.ListEligibleSellers, request, "candidates")]
 
     async def list(self, **wanted: Any) -> list[record_pb2.Record]:
         """Return all records of a filter; the names are those of ListRecordsRequest."""
@@ -430,11 +456,15 @@ class EventCalls(Calls):
 class Client:
     """A client for synchronous programs: every method of AsyncClient, run on a loop of its own. Thread-safe."""
 
-    def __init__(self, address: str = "localhost:7350", *, workspace: str = "") -> None:
+    def __init__(self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="reallot-client", daemon=True)
         self._thread.start()
-        self._inner = self.run(_make(address, workspace))
+        try:
+            self._inner = self.run(_make(address, workspace, security))
+        except BaseException:
+            self._end_loop()
+            raise
         self.config: Any = _Face(self, self._inner.config)
         self.records: Any = _Face(self, self._inner.records)
         self.sellers: Any = _Face(self, self._inner.sellers)
@@ -488,9 +518,12 @@ class Client:
         """Close the connection."""
         if not self._loop.is_closed():
             self.run(self._finish())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._end_loop()
+
+    def _end_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _finish(self) -> None:
         """Close the connection and end what is still on the loop: a stream that was left leaves a task of gRPC's behind."""
@@ -508,8 +541,8 @@ class Client:
         self.close()
 
 
-async def _make(address: str, workspace: str) -> AsyncClient:
-    return AsyncClient(address, workspace=workspace)
+async def _make(address: str, workspace: str, security: Security | None) -> AsyncClient:
+    return AsyncClient(address, workspace=workspace, security=security)
 
 
 class _Face:
@@ -540,4 +573,4 @@ class _StubFace:
         return lambda request: self._client.run(self._inner.call(method, request))
 
 
-__all__ = ["AsyncClient", "Client", "Gap", "ReallotError", "SnapshotEnd"]
+__all__ = ["AsyncClient", "Client", "Gap", "ReallotError", "Security", "SnapshotEnd"]

@@ -2,6 +2,8 @@
 
 ReallotError
 ├── InvalidArgument      the request is malformed; `violations` names all faulty fields
+├── NotAuthenticated     no token or certificate was shown, or it is not accepted
+├── NotAllowed           the caller's roles do not allow it
 ├── NotFound             it does not exist
 ├── Conflict             it was changed since it was read, or exists already
 ├── FailedPrecondition   the state does not allow it
@@ -53,6 +55,14 @@ class InvalidArgument(ReallotError):
     """The request is malformed."""
 
 
+class NotAuthenticated(ReallotError):
+    """No token or certificate was shown, or it is not accepted."""
+
+
+class NotAllowed(ReallotError):
+    """The caller's roles do not allow it."""
+
+
 class NotFound(ReallotError):
     """It does not exist."""
 
@@ -87,6 +97,8 @@ class ServerError(ReallotError):
 
 _BY_CODE: dict[grpc.StatusCode, type[ReallotError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
+    grpc.StatusCode.UNAUTHENTICATED: NotAuthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.ABORTED: Conflict,
     grpc.StatusCode.ALREADY_EXISTS: Conflict,

@@ -36,6 +36,25 @@ def parse_hours(text: str) -> list[seller_pb2.WeeklyHours]:
     return found
 
 
+_WINDOW = re.compile(r"(\d+)/(\d+)([smhdw])((?:\s+(?:type|segment):\S+)*)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def parse_window(text: str) -> seller_pb2.CapacityWindow:
+    """Return a rolling window from a text such as "5/1h", "2/1d segment:hot" or "20/1w type:lead".
+
+    Raises:
+        ValueError: the text cannot be read.
+    """
+    match = _WINDOW.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} cannot be read: write e.g. 5/1h or 2/1d segment:hot (units s, m, h, d, w)")
+    scope = dict(part.split(":", 1) for part in match[4].split())
+    window = seller_pb2.CapacityWindow(count=int(match[1]), record_type=scope.get("type", ""), segment_id=scope.get("segment", ""))
+    window.duration.FromSeconds(int(match[2]) * _UNIT_SECONDS[match[3]])
+    return window
+
+
 @dataclass(frozen=True)
 class Record:
     """A record to be stored; what is None is left as it is. `owner` is a seller's id, or `team:ID`, or `queue:ID`.
@@ -85,7 +104,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Seller:
-    """A seller to be stored; what is None is left as it is. `hours` reads like "Mon-Fri 08:00-17:00" in the time zone `zone`."""
+    """A seller to be stored; what is None is left as it is. `hours` reads like "Mon-Fri 08:00-17:00" in the time zone `zone`.
+
+    `capacity`, `capacity_by_segment` and `windows` (see `parse_window`) are written together: what is not given of them is removed.
+    """
 
     seller_id: str
     display_name: str | None = None
@@ -93,11 +115,14 @@ class Seller:
     skills: Mapping[str, int] = field(default_factory=dict)
     team_ids: Sequence[str] = ()
     capacity: int | None = None
+    capacity_by_segment: Mapping[str, int] = field(default_factory=dict)
+    windows: Sequence[str] = ()
     hours: str | None = None
     zone: str | None = None
     priority: int | None = None
     weight: int | None = None
     assignable: bool | None = None
+    roles_ok: bool | None = None
     last_assigned: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
 
     def to_upsert(self) -> seller_service_pb2.SellerUpsert:
@@ -105,11 +130,14 @@ class Seller:
         message = seller_pb2.Seller(
             seller_id=self.seller_id, attributes=to_values(self.attributes), skills=dict(self.skills), team_ids=self.team_ids
         )
-        for name in ("display_name", "priority", "weight", "assignable"):
+        for name in ("display_name", "priority", "weight", "assignable", "roles_ok"):
             if (value := getattr(self, name)) is not None:
                 setattr(message, name, value)
         if self.capacity is not None:
             message.capacity.total = self.capacity
+        if self.capacity_by_segment or self.windows:
+            message.capacity.by_segment.update(self.capacity_by_segment)
+            message.capacity.windows.extend(map(parse_window, self.windows))
         if self.hours is not None or self.zone is not None:
             message.calendar.time_zone = self.zone or "UTC"
             message.calendar.weekly.extend(parse_hours(self.hours) if self.hours else [])

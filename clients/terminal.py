@@ -18,11 +18,14 @@ from reallot.clients.errors import (
     Exhausted,
     FailedPrecondition,
     InvalidArgument,
+    NotAllowed,
+    NotAuthenticated,
     NotFound,
     ReallotError,
     Unavailable,
     Unimplemented,
 )
+from reallot.clients.security import Security
 
 Address = Annotated[str, typer.Option("--address", envvar="REALLOT_ADDRESS", help="Server, HOST:PORT.")]
 Workspace = Annotated[str, typer.Option("--workspace", envvar="REALLOT_WORKSPACE", help="Workspace; empty = default.")]
@@ -30,10 +33,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, fo
 DEFAULT_ADDRESS = "localhost:7350"
 
 OK, FAILED, INVALID, UNAVAILABLE, NOT_FOUND, PRECONDITION, CONFLICT, UNIMPLEMENTED, TIMED_OUT, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+AWAITS_APPROVAL, NOT_ALLOWED = 10, 11
 _EXIT_CODES: tuple[tuple[type[ReallotError], int], ...] = (
     (InvalidArgument, INVALID),
     (Unavailable, UNAVAILABLE),
     (Exhausted, UNAVAILABLE),
+    (NotAuthenticated, NOT_ALLOWED),
+    (NotAllowed, NOT_ALLOWED),
     (NotFound, NOT_FOUND),
     (FailedPrecondition, PRECONDITION),
     (Conflict, CONFLICT),
@@ -48,12 +54,21 @@ err = Console(stderr=True, highlight=False)
 
 @contextmanager
 def connected(address: str, workspace: str, failure: int | None = None) -> Iterator[Client]:
-    """Give a client; a call that fails ends the program with one readable line and its exit code, or that of `failure`."""
-    with Client(address, workspace=workspace) as client:
+    """Give a client that shows what the environment says.
+
+    A call that fails ends the program with one readable line and its exit code, or that of `failure`.
+    """
+    try:
+        opened = Client(address, workspace=workspace, security=Security.from_environment())
+    except (ValueError, OSError) as error:
+        fail(error, INVALID)
+    with opened as client:
         try:
             yield client
         except ReallotError as error:
             fail(error, failure)
+        except OSError as error:
+            fail(error, INVALID if failure is None else failure)
         except KeyboardInterrupt:
             raise typer.Exit(OK) from None
 

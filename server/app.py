@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +12,8 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from reallot.server.access.authentication import authenticator_of
+from reallot.server.access.guard import Guard
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.due import DueLoop
@@ -20,10 +21,12 @@ from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
+from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
+from reallot.server.room import RoomLoop
 from reallot.server.runtime import Runtime
 from reallot.server.schedules import ScheduleLoop
 from reallot.server.services.assignment import AssignmentService
@@ -37,6 +40,7 @@ from reallot.server.services.sequences import SequenceService
 from reallot.server.services.solver import SolverService
 from reallot.server.settings import Settings, manual_start_us
 from reallot.server.solving import SolvingDesk
+from reallot.server.status import Desk
 from reallot.server.streams import Hub
 from reallot.server.workers import Worker
 from reallot.storage import Database, Signal
@@ -92,7 +96,10 @@ class Application:
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
+        self._authenticator = authenticator_of(settings)
         self._door = Door(settings)
+        self._checks = health.aio.HealthServicer()
+        self.metrics_port = 0
         self._desk = SolvingDesk(settings.most_solves)
         self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
@@ -131,21 +138,32 @@ class Application:
         leases = self._join(db, loop) if db.is_shared else SoleServer()
         self.runtime = Runtime(db, self.clock, self.settings, leases=leases)
         self._stack.callback(self.runtime.arrow.close)
-        workers = [Worker(self.settings.database_url) for _ in range(2)]
+        workers = tuple(Worker(self.settings.database_url) for _ in range(2))
         for worker in workers:
             self._stack.callback(worker.close)
         self._stack.callback(self._desk.close)
         await asyncio.gather(*(worker.warm_up() for worker in workers))
         self.hub = Hub(self.runtime)
+        self._status = Desk(
+            self.runtime,
+            self.hub,
+            self._door,
+            self.runtime.meters,
+            workers,
+            lambda: self._readiness.ready,
+            lambda: f"{self.settings.host}:{self.port}",
+            self.clock.now_us(),
+        )
+        self._readiness = Readiness(self.runtime, self._tell_health)
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
-        self._rechecks, self._fanouts = RecheckLoop(self.runtime), FanoutLoop(self.runtime)
+        self._rechecks, self._room, self._fanouts = RecheckLoop(self.runtime), RoomLoop(self.runtime), FanoutLoop(self.runtime)
         self._offers = OfferLoop(self.runtime)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._offers, self._fanouts, self._keeper)
+        self._parts = (self._intake, self._runs, self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -173,6 +191,8 @@ class Application:
             self._schedules.wake.set()
         if topics & {"rechecks", "config"}:
             self._rechecks.wake.set()
+        if topics & {"timers", "config"}:
+            self._room.wake.set()
         if topics & {"offers", "config"}:
             self._offers.wake.set()
         if topics & {"fanouts", "config"}:
@@ -183,9 +203,10 @@ class Application:
             ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(), self._door], options=options)
+        guard = self._guard()
+        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(self.runtime.meters), guard, self._door], options=options)
         self._register(server, board)
-        checks = health.aio.HealthServicer()
+        checks = self._checks
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         names = [*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, CHANNELZ_NAME]
         if isinstance(self.clock, ManualClock):
@@ -193,12 +214,22 @@ class Application:
             names.append(clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"].full_name)
         reflection.enable_server_reflection(names, server)
         channelz.add_channelz_servicer(server)
-        self.port = server.add_insecure_port(f"{self.settings.host}:{self.settings.port}")
+        self.port = listen(server, self.settings)
         await server.start()
-        await _tell_health(checks, True)
-        readiness = Readiness(self.runtime, partial(_tell_health, checks))
-        self._stack.push_async_callback(_cancelled, asyncio.create_task(readiness.run_forever()))
+        await self._tell_health(True)
+        self._stack.push_async_callback(_cancelled, asyncio.create_task(self._readiness.run_forever()))
+        self._open_metrics()
         self._stack.push_async_callback(self._stop_serving, server, checks)
+
+    def _guard(self) -> Guard:
+        authenticator = self._authenticator
+        guard = Guard(authenticator, self.runtime.require)
+        if authenticator is not None:
+            self._stack.callback(authenticator.close)
+            if authenticator.directory is not None:
+                looking = asyncio.create_task(authenticator.directory.run_forever(guard.recheck))
+                self._stack.push_async_callback(_cancelled, looking)
+        return guard
 
     def _register(self, server: Any, board: ProgressBoard) -> None:
         runtime = self.runtime
@@ -206,10 +237,26 @@ class Application:
         seller_service_pb2_grpc.add_SellerServiceServicer_to_server(SellerService(runtime), server)
         config_service_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(runtime), server)
         assignment_service_pb2_grpc.add_AssignmentServiceServicer_to_server(AssignmentService(runtime, board), server)
-        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime), server)
+        insight_service_pb2_grpc.add_InsightServiceServicer_to_server(InsightService(runtime, self._status.answer), server)
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
+
+    async def _tell_health(self, ready: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICE_NAMES):
+            await self._checks.set(name, status)
+
+    def _open_metrics(self) -> None:
+        if self.settings.metrics_port is None:
+            return
+        # Only servers that are scraped need what answers.
+        from reallot.server.metrics import MetricsPort
+
+        port = MetricsPort(self._status, asyncio.get_running_loop(), self.settings.metrics_host, self.settings.metrics_port)
+        self.metrics_port = port.port
+        # It asks the event loop, which must go on meanwhile.
+        self._stack.push_async_callback(asyncio.to_thread, port.close)
 
     async def _stop_serving(self, server: Any, checks: Any) -> None:
         await checks.enter_graceful_shutdown()
@@ -228,18 +275,13 @@ class Application:
 
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
-            waiting |= {workspace for workspace, due_us in (*tx.rechecks.next_due(), *tx.offers.next_due()) if due_us <= now_us}
+            loops = (self._rechecks, self._room, self._offers)
+            waiting |= {workspace for loop in loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
             waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 
         # A lane may have emptied the tables and still be at its last commit.
         return await self.runtime.read(read) or any(part.busy for part in self._parts)
-
-
-async def _tell_health(checks: Any, ready: bool) -> None:
-    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-    for name in ("", *SERVICE_NAMES):
-        await checks.set(name, status)
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: Any) -> None:

@@ -12,9 +12,10 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+import grpc
 import polars as pl
 
-from reallot.server.errors import invalid_field
+from reallot.server.errors import ApiError, invalid_field
 
 PATIENCE_S = 30.0
 """How long a batch may take to be read; one of the largest message takes a tenth of a second."""
@@ -97,7 +98,10 @@ class ArrowReader:
             self._pipe = ours
             if not ours.poll(PATIENCE_S) or ours.recv_bytes() != _READY:
                 self._kill()
-                raise RuntimeError("the process that reads Arrow bytes does not start")
+                text = "the process that reads Arrow bytes does not start"
+                raise ApiError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER_BUSY", text, metadata={"limit": "arrow"}, retry_after_s=PATIENCE_S
+                )
         return self._pipe
 
     def _kill(self) -> None:

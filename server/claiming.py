@@ -22,13 +22,14 @@ from reallot.server.road.offers import LAPSED, OFFERED
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.selection import UNASSIGNED
-from reallot.server.road.traits import subjects_of_records, with_traits
+from reallot.server.road.traits import subjects_of_records, together, with_traits
 from reallot.server.runtime import Runtime
 from reallot.server.validation import check_id, refuse
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig, is_active
 from reallot.solver.calendars import DAY_US
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Claim, Decision, OfferTerms, Outcome, Owner, OwnerKind, Record, Seller, Transition
+from reallot.storage.windows import windows_of
 from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import config_pb2
 
@@ -108,11 +109,13 @@ def _next(tx: ReadTransaction, config: WorkspaceConfig, *, request: pb.ClaimNext
         tx.sellers.turns(config.workspace, [seller.seller_id]),
         (),
         now_us,
+        tx.sellers.windows.gains(config.workspace, {seller.seller_id: windows_of(seller.capacity)}, now_us),
+        frozenset(),
     )
     for records in _waiting(tx, config, seller, request):
         rules = _rules(tx, config, pool, [r for r in records if r.owner is None], now_us)
         for record in records:
-            free = record.owner is None or int(pool.free[0]) > 0
+            free = record.owner is None or int(pool.room[0]) > 0
             rule_id = rules.get(record.record_id) if record.owner is None else ""
             if rule_id is not None and free and record.record_id not in full:
                 return Found(record.record_id, record.version, rule_id)
@@ -170,13 +173,14 @@ def _rules_of(
     frame = frame_of_records(tx, config, records, [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record_type, frame, subjects_of_records(records, now_us), now_us)
     created = np.array([record.created_us for record in records], dtype=np.int64)
-    candidates = Candidates(segment, np.arange(len(records)), frame, created, [record.record_id for record in records])
+    names = together(segment, [record.group_key for record in records], frame)
+    candidates = Candidates(segment, np.arange(len(records)), frame, created, [record.record_id for record in records], names)
     targets = planner.targets_of(candidates)
     found = {}
     for record, chain in zip(records, planner.chains_of(candidates, targets).tolist(), strict=True):
         for target, combination in zip(targets, chain, strict=True):
             # Who asks is there, and wants it: neither working time nor earlier offers matter.
-            has_room = not target.rule.use_capacity or int(pool.free[0]) > 0
+            has_room = not target.rule.use_capacity or int(pool.room[0]) > 0
             sellers = isinstance(target, RuleTargets) and combination >= 0
             if sellers and has_room and len(target.matches.sellers_of(combination)):
                 found[record.record_id] = target.rule.key

@@ -6,13 +6,17 @@ is told when it may be tried again.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import Descriptor
 
+from reallot.server.access.acting import CALLER
+from reallot.server.access.principals import Principal
 from reallot.server.errors import ApiError, shutting_down
 from reallot.server.interceptors import Context, Handler, behaviour_of, replaced, send
 from reallot.server.limits import Allowance
@@ -41,6 +45,8 @@ class Door(grpc.aio.ServerInterceptor):
         self._monotonic = monotonic
         self._requests = Allowance(settings.requests_per_s)
         self._rows = Allowance(settings.rows_per_s)
+        self._requests_of_callers = Allowance(settings.requests_per_s_per_caller)
+        self._streams_of: Counter[str] = Counter()
         self._behind: dict[Handler, Handler] = {}
         self._following: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -99,7 +105,8 @@ class Door(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             self._let_in("most_streams", self.streams, self._settings.most_streams, STREAMS_AGAIN_S)
             given = self._each(request) if handler.request_streaming else self._charged(request)
-            await self._followed(partial(inner, given), context)
+            with self._one_more_of(CALLER.get()):
+                await self._followed(partial(inner, given), context)
 
         return replaced(handler, call)
 
@@ -126,6 +133,25 @@ class Door(grpc.aio.ServerInterceptor):
             self.streams -= 1
             self._tell_if_quiet()
 
+    @contextmanager
+    def _one_more_of(self, caller: Principal | None) -> Iterator[None]:
+        """Count a stream of a caller for as long as it is served.
+
+        Raises:
+            ApiError: the caller has too many.
+        """
+        if caller is None:
+            yield
+            return
+        self._let_in("most_streams_per_caller", self._streams_of[caller.name], self._settings.most_streams_per_caller, STREAMS_AGAIN_S)
+        self._streams_of[caller.name] += 1
+        try:
+            yield
+        finally:
+            self._streams_of[caller.name] -= 1
+            if not self._streams_of[caller.name]:
+                del self._streams_of[caller.name]
+
     def _let_in(self, limit: str, now: int, most: int, again_s: float) -> None:
         if self._stopping:
             raise shutting_down()
@@ -146,20 +172,26 @@ class Door(grpc.aio.ServerInterceptor):
             ApiError: it comes too early; nothing was charged.
         """
         workspace, rows, now_s = request.workspace or DEFAULT_WORKSPACE, _rows_of(request), self._monotonic()
+        caller = CALLER.get()
         waits = (
             (self._requests.wait_s(workspace, 1, now_s), "requests_per_s"),
             (self._rows.wait_s(workspace, rows, now_s), "rows_per_s"),
+            (self._requests_of_callers.wait_s(caller.name, 1, now_s) if caller is not None else 0.0, "requests_per_s_per_caller"),
         )
         longest_s, limit = max(waits)
         if longest_s > 0:
             self.refused += 1
+            of_caller = caller is not None and limit.endswith("per_caller")
+            kind, name = ("caller", caller.name) if caller is not None and of_caller else ("workspace", workspace)
             raise ApiError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "RATE_LIMITED",
-                f"workspace {workspace!r} asks more than it may in a second",
-                metadata={"limit": limit, "workspace": workspace},
+                f"{kind} {name!r} asks more than it may in a second",
+                metadata={"limit": limit, kind: name},
                 retry_after_s=longest_s,
             )
+        if caller is not None:
+            self._requests_of_callers.take(caller.name, 1)
         self._requests.take(workspace, 1)
         self._rows.take(workspace, rows)
         return request

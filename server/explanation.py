@@ -10,9 +10,9 @@ from reallot.server.errors import not_found
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import frame_of_records
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool, silent_sellers
+from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace
-from reallot.server.road.traits import subjects_of_records, with_traits
+from reallot.server.road.traits import subjects_of_records, together, with_traits
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import UNAVAILABLE
 from reallot.solver.segmentation import evaluate
@@ -54,21 +54,6 @@ def record_of(tx: ReadTransaction, workspace: str, record_id: str) -> Record:
     return found
 
 
-def pool_of(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> Pool:
-    """Return the sellers of a workspace as they stand."""
-    workspace = config.workspace
-    return Pool(
-        config,
-        list(tx.sellers.get(workspace).values()),
-        tx.sellers.loads(workspace),
-        tx.sellers.turns(workspace),
-        tx.sellers.time_off(workspace, now_us),
-        now_us,
-        silent_sellers(tx, workspace),
-        tx.shares.of(workspace, config.sharing_rules),
-    )
-
-
 def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record: Record, now_us: int) -> list[RuleView]:
     """Return what each rule of the record's segment makes of it now, in order."""
     segment = config.segments.get(record.segment_id)
@@ -78,7 +63,9 @@ def rule_views(tx: ReadTransaction, pool: Pool, config: WorkspaceConfig, record:
     planner = Planner(config, pool, now_us)
     frame = frame_of_records(tx, config, [record], [rule.condition for rule in segment.rules if rule.condition is not None])
     frame = with_traits(tx, config, record.record_type, frame, subjects_of_records([record], now_us), now_us)
-    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, np.array([record.created_us]), [record.record_id])
+    names = together(segment, [record.group_key], frame)
+    created_us = np.array([record.created_us])
+    candidates = Candidates(segment, np.zeros(1, dtype=np.int64), frame, created_us, [record.record_id], names)
     targets = planner.targets_of(candidates)
     chain = planner.chains_of(candidates, targets)[0].tolist()
     views = []
@@ -110,7 +97,7 @@ def _verdicts(pool: Pool, target: RuleTargets | GroupTargets, combination: int) 
             found.append("OFFERED_BEFORE")
         elif target.widest < UNAVAILABLE and pool.bucket[index] > target.widest:
             found.append("NOT_AVAILABLE")
-        elif target.rule.use_capacity and pool.free[index] <= 0:
+        elif isinstance(target, RuleTargets) and target.rule.use_capacity and target.room[index] <= 0:
             found.append("NO_CAPACITY")
         else:
             found.append("ELIGIBLE")
@@ -122,7 +109,7 @@ def candidates_of(
 ) -> list[assignment_service_pb2.Candidate]:
     """Return who could take a record by the first rule that allows each, best rule first; with `others`, all sellers."""
     record = record_of(tx, config.workspace, record_id)
-    pool = pool_of(tx, config, now_us)
+    pool = Pool.read(tx, config, now_us)
     views = rule_views(tx, pool, config, record, now_us)
     rows = [_group_row(view, rank) for rank, view in enumerate(views) if view.group is not None]
     for index, seller in enumerate(pool.sellers):

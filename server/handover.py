@@ -8,7 +8,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.lanes import new_run_id, selection_text
 from reallot.server.offers import take_back
-from reallot.server.road.change import frees_capacity, give_by_hand
+from reallot.server.road.change import freed_sellers, give_by_hand
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of, parties_of
 from reallot.server.runtime import request_rerun
@@ -72,7 +72,16 @@ def by_hand(
         after,
         claim=claim,
         counts_turn=owner is not None and after.record_type in config.counted_types,
-        event=event_of(before, after, config=config, time_us=now_us, cause=cause, names=parties.names, members=parties.members),
+        event=event_of(
+            before,
+            after,
+            config=config,
+            time_us=now_us,
+            cause=cause,
+            quiet=config.settings.paused,
+            names=parties.names,
+            members=parties.members,
+        ),
         decision=Decision(before.record_id, now_us, cause, after.assignment, told, state_text(before), state_text(after)),
     )
 
@@ -115,8 +124,8 @@ def _hand_over(
     lost = tx.commit_records(config.workspace, made).count(Outcome.CAPACITY_LOST)
     if lost:
         raise invalid_field("successor", f"there is no room for {lost} of the {len(records)} records")
-    if any(frees_capacity(t.before, t.after) for t in made) and successor is not None:
-        request_rerun(tx, config, "CAPACITY_FREED")
+    if successor is not None:
+        request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
 
 
 def _ask_rules(tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller) -> str:

@@ -5,18 +5,22 @@ Services raise; they never touch the context's code or details.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from reallot.server.errors import ApiError, to_api_error, to_status
+from reallot.server.meters import Meters
+from reallot.server.wellformed import check_values
 
 log = structlog.get_logger("reallot.calls")
 
+OK, CANCELLED = grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name
 Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -24,7 +28,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Maps every exception of a handler to a `google.rpc.Status`; unforeseen ones are logged whole under an incident id."""
 
-    def __init__(self) -> None:
+    def __init__(self, meters: Meters | None = None) -> None:
+        """Count calls in `meters`; None = nowhere."""
+        self._meters = meters or Meters()
         self._wrapped: dict[Handler, Handler] = {}
 
     async def intercept_service(
@@ -39,7 +45,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         wrapped = self._wrapped.get(handler)
         if wrapped is None:
             method = str(handler_call_details.method)
-            wrapped = _streaming(handler, method) if handler.response_streaming else _unary(handler, method)
+            wrapped = (_streaming if handler.response_streaming else _unary)(handler, method, self._meters)
             self._wrapped[handler] = wrapped
         return wrapped
 
@@ -56,13 +62,61 @@ def behaviour_of(handler: Handler) -> Any:
     return handler.stream_unary if handler.request_streaming else handler.unary_unary
 
 
+class Malformed:
+    """Stands for bytes that are no message of the call's."""
+
+
+MALFORMED = Malformed()
+
+
+def lenient(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Return a deserializer that gives MALFORMED where gRPC would answer with the text of an exception."""
+    if deserializer is None:
+        return None
+    read = deserializer
+
+    def deserialize(content: bytes) -> Any:
+        try:
+            return read(content)
+        except DecodeError:
+            return MALFORMED
+
+    return deserialize
+
+
+def _malformed() -> ApiError:
+    return ApiError(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE", "the bytes are no message of this call")
+
+
+def _checked(request: Any) -> Any:
+    """Return a request, or a stream of them, that is well-formed.
+
+    Raises:
+        ApiError: MALFORMED_MESSAGE, at once or where it comes in the stream; INVALID_ARGUMENT, a value cannot be what it says.
+    """
+    if request is MALFORMED:
+        raise _malformed()
+    if hasattr(request, "__aiter__"):
+        return _each_checked(request)
+    if isinstance(request, Message):
+        check_values(request)
+    return request
+
+
+async def _each_checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        if request is MALFORMED:
+            raise _malformed()
+        yield request
+
+
 def replaced(handler: Handler, call: Callable[[Any, Context], Awaitable[Any]], serializer: Callable[[Any], bytes] | None = None) -> Handler:
     """Return a handler of the same kind that does `call` instead; one that streams writes its answers to the context."""
     if handler.response_streaming:
         make: Any = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
     else:
         make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    made: Handler = make(call, handler.request_deserializer, serializer or handler.response_serializer)
+    made: Handler = make(call, lenient(handler.request_deserializer), serializer or handler.response_serializer)
     return made
 
 
@@ -75,39 +129,49 @@ async def send(answers: Any, context: Context) -> None:
         await context.write(answer)
 
 
-def _unary(handler: Handler, method: str) -> Handler:
+def _unary(handler: Handler, method: str, meters: Meters) -> Handler:
     inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> Any:
-        started = time.perf_counter()
+        started, code = time.perf_counter(), CANCELLED
         try:
-            answer = await inner(request, context)
+            answer = await inner(_checked(request), context)
+            code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _refuse(context, method, error)
+            mapped = to_api_error(error)
+            code = mapped.code.name
+            await _refuse(context, method, error, mapped)
+        finally:
+            meters.call(method, code, time.perf_counter() - started)
         log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2))
         return answer
 
     return replaced(handler, call)
 
 
-def _streaming(handler: Handler, method: str) -> Handler:
+def _streaming(handler: Handler, method: str, meters: Meters) -> Handler:
     inner = behaviour_of(handler)
 
     async def call(request: Any, context: Context) -> None:
+        code = CANCELLED
         try:
-            await send(inner(request, context), context)
+            await send(inner(_checked(request), context), context)
+            code = OK
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _refuse(context, method, error)
+            mapped = to_api_error(error)
+            code = mapped.code.name
+            await _refuse(context, method, error, mapped)
+        finally:
+            meters.call(method, code)
 
     return replaced(handler, call, passing(handler.response_serializer))
 
 
-async def _refuse(context: Context, method: str, error: Exception) -> None:
-    mapped: ApiError = to_api_error(error)
+async def _refuse(context: Context, method: str, error: Exception, mapped: ApiError) -> None:
     if mapped.reason == "INTERNAL":
         log.error("call failed", method=method, incident=mapped.metadata["incident"], exc_info=error)
     elif mapped.reason == "STORAGE_UNAVAILABLE":

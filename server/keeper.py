@@ -13,12 +13,13 @@ import structlog
 
 from reallot.server.clock import MICROSECONDS
 from reallot.server.idempotency import KEPT_US
-from reallot.server.runtime import Runtime
+from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
+from reallot.storage.reports import WrongLoad
 
 log = structlog.get_logger("reallot.keeper")
 
@@ -144,8 +145,18 @@ class Keeper:
             removed = True
         return removed
 
-    async def _recount(self, workspace: str, _lease: Lease) -> bool:
-        """Say so loudly if what sellers are said to carry is not what they carry: maxima would be held to a wrong number."""
-        for wrong in await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
-            log.error("a load differs from a recount", workspace=workspace, **wrong._asdict())
+    async def _recount(self, workspace: str, lease: Lease) -> bool:
+        """Hold what sellers are said to carry to a recount; what differs is put right and said loudly.
+
+        Every commit keeps both in step, so there is nothing to find unless somebody wrote past the server, or it has a fault.
+        """
+        if await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
+            for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
+                log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
         return False
+
+    def _correct(self, tx: WriteTransaction, workspace: str) -> list[WrongLoad]:
+        found = tx.reports.correct_loads(workspace)
+        relieved = {wrong.seller_id for wrong in found if wrong.counted < wrong.kept}
+        request_rerun(tx, self._runtime.configs.of(tx, workspace), "CAPACITY_FREED", relieved)
+        return found

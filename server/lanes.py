@@ -29,6 +29,7 @@ from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Pending, Run
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
+from reallot.storage.pending import united_sellers
 from reallot.v1 import run_pb2
 
 log = structlog.get_logger("reallot.lanes")
@@ -178,6 +179,7 @@ class IntakeLane(Lane):
                 tx.runs.create(config.workspace, ended(run, plan, counts, tx.now_us))
 
             done = await commitment.carry_out(finish)
+            self._runtime.meters.batch(run.kind, plan.seconds, commitment.counts)
         # Without progress it waits for the next wake: trying the same again at once would end the same.
         return bool(gone) or not done or commitment.counts["lost"] < plan.records
 
@@ -241,10 +243,11 @@ class RunLane(Lane):
 
     def _begin(self, tx: WriteTransaction, config: WorkspaceConfig) -> Run | None:
         """Turn requests for reruns into a run, and return the first run that waits, begun; None if it is not to be carried out."""
-        causes = tx.reruns.take(config.workspace)
-        if causes and tx.records.page(config.workspace, RecordFilter(owned=False, active=True), limit=1):
-            cause = {"kind": "EVENT", "detail": " and ".join(RERUN_TEXTS[cause] for cause in causes)}
-            tx.runs.create(config.workspace, Run(new_run_id(), "EVENT", "PENDING", cause, None, create_us=tx.now_us))
+        requests = tx.reruns.take(config.workspace)
+        if requests and tx.records.page(config.workspace, RecordFilter(owned=False, active=True), limit=1):
+            cause = {"kind": "EVENT", "detail": " and ".join(RERUN_TEXTS[cause] for cause in requests)}
+            selection = selection_text(run_pb2.RunSelection(seller_ids=united_sellers(requests.values())))
+            tx.runs.create(config.workspace, Run(new_run_id(), "EVENT", "PENDING", cause, selection, create_us=tx.now_us))
         waiting = tx.runs.unfinished(config.workspace)
         if not waiting:
             return None
@@ -282,6 +285,7 @@ class RunLane(Lane):
                     kind = Saying if only_says(run) else Doing if mode_of(run) == APPLY else Commitment
                     commitment = kind(self._runtime, config, lease, planned, run.run_id, told)
                     went_on = await self._commit(config, run, planned, commitment)
+                    self._runtime.meters.batch(run.kind, planned.plan.seconds, commitment.counts)
                 after, told = planned.plan.next_after, commitment.digests.told
                 run = await self._runtime.read(partial(_stored_run, config.workspace, run.run_id))
                 if not went_on or after is None or run.state != "RUNNING":

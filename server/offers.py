@@ -8,6 +8,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.convert.sellers import calendar_of
 from reallot.server.due import DueLoop
 from reallot.server.errors import failed_precondition, not_found
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.events import event_of
 from reallot.server.road.offers import AWAY, DECLINED, EXPIRED, LAPSED, out_after, times_of
 from reallot.server.runtime import request_rerun
@@ -133,7 +134,7 @@ def _ended(
 def _commit(tx: WriteTransaction, config: WorkspaceConfig, made: Sequence[Transition]) -> None:
     if made:
         tx.commit_records(config.workspace, made)
-        request_rerun(tx, config, "CAPACITY_FREED")
+        request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
 
 
 def respond(tx: WriteTransaction, config: WorkspaceConfig, record_id: str, seller_id: str, *, accept: bool, reason: str) -> None:
@@ -228,7 +229,7 @@ def come_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Iterabl
     """Note that sellers are there; return how many were out of the pool and are in it again."""
     back = tx.offers.note_answered(config.workspace, list(seller_ids))
     if back:
-        request_rerun(tx, config, "SELLER_AVAILABLE")
+        request_rerun(tx, config, "SELLER_AVAILABLE", back)
         tx.signal(config.workspace, "sellers")
     return len(back)
 

@@ -10,7 +10,11 @@ from typing import Any
 
 
 class PipedProcess:
-    """A spawned process and its pipe. `main` gets the pipe's other end and `arguments`; it should end when the pipe does."""
+    """A spawned process and its pipe. `main` gets the pipe's other end and `arguments`; it should end when the pipe does.
+
+    Attributes:
+        starts: How often it was started.
+    """
 
     def __init__(self, main: Callable[..., None], *arguments: Any, name: str) -> None:
         self._main, self._arguments, self._name = main, arguments, name
@@ -19,6 +23,7 @@ class PipedProcess:
         self._pipe: Connection | None = None
         # A start goes on in its thread when its task is cancelled; the next must not start beside it.
         self._starting = threading.Lock()
+        self.starts = 0
 
     @property
     def process_id(self) -> int | None:
@@ -46,6 +51,7 @@ class PipedProcess:
                 ours, theirs = self._context.Pipe()
                 self._process = self._context.Process(target=self._main, args=(theirs, *self._arguments), daemon=True, name=self._name)
                 self._process.start()
+                self.starts += 1
                 theirs.close()
                 self._pipe = ours
             return self._pipe

@@ -13,6 +13,7 @@ from reallot.server.runtime import Runtime
 from reallot.storage.errors import StorageError
 from reallot.storage.leases import Lease
 from reallot.storage.probe import probe
+from reallot.storage.schema import fault_of
 
 log = structlog.get_logger("reallot.readiness")
 
@@ -51,7 +52,8 @@ class Readiness:
         failures = self._runtime.db.write_failures
         try:
             async with asyncio.timeout(SILENT_S):
-                await self._runtime.read(lambda tx: tx.config.workspaces())
+                if (fault := await self._runtime.read(lambda tx: fault_of(tx.connection))) is not None:
+                    return fault
                 if failures != self._failures_seen or not self.ready:
                     await self._runtime.write("", probe, Lease(""))
         except StorageError as error:

@@ -1,12 +1,14 @@
 """What every part of a running server shares: database, clock, settings, compiled configurations."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
+from reallot.server.meters import Meters
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, WriteTransaction
@@ -43,6 +45,7 @@ class Runtime:
     configs: ConfigCache = field(default_factory=ConfigCache)
     leases: Leases = field(default_factory=SoleServer)
     arrow: ArrowReader = field(default_factory=ArrowReader)
+    meters: Meters = field(default_factory=Meters)
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""
@@ -54,15 +57,22 @@ class Runtime:
         Raises:
             LeaseLost: another server holds the lease by now.
         """
-        return await asyncio.wrap_future(self.db.submit_write(workspace, function, lease))
+        return await asyncio.wrap_future(self.db.submit_write(workspace, acting(function), lease))
+
+    async def require(self, owned: OwnedRecord) -> None:
+        """Do nothing if somebody owns a record (see `OwnedRecord.require`)."""
+        await self.read(owned.require)
 
     async def config(self, workspace: str) -> WorkspaceConfig:
         """Return a workspace's configuration as it is now."""
         return await self.read(lambda tx: self.configs.of(tx, workspace))
 
 
-def request_rerun(tx: WriteTransaction, config: WorkspaceConfig, cause: str) -> None:
-    """Ask for the waiting records to be tried again, if the workspace wants that for this cause."""
-    if cause in config.rerun_on:
-        tx.reruns.request(config.workspace, cause, tx.now_us)
+def request_rerun(tx: WriteTransaction, config: WorkspaceConfig, cause: str, sellers: Collection[str] | None) -> None:
+    """Ask for the waiting records to be tried again, if the workspace wants that for this cause.
+
+    Only records that one of these sellers may take are tried; None = all, and of no seller none.
+    """
+    if cause in config.rerun_on and (sellers is None or sellers):
+        tx.reruns.request(config.workspace, cause, tx.now_us, sellers)
         tx.signal(config.workspace, "runs")

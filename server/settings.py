@@ -56,6 +56,36 @@ class Settings(BaseSettings):
     """Requests that a workspace may make in a second; 0 = as many as it likes."""
     rows_per_s: float = Field(default=0.0, ge=0)
     """Rows that a workspace may send in a second; 0 = as many as it likes."""
+    tls_certificate: str = ""
+    """File with the server's certificate and those up to its authority, PEM; "" = no TLS."""
+    tls_key: str = ""
+    """File with the key of the certificate, PEM."""
+    tls_client_ca: str = ""
+    """File with the authorities of clients' certificates, PEM: clients without one are not let in; "" = none are asked for."""
+    principals_file: str = ""
+    """File of principals: hashed tokens, and names of certificates."""
+    jwt_keys: str = ""
+    """JWKS of whoever issues signed tokens: a file or an https URL; "" = none are accepted."""
+    jwt_issuer: str = ""
+    """Issuer that a signed token must name."""
+    jwt_audience: str = ""
+    """Audience that a signed token must be for."""
+    jwt_grants_claim: str = "reallot"
+    """Claim that lists what a signed token grants."""
+    jwt_clock_skew_s: float = Field(default=30.0, ge=0, le=600)
+    """How far the issuer's clock may differ."""
+    jwt_refresh_s: float = Field(default=300.0, ge=10)
+    """After how long the keys are read again."""
+    requests_per_s_per_caller: float = Field(default=0.0, ge=0)
+    """Requests that one principal may make in a second; 0 = as many as it likes. Without authentication there are none."""
+    most_streams_per_caller: int = Field(default=0, ge=0)
+    """Streams that one principal may have at once; 0 = no bound. Without authentication there are none."""
+    most_segments: int = Field(default=2_000, ge=1)
+    """Segments that a workspace may have."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of the metrics for Prometheus; None = there are none, 0 = any free one."""
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long running calls may finish when the server stops."""
     log_level: str = "info"
@@ -75,6 +105,21 @@ class Settings(BaseSettings):
         if self.clock != "system" and not is_loopback(self.host):
             raise ValueError(f"a manual clock is for tests: it needs a loopback address, not {self.host!r}")
         return self
+
+    @model_validator(mode="after")
+    def _what_belongs_together_is_there(self) -> "Settings":
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key are needed together")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca needs tls_certificate: certificates are shown over TLS")
+        if self.jwt_keys and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: a token for somebody else must not do here")
+        return self
+
+    @property
+    def has_authentication(self) -> bool:
+        """Whether callers must prove who they are."""
+        return bool(self.principals_file or self.jwt_keys)
 
     @classmethod
     def settings_customise_sources(

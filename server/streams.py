@@ -140,6 +140,17 @@ class Hub:
         return sum(len(channel.followers) for tail in self._tails.values() for channel in tail.channels.values())
 
     @property
+    def workspaces(self) -> list[str]:
+        """The workspaces that are followed."""
+        return list(self._tails)
+
+    def standing(self, workspace: str) -> tuple[int, int]:
+        """Return how many follow a workspace, and by how many numbers the slowest of them is behind what was read of its log."""
+        tail = self._tails.get(workspace)
+        positions = [follower.position for channel in tail.channels.values() for follower in channel.followers] if tail else []
+        return len(positions), max(0, tail.last - min(positions)) if tail and positions else 0
+
+    @property
     def channels(self) -> int:
         """Number of different feeds that are followed."""
         return sum(len(tail.channels) for tail in self._tails.values())

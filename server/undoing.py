@@ -15,7 +15,7 @@ from reallot.server.errors import failed_precondition
 from reallot.server.idempotency import answered_before, once
 from reallot.server.lanes import ENDED
 from reallot.server.road.batch import Handed
-from reallot.server.road.change import frees_capacity
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.commit import Digests, limits_of
 from reallot.server.road.events import concerned, enrolled, event_of
 from reallot.server.road.undo import Done, Obstacle, former_place_gone, put_back, touched_since, undo_cause
@@ -278,8 +278,7 @@ def _part(runtime: Runtime, workspace: str, plan: Plan, after_id: int, tx: Write
     judged = judge(tx, config, plan, _changes(lines), tx.now_us)
     outcomes = tx.commit_records(workspace, judged.transitions)
     made = [t for t, outcome in zip(judged.transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
-    if any(frees_capacity(t.before, t.after) for t in made):
-        request_rerun(tx, config, "CAPACITY_FREED")
+    request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
     return judged.tally(outcomes), lines[-1].decision_id
 
 

@@ -101,6 +101,11 @@ class Worker:
         """Number of the process; None while there is none."""
         return self._process.process_id
 
+    @property
+    def restarts(self) -> int:
+        """How often the process was started after the first time."""
+        return max(0, self._process.starts - 1)
+
     @asynccontextmanager
     async def plan(self, task: Task, on_stage: Callable[[str], None], time_limit_s: float | None = None) -> AsyncIterator[Planned]:
         """Run a task and give its plan; whoever leaves with more than one piece to come kills the process.

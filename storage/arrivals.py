@@ -95,10 +95,19 @@ class ArrivalWriter:
     def _store_turns(self, workspace: str, owned: pl.DataFrame, now_us: int) -> None:
         taken = owned.filter("takes_turn").select("owner_id", "record_type").rows()
         if taken:
+            self._store_gains(workspace, owned.filter(pl.col("takes_turn") & pl.col("active")), now_us)
             first = draw(self._connection, workspace, "turn_number", len(taken))
             latest = {taker: order for order, taker in enumerate(taken, first)}
             turns = [Turn(seller, record_type, order, now_us) for (seller, record_type), order in latest.items()]
             self._sellers.take_turns(workspace, turns)
+
+    def _store_gains(self, workspace: str, given: pl.DataFrame, now_us: int) -> None:
+        windows = self._sellers.windows.of(workspace, given["owner_id"])
+        if windows:
+            efforts = given.group_by("owner_id", "record_type").agg(pl.col("effort").sum()).rows()
+            # New records are in no segment yet.
+            places = {(seller, record_type, ""): effort for seller, record_type, effort in efforts}
+            self._sellers.windows.add(workspace, windows, places, now_us)
 
     def _store_decisions(self, workspace: str, arrivals: Arrivals, versions: Sequence[int], now_us: int) -> None:
         # By id, as of every commit: a line finds its place in the log's index beside the one before.

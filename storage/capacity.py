@@ -6,15 +6,16 @@ maximum.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
 from reallot.storage.among import named, these
 from reallot.storage.dialect import delete_rows, fetched, upsert_rows
-from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Standing, open_offer
+from reallot.storage.entities import Gain, Limits, Outcome, OwnerKind, Record, Standing, Window, open_offer
 from reallot.storage.tables import loads
+from reallot.storage.windows import WindowRepository
 
 _LOAD = ("workspace", "seller_id", "record_type", "segment_id", "effort", "records")
 Place = tuple[str, str, str]
@@ -41,21 +42,35 @@ def weight_of(record: Record | Standing | None) -> Weight | None:
     return Weight((seller, record.record_type, record.segment_id), record.effort) if seller else None
 
 
-class LoadAccount:
-    """The loads of some sellers within one transaction, with the changes made so far. Not thread-safe."""
+def gains(before: Weight | None, after: Weight | None) -> bool:
+    """Tell whether a record comes to a seller who did not have it."""
+    return after is not None and (before is None or before.place[0] != after.place[0])
 
-    def __init__(self, stored: dict[Place, int]) -> None:
+
+class LoadAccount:
+    """The loads of some sellers, and their recent gains, within one transaction, with the changes made so far. Not thread-safe."""
+
+    def __init__(self, stored: dict[Place, int], gained: Sequence[Gain] = (), now_us: int = 0) -> None:
         self._effort: defaultdict[str, dict[tuple[str, str], int]] = defaultdict(dict)
         for (seller, record_type, segment), effort in stored.items():
             self._effort[seller][record_type, segment] = effort
         self._changes: defaultdict[Place, list[int]] = defaultdict(lambda: [0, 0])
+        self._now_us = now_us
+        self._gained: defaultdict[str, list[Gain]] = defaultdict(list)
+        for gain in gained:
+            self._gained[gain.seller_id].append(gain)
+        self._fresh: defaultdict[str, dict[tuple[str, str], int]] = defaultdict(dict)
+        self._in_window: dict[tuple[str, Window], int] = {}
 
     def move(self, before: Weight | None, after: Weight | None, times: int = 1) -> None:
-        """Take the weight of so many records from where it was and put it where it is."""
+        """Take the weight of so many records from where it was and put it where it is; less than 0 times takes that back."""
         if before is not None:
             self._add(before.place, -before.effort * times, -times)
         if after is not None:
             self._add(after.place, after.effort * times, times)
+        if after is not None and gains(before, after):
+            fresh, there = self._fresh[after.place[0]], after.place[1:]
+            fresh[there] = fresh.get(there, 0) + after.effort * times
 
     def _add(self, place: Place, effort: int, records: int) -> None:
         held, there = self._effort[place[0]], place[1:]
@@ -76,6 +91,18 @@ class LoadAccount:
         of_segment = limits.by_segment.get(segment)
         return of_segment is None or sum(e for (_, s), e in held.items() if s == segment) <= of_segment
 
+    def fits_windows(self, after: Weight, windows: Sequence[Window]) -> bool:
+        """Tell whether what the seller at whom `after` weighs has been given lately is within the windows."""
+        return all(self._used(after.place[0], w) <= w.count for w in windows if w.covers(*after.place[1:]))
+
+    def _used(self, seller: str, window: Window) -> int:
+        if (seller, window) not in self._in_window:
+            since_us = self._now_us - window.duration_us
+            recent = (g for g in self._gained[seller] if g.time_us > since_us and window.covers(g.record_type, g.segment_id))
+            self._in_window[seller, window] = sum(gain.effort for gain in recent)
+        fresh = sum(effort for there, effort in self._fresh[seller].items() if window.covers(*there))
+        return self._in_window[seller, window] + fresh
+
     def changes(self) -> list[tuple[Place, int, int]]:
         """Return place, effort and number of records of every change that is not nil, in a fixed order."""
         return [(place, change[0], change[1]) for place, change in sorted(self._changes.items()) if any(change)]
@@ -84,11 +111,18 @@ class LoadAccount:
 _LOADS = select(loads.c.seller_id, loads.c.record_type, loads.c.segment_id, loads.c.effort).where(named(loads, "seller_id"))
 
 
-def open_account(connection: Connection, workspace: str, sellers: Collection[str]) -> LoadAccount:
-    """Read the loads of `sellers`."""
+def open_account(
+    connection: Connection,
+    workspace: str,
+    sellers: Collection[str],
+    windows: Mapping[str, tuple[Window, ...]] | None = None,
+    now_us: int = 0,
+) -> LoadAccount:
+    """Read the loads of `sellers`, and what lies in the windows of some of them."""
     if not sellers:
         return LoadAccount({})
-    return LoadAccount({(row[0], row[1], row[2]): row[3] for row in fetched(connection, _LOADS, these(workspace, sellers))})
+    stored = {(row[0], row[1], row[2]): row[3] for row in fetched(connection, _LOADS, these(workspace, sellers))}
+    return LoadAccount(stored, WindowRepository(connection).gains(workspace, windows or {}, now_us), now_us)
 
 
 def settle(account: LoadAccount, shifts: Sequence[Shift]) -> list[Outcome]:
@@ -121,7 +155,7 @@ def settle_together(account: LoadAccount, shifts: Sequence[tuple[Weight | None, 
     if all(_fits(account, shift[:3]) for shift in shifts):
         return True
     for before, after, _, times in shifts:
-        account.move(after, before, times)
+        account.move(before, after, -times)
     return False
 
 
@@ -179,7 +213,7 @@ def _all_at_once(account: LoadAccount, shifts: Sequence[Shift], waiting: Sequenc
                 if _fits(account, shifts[index]):
                     kept.append(index)
                 else:
-                    account.move(shifts[index][1], shifts[index][0])
+                    account.move(shifts[index][0], shifts[index][1], -1)
                     lost.append(index)
                     burdened[_seller(shifts[index][0])] = None
             gains[seller] = kept[::-1]
@@ -187,8 +221,11 @@ def _all_at_once(account: LoadAccount, shifts: Sequence[Shift], waiting: Sequenc
 
 
 def _fits(account: LoadAccount, shift: Shift) -> bool:
-    _, after, limits = shift
-    return limits is None or after is None or account.fits(after, limits)
+    before, after, limits = shift
+    if limits is None or after is None:
+        return True
+    # Who keeps a record is given nothing.
+    return account.fits(after, limits) and (not gains(before, after) or account.fits_windows(after, limits.windows))
 
 
 def _try(account: LoadAccount, shift: Shift) -> bool:
@@ -196,7 +233,7 @@ def _try(account: LoadAccount, shift: Shift) -> bool:
     account.move(before, after)
     if _fits(account, shift):
         return True
-    account.move(after, before)
+    account.move(before, after, -1)
     return False
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from reallot.storage.audit import AuditRepository
 from reallot.storage.dialect import upsert
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import ConfigChange, ConfigRow, ScheduleState
@@ -16,8 +17,9 @@ from reallot.storage.tables import config, config_changes, schedules, workspaces
 class ConfigRepository:
     """Configuration of all workspaces. Not thread-safe."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, audit: AuditRepository | None = None) -> None:
         self._connection = connection
+        self._audit = audit or AuditRepository(connection)
 
     def version(self, workspace: str) -> int:
         """Return the version of a workspace's configuration; 0 if there is none."""
@@ -59,6 +61,9 @@ class ConfigRepository:
             )
             history.append(_history(workspace, kind, resource_id, time_us, actor, stored.get((kind, resource_id)), None))
         upsert(self._connection, config, rows)
+        bodies = {key: row.body for key, row in stored.items()}
+        self._audit.note(workspace, [(put.kind, put.id, bodies.get((put.kind, put.id)), put.body) for put in puts])
+        self._audit.note(workspace, [(kind, name, bodies[kind, name], None) for kind, name in deletes])
         if history:
             self._connection.execute(insert(config_changes), history)
         return draw(self._connection, workspace, "config_version", 1)

@@ -218,16 +218,43 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A maximum in a rolling window: at most `count` units within any `duration_us`, of one record type or segment, "" = of all."""
+
+    count: int
+    duration_us: int
+    record_type: str = ""
+    segment_id: str = ""
+
+    def covers(self, record_type: str, segment_id: str) -> bool:
+        """Tell whether a record of this type in this segment counts."""
+        return self.record_type in ("", record_type) and self.segment_id in ("", segment_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Units that a seller was given at an instant, of one record type in one segment."""
+
+    seller_id: str
+    time_us: int
+    record_type: str
+    segment_id: str
+    effort: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Maxima of one seller that a binding claim is checked against; None = no maximum of that kind.
 
-    `counted_types` are the record types with at least one active rule: only their load counts towards `total`.
+    `counted_types` are the record types with at least one active rule: only their load counts towards `total`. `windows` hold for what
+    the seller is given, not for what the seller has.
     """
 
     total: int | None
     by_record_type: Mapping[str, int]
     by_segment: Mapping[str, int]
     counted_types: frozenset[str]
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +447,42 @@ class ConfigChange:
     before: Json
     after: Json
     change_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who does something by hand.
+
+    Attributes:
+        principal: Who it was, as proved; "" where nobody has to prove it.
+        origin: Address that the call came from.
+        method: The call.
+        on_behalf_of: For whom, as the caller says.
+        remark: Why, as the caller says.
+    """
+
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist."""
+
+    number: int
+    time_us: int
+    principal: str
+    origin: str
+    method: str
+    on_behalf_of: str
+    remark: str
+    kind: str
+    id: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)

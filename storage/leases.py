@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 
 from reallot.storage.among import among_given
 from reallot.storage.dialect import upsert
-from reallot.storage.tables import leases, workspaces
+from reallot.storage.tables import leases, replicas, workspaces
 
 BEAT_S = 1.0
 """How often a server tells that it lives."""
@@ -52,6 +52,16 @@ class SoleServer:
 def application_name(replica_id: str) -> str:
     """Return the name that a server's connections carry."""
     return f"reallot {replica_id}"
+
+
+def holder_of(connection: Connection, workspace: str) -> str:
+    """Return the address of the server that holds the lease of a workspace, as it has told it; "" = nobody does."""
+    statement = (
+        select(replicas.c.address)
+        .select_from(leases.join(replicas, leases.c.holder == replicas.c.replica_id))
+        .where(leases.c.workspace == workspace)
+    )
+    return connection.execute(statement).scalar() or ""
 
 
 _LOCKED = (

@@ -5,6 +5,7 @@ transaction; the moves of a plan come written up from the worker that made it, s
 statements themselves. What moves have in common, of records that stand alike, is written up once: their pattern.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from functools import reduce
 from operator import itemgetter, or_
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from reallot.storage import capacity
 from reallot.storage.among import named, these
-from reallot.storage.capacity import Weight, weight_of
+from reallot.storage.capacity import Place, Weight, weight_of
 from reallot.storage.dialect import delete_rows, fetched, insert_rows, update_rows, upsert
 from reallot.storage.documents import dump, owner_pair
 from reallot.storage.entities import (
@@ -311,7 +312,8 @@ class MoveWriter:
         """
         patterns = {id(move.pattern): move.pattern for move in moves}.values()
         burdened = {weight.place[0] for p in patterns for weight in (p.weight, p.weight_after) if weight is not None}
-        account = capacity.open_account(self._connection, workspace, burdened)
+        windows = self._sellers.windows.of(workspace, {p.turn.seller_id for p in patterns if p.turn is not None})
+        account = capacity.open_account(self._connection, workspace, burdened, windows, now_us)
         shifts = [(move.pattern.weight, move.pattern.weight_after, claim) for move, claim in zip(moves, claims, strict=True)]
         outcomes = capacity.settle(account, shifts)
         capacity.store(self._connection, workspace, account)
@@ -320,6 +322,8 @@ class MoveWriter:
         by_id = sorted(made, key=itemgetter(0))
         self._store_rows(workspace, by_id, now_us)
         self._store_enrollments(workspace, by_id, now_us)
+        if windows:
+            self._sellers.windows.add(workspace, windows, _given([m.pattern for m in made if m.pattern.turn is not None]), now_us)
         steps = [(move.record_id, step) for move in by_id if (step := move.pattern.offer) is not None]
         OfferRepository(self._connection).step(workspace, steps, now_us)
         self._store_turns(workspace, [(m.place, m.pattern.turn) for m in made if m.pattern.turn is not None], now_us, first_turn)
@@ -373,6 +377,15 @@ class MoveWriter:
             taken = [(place, turn) for place, (_, turn) in enumerate(taken)]
         latest = {turn: first + place for place, turn in sorted(taken, key=itemgetter(0))}
         self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])
+
+
+def _given(patterns: Sequence[Pattern]) -> Counter[Place]:
+    """Return the efforts that come to sellers who did not have them."""
+    given: Counter[Place] = Counter()
+    for pattern in patterns:
+        if pattern.weight_after is not None and capacity.gains(pattern.weight, pattern.weight_after):
+            given[pattern.weight_after.place] += pattern.weight_after.effort
+    return given
 
 
 def _road(move: Move, now_us: int) -> tuple[Any, ...]:

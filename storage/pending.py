@@ -1,6 +1,6 @@
 """Marks of records that wait for the road, and requests to try the waiting ones again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -11,6 +11,9 @@ from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Pending, PendingMark
 from reallot.storage.numbering import current, draw
 from reallot.storage.tables import pending, rerun_requests
+
+MOST_SELLERS = 1_000
+"""With more sellers than this a rerun is for everybody's sake: to tell their records from others would save nothing."""
 
 
 def merge_causes(earlier: Json, later: Json) -> Json:
@@ -106,9 +109,15 @@ class RerunRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def request(self, workspace: str, cause: str, since_us: int) -> None:
-        """Ask for a rerun; a request that waits already stays and counts on."""
-        row = {"workspace": workspace, "cause": cause, "since_us": since_us, "generation": 1}
+    def request(self, workspace: str, cause: str, since_us: int, sellers: Collection[str] | None = None) -> None:
+        """Ask for a rerun; a request that waits already stays and counts on.
+
+        `sellers` are those who may take something that they could not before, None = everybody, as are very many.
+        """
+        statement = select(rerun_requests.c.sellers).where(rerun_requests.c.workspace == workspace, rerun_requests.c.cause == cause)
+        stored = self._connection.execute(statement).scalar()
+        both = united_sellers([sellers, *([load(stored)] if stored is not None else [])])
+        row = {"workspace": workspace, "cause": cause, "since_us": since_us, "generation": 1, "sellers": dump(both)}
         upsert(self._connection, rerun_requests, [row], add=("generation",), keep=("since_us",))
 
     def waiting(self, workspace: str) -> dict[str, int]:
@@ -122,12 +131,23 @@ class RerunRepository:
         """Return the workspaces with requests."""
         return sorted(self._connection.execute(select(rerun_requests.c.workspace).distinct()).scalars())
 
-    def take(self, workspace: str) -> list[str]:
-        """Remove and return the causes of all requests, in order."""
-        causes = list(self.waiting(workspace))
-        if causes:
-            self._connection.execute(delete(rerun_requests).where(rerun_requests.c.workspace == workspace))
-        return causes
+    def take(self, workspace: str) -> dict[str, list[str] | None]:
+        """Remove all requests; return for whose sake they were made, by cause, None = for everybody's."""
+        c = rerun_requests.c
+        rows = self._connection.execute(select(c.cause, c.sellers).where(c.workspace == workspace).order_by(c.cause)).all()
+        if rows:
+            self._connection.execute(delete(rerun_requests).where(c.workspace == workspace))
+        return {cause: load(sellers) for cause, sellers in rows}
+
+
+def united_sellers(several: Iterable[Collection[str] | None]) -> list[str] | None:
+    """Return the sellers of several requests together, in order; None = everybody."""
+    found: set[str] = set()
+    for sellers in several:
+        if sellers is None:
+            return None
+        found.update(sellers)
+    return sorted(found) if len(found) <= MOST_SELLERS else None
 
 
 def _to_pending(row: Any) -> Pending:

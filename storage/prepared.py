@@ -121,6 +121,7 @@ def carry_out(
     now_us: int,
     first_turn: int,
     buffer: EventBuffer,
+    sellers: SellerRepository,
 ) -> bool:
     """Carry out prepared moves, whose turns are numbered from `first_turn`; return False, with nothing written, if one cannot be.
 
@@ -129,7 +130,8 @@ def carry_out(
     if not prepared.takers <= limits.keys():
         return False
     burdened = {weight.place[0] for shift in prepared.shifts for weight in shift[:2] if weight is not None}
-    account = capacity.open_account(connection, workspace, burdened)
+    windows = {seller: limits[seller].windows for seller in prepared.takers if limits[seller].windows}
+    account = capacity.open_account(connection, workspace, burdened, windows, now_us)
     claims = [(before, after, limits[after.place[0]] if binding and after else None, n) for before, after, binding, n in prepared.shifts]
     within, (same, columns, values) = {"workspace": workspace}, prepared.records
     if not capacity.settle_together(account, claims):
@@ -142,7 +144,13 @@ def carry_out(
     savepoint.keep()
     capacity.store(connection, workspace, account)
     turns = [Turn(*taken, first_turn + place, now_us) for taken, place in prepared.turns]
-    SellerRepository(connection).take_turns(workspace, turns)
+    sellers.take_turns(workspace, turns)
+    if windows:
+        given: Counter[capacity.Place] = Counter()
+        for before, after, _, times in prepared.shifts:
+            if after is not None and capacity.gains(before, after):
+                given[after.place] += after.effort * times
+        sellers.windows.add(workspace, windows, given, now_us)
     PendingRepository(connection).clear(workspace, prepared.marks)
     lines = prepared.decisions
     insert_rows(connection, decisions, lines.columns, lines.values, {**within, **lines.same, "time_us": now_us})

@@ -4,8 +4,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, case, func, or_, select
 
+from reallot.storage.dialect import delete_rows, insert_rows
 from reallot.storage.documents import load
 from reallot.storage.tables import decisions, events, loads, records
+
+_PLACE = ("workspace", "seller_id", "record_type", "segment_id")
 
 
 class FirstOwner(NamedTuple):
@@ -23,6 +26,14 @@ class Waiting(NamedTuple):
     records: int
 
 
+class Unowned(NamedTuple):
+    """How many active records without an owner have a status, and since when the first of them has waited."""
+
+    status: str
+    records: int
+    since_us: int
+
+
 class SegmentMove(NamedTuple):
     """A record that left a segment for another, "" = none; `fields` are those whose change led to it."""
 
@@ -34,13 +45,15 @@ class SegmentMove(NamedTuple):
 
 
 class WrongLoad(NamedTuple):
-    """A load that is not the sum over the records that the seller owns or has an offer of: effort as kept, and as counted anew."""
+    """A load that is not the sum over the records that the seller owns or has an offer of: effort and number as kept, and counted anew."""
 
     seller_id: str
     record_type: str
     segment_id: str
     kept: int
     counted: int
+    kept_records: int
+    counted_records: int
 
 
 class ReportRepository:
@@ -78,6 +91,17 @@ class ReportRepository:
         )
         return [Waiting(*row) for row in self._connection.execute(statement)]
 
+    def unowned(self, workspace: str) -> list[Unowned]:
+        """Return the active records without an owner, by status."""
+        c = records.c
+        statement = (
+            select(c.assignment, func.count(), func.min(func.coalesce(c.waiting_since_us, c.create_us)))
+            .where(c.workspace == workspace, c.active, c.owner_kind == "")
+            .group_by(c.assignment)
+            .order_by(c.assignment)
+        )
+        return [Unowned(*row) for row in self._connection.execute(statement)]
+
     def moves(self, workspace: str, from_us: int, to_us: int) -> list[SegmentMove]:
         """Return the moves within [from, to) of records that moved more than once, by record, in order. What is undone is none."""
         c = events.c
@@ -98,10 +122,23 @@ class ReportRepository:
         owns = r.owner_kind == "SELLER"
         place = (case((owns, r.owner_id), else_=r.offered_to), r.record_type, r.segment_id)
         owned = (r.workspace == workspace, r.active, or_(owns, r.offered_to != ""))
-        recount = select(*place, func.sum(r.effort)).where(*owned).group_by(*place)
-        stored = select(k.seller_id, k.record_type, k.segment_id, k.effort).where(k.workspace == workspace)
+        recount = select(*place, func.sum(r.effort), func.count()).where(*owned).group_by(*place)
+        stored = select(k.seller_id, k.record_type, k.segment_id, k.effort, k.records).where(k.workspace == workspace)
         counted, kept = (
-            {(row[0], row[1], row[2]): int(row[3]) for row in self._connection.execute(statement)} for statement in (recount, stored)
+            {(row[0], row[1], row[2]): (int(row[3]), int(row[4])) for row in self._connection.execute(statement)}
+            for statement in (recount, stored)
         )
-        both = sorted(counted.keys() | kept.keys())
-        return [WrongLoad(*at, kept.get(at, 0), counted.get(at, 0)) for at in both if kept.get(at, 0) != counted.get(at, 0)]
+        found = []
+        for at in sorted(counted.keys() | kept.keys()):
+            (was, was_records), (is_, is_records) = kept.get(at, (0, 0)), counted.get(at, (0, 0))
+            if (was, was_records) != (is_, is_records):
+                found.append(WrongLoad(*at, was, is_, was_records, is_records))
+        return found
+
+    def correct_loads(self, workspace: str) -> list[WrongLoad]:
+        """Put right the loads that differ from a recount, and return them as they were; for a write transaction."""
+        found = self.wrong_loads(workspace)
+        delete_rows(self._connection, loads, _PLACE, [(workspace, *wrong[:3]) for wrong in found])
+        right = [(workspace, *wrong[:3], wrong.counted, wrong.counted_records) for wrong in found if wrong.counted_records]
+        insert_rows(self._connection, loads, (*_PLACE, "effort", "records"), right)
+        return found

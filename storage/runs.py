@@ -8,9 +8,10 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.exc import IntegrityError
 
 from reallot.storage.among import among, named, these
+from reallot.storage.audit import AuditRepository
 from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import dump, load
-from reallot.storage.entities import Decision, Enrollment, Run, StoredAnswer
+from reallot.storage.entities import Decision, Enrollment, Json, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
 from reallot.storage.tables import UNFINISHED, decisions, enrollments, requests, runs
 
@@ -37,11 +38,17 @@ def _to_row(workspace: str, run: Run) -> dict[str, Any]:
     }
 
 
+def _asked(run: Run) -> dict[str, Json]:
+    """Return what people ask of a run, and what came of it."""
+    return {"kind": run.kind, "state": run.state, "cause": run.cause, "limit": run.limit, "cancel_requested": run.cancel_requested}
+
+
 class RunRepository:
     """Runs of all workspaces. Not thread-safe."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, audit: AuditRepository | None = None) -> None:
         self._connection = connection
+        self._audit = audit or AuditRepository(connection)
 
     def create(self, workspace: str, run: Run) -> bool:
         """Store a new run. False if the run of this schedule and firing exists already; nothing is stored then.
@@ -56,6 +63,7 @@ class RunRepository:
             if self._connection.execute(select(runs.c.run_id).where(runs.c.workspace == workspace, runs.c.run_id == run.run_id)).first():
                 raise AlreadyExists(f"run {run.run_id!r} exists already") from None
             return False
+        self._audit.note(workspace, [("run", run.run_id, None, _asked(run))])
         return True
 
     def get(self, workspace: str, run_id: str) -> Run:
@@ -101,12 +109,17 @@ class RunRepository:
 
     def update(self, workspace: str, run: Run) -> None:
         """Store a run as given, but for `cancel_requested`, which only `request_cancel` sets."""
+        if self._audit.is_noting:
+            self._audit.note(workspace, [("run", run.run_id, _asked(self.get(workspace, run.run_id)), _asked(run))])
         row = _to_row(workspace, run)
         del row["cancel_requested"]
         self._change(workspace, run.run_id, row)
 
     def request_cancel(self, workspace: str, run_id: str) -> None:
         """Ask a run to stop."""
+        if self._audit.is_noting:
+            before = _asked(self.get(workspace, run_id))
+            self._audit.note(workspace, [("run", run_id, before, before | {"cancel_requested": True})])
         self._change(workspace, run_id, {"cancel_requested": True})
 
     def _change(self, workspace: str, run_id: str, values: dict[str, Any]) -> None:

@@ -3,13 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from reallot.storage import lock_file
@@ -26,6 +27,7 @@ def _config(url: str) -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """Return the revision that this program needs."""
     revision = ScriptDirectory.from_config(_config("sqlite://")).get_current_head()
@@ -110,6 +112,14 @@ def check(url: str) -> None:
         raise SchemaMismatch(f"the database is {state}, this program needs {needed}: run `reallot migrate`")
     if found != needed and not _serves(url, found, needed):
         raise SchemaMismatch(_newer(found))
+
+
+def fault_of(connection: Connection) -> str | None:
+    """Return why a schema that was migrated meanwhile no longer serves this program; None if it does."""
+    found, needed = connection.execute(text("SELECT version_num FROM alembic_version")).scalar(), head()
+    if found == needed or needed in served.noted(connection, str(found)):
+        return None
+    return _newer(str(found))
 
 
 def _newer(found: str) -> str:

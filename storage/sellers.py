@@ -1,16 +1,18 @@
 """Sellers with their turns, loads and absences, within one transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from reallot.storage.among import among, named, these
+from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, TimeOff, Turn
 from reallot.storage.tables import loads, records, sellers, shares, time_off, turns, unanswered, workspaces
+from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
 _PLAIN = [f.name for f in fields(Seller) if f.name not in (*_DOCUMENTS, "team_ids")]
@@ -41,6 +43,22 @@ def _to_row(workspace: str, seller: Seller) -> dict[str, Any]:
     }
 
 
+def _written(seller: Seller) -> Json:
+    """Return what callers have written of a seller."""
+    row = asdict(seller) | {"team_ids": list(seller.team_ids)}
+    return {name: value for name, value in row.items() if name not in ("version", "create_us", "update_us")}
+
+
+def _absence(before: TimeOff | None, after: TimeOff | None) -> Note:
+    row = after or before
+    assert row is not None
+    return "time_off", f"{row.seller_id}/{row.time_off_id}", _shown(before), _shown(after)
+
+
+def _shown(row: TimeOff | None) -> Json:
+    return None if row is None else {"start_us": row.start_us, "end_us": row.end_us, "note": row.note}
+
+
 _CAPACITIES = select(sellers.c.seller_id, sellers.c.capacity).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
 _NAMED = select(sellers).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
 
@@ -48,8 +66,10 @@ _NAMED = select(sellers).where(named(sellers, "seller_id")).order_by(sellers.c.s
 class SellerRepository:
     """Sellers of all workspaces, within one transaction. Not thread-safe."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, audit: AuditRepository | None = None) -> None:
         self._connection = connection
+        self._audit = audit or AuditRepository(connection)
+        self.windows = WindowRepository(connection)
 
     def get(self, workspace: str, seller_ids: Collection[str] | None = None) -> dict[str, Seller]:
         """Return sellers by id, in order of their ids; None = all."""
@@ -90,10 +110,17 @@ class SellerRepository:
 
     def upsert(self, workspace: str, rows: Sequence[Seller]) -> None:
         """Store sellers as given."""
+        if self._audit.is_noting:
+            stored = {name: _written(seller) for name, seller in self.get(workspace, [s.seller_id for s in rows]).items()}
+            self._audit.note(workspace, [("seller", s.seller_id, stored.get(s.seller_id), _written(s)) for s in rows])
         upsert(self._connection, sellers, [_to_row(workspace, seller) for seller in rows])
 
     def delete(self, workspace: str, seller_ids: Sequence[str]) -> int:
         """Remove sellers with their turns, shares, absences and unanswered offers; return how many existed."""
+        if self._audit.is_noting:
+            gone = self.get(workspace, seller_ids)
+            self._audit.note(workspace, [("seller", name, _written(seller), None) for name, seller in gone.items()])
+        self.windows.forget(workspace, seller_ids)
         for table in (turns, shares, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
@@ -150,6 +177,9 @@ class SellerRepository:
     def add_time_off(self, workspace: str, rows: Sequence[TimeOff]) -> None:
         """Store absences; one with the same id is replaced."""
         names = [f.name for f in fields(TimeOff)]
+        if self._audit.is_noting:
+            stored = {(row.seller_id, row.time_off_id): row for row in self.time_off(workspace, 0, {row.seller_id for row in rows})}
+            self._audit.note(workspace, [_absence(stored.get((row.seller_id, row.time_off_id)), row) for row in rows])
         upsert(
             self._connection,
             time_off,
@@ -159,5 +189,8 @@ class SellerRepository:
     def remove_time_off(self, workspace: str, seller_id: str, time_off_ids: Sequence[str]) -> int:
         """Remove absences of a seller; return how many existed."""
         c = time_off.c
+        if self._audit.is_noting:
+            gone = [row for row in self.time_off(workspace, 0, [seller_id]) if row.time_off_id in set(time_off_ids)]
+            self._audit.note(workspace, [_absence(row, None) for row in gone])
         statement = delete(time_off).where(c.workspace == workspace, c.seller_id == seller_id, among(c.time_off_id, time_off_ids))
         return int(self._connection.execute(statement).rowcount)

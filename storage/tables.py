@@ -76,6 +76,25 @@ config_changes = Table(
     Index(None, "workspace", "change_id"),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", AutoId, primary_key=True, autoincrement=True),
+    _text("workspace"),
+    _number("time_us"),
+    _text("principal"),
+    _text("origin"),
+    _text("method"),
+    _text("on_behalf_of"),
+    _text("remark"),
+    _text("kind"),
+    _text("id"),
+    _text("before"),
+    _text("after"),
+    Index(None, "workspace", "number"),
+)
+"""Who did what by hand; the database refuses changes of what stands here."""
+
 records = Table(
     "records",
     metadata,
@@ -141,7 +160,10 @@ pending = Table(
     Index(None, "workspace", "number"),
 )
 
-rerun_requests = Table("rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1))
+rerun_requests = Table(
+    "rerun_requests", metadata, _key("workspace"), _key("cause"), _number("since_us"), _number("generation", 1), _text("sellers", "null")
+)
+"""`sellers` are those for whose sake, null = for everybody's."""
 
 sellers = Table(
     "sellers",
@@ -189,6 +211,23 @@ shares = Table(
     Index(None, "workspace", "seller_id"),
 )
 """What rules that give by shares have given since their pool or its weights last changed (see `storage.shares`)."""
+
+gains = Table(
+    "gains",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    Column("time_us", BigInteger, primary_key=True),
+    _key("record_type"),
+    _key("segment_id"),
+    _number("effort"),
+)
+"""What sellers whose capacity has rolling windows were given, and when."""
+
+capacity_timers = Table(
+    "capacity_timers", metadata, _key("workspace"), _key("seller_id"), _number("due_us"), Index(None, "workspace", "due_us")
+)
+"""When a seller may next have more room with the clock alone."""
 
 time_off = Table(
     "time_off",

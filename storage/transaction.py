@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from reallot.storage import prepared
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
+from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.bonds import BondRepository
 from reallot.storage.capacity import LoadAccount, open_account
 from reallot.storage.configuration import ConfigRepository, ScheduleRepository
@@ -36,9 +37,10 @@ class ReadTransaction:
 
     def __init__(self, connection: Connection, buffer: EventBuffer | None = None) -> None:
         self.connection = connection
-        self.config = ConfigRepository(connection)
+        self.audit = AuditRepository(connection)
+        self.config = ConfigRepository(connection, self.audit)
         self.schedules = ScheduleRepository(connection)
-        self.sellers = SellerRepository(connection)
+        self.sellers = SellerRepository(connection, self.audit)
         self.shares = ShareRepository(connection)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
@@ -49,7 +51,7 @@ class ReadTransaction:
         self.rechecks = RecheckRepository(connection)
         self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers)
-        self.runs = RunRepository(connection)
+        self.runs = RunRepository(connection, self.audit)
         self.decisions = DecisionRepository(connection)
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
@@ -85,8 +87,11 @@ class WriteTransaction(ReadTransaction):
     def commit_records(self, workspace: str, transitions: Sequence[Transition]) -> list[Outcome]:
         """Carry out transitions (see `RecordRepository.commit`) and announce what they change."""
         outcomes = self.records.commit(workspace, transitions, self.now_us)
+        self._announce_timers(workspace)
         made = [t for t, outcome in zip(transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         self.references.keep(workspace, [_related(t) for t in made])
+        if self.audit.is_noting:
+            self.audit.note(workspace, [_noted(t) for t in made])
         if any(t.event is not None for t in transitions):
             self.signal(workspace, "events")
         if any(t.mark is not None for t in transitions):
@@ -100,6 +105,7 @@ class WriteTransaction(ReadTransaction):
         writer = ArrivalWriter(self.connection, self.buffer, self.pending, self.sellers, self.records)
         self.records.forget_read(deleted=False)
         versions = writer.store(workspace, arrivals, self.now_us)
+        self._announce_timers(workspace)
         referring = arrivals.frame.filter(col("related") != "{}").select("record_id", "related").rows()
         self.references.keep(workspace, [Related(record_id, {}, load(related)) for record_id, related in referring])
         self.signal(workspace, "events")
@@ -114,7 +120,8 @@ class WriteTransaction(ReadTransaction):
     def commit_prepared(self, workspace: str, moves: PreparedMoves, limits: Mapping[str, Limits], first_turn: int) -> bool:
         """Carry out prepared moves (see `storage.prepared.carry_out`), all or none; return whether they were."""
         self.records.forget_read()
-        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer)
+        made = prepared.carry_out(self.connection, workspace, moves, limits, self.now_us, first_turn, self.buffer, self.sellers)
+        self._announce_timers(workspace)
         if made and moves.events:
             self.signal(workspace, "events")
         return made
@@ -127,7 +134,22 @@ class WriteTransaction(ReadTransaction):
             self.signal(workspace, "events")
         if any(move.pattern.offer is not None for move in moves):
             self.signal(workspace, "offers")
-        return self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        outcomes = self.records.commit_moves(workspace, moves, limits, self.now_us, first_turn, untold)
+        self._announce_timers(workspace)
+        return outcomes
+
+    def _announce_timers(self, workspace: str) -> None:
+        if self.sellers.windows.timers_set:
+            self.signal(workspace, "timers")
+
+
+def _noted(transition: Transition) -> Note:
+    """Return what a transition comes to for people, as the record's event or else its log tells it."""
+    subject, told = transition.after or transition.before, transition.event or transition.decision
+    assert subject is not None
+    states = (told.before, told.after) if told is not None else (None, None)
+    before, after = (None if state == "null" else state for state in states)
+    return "record", subject.record_id, before, after
 
 
 def _related(transition: Transition) -> Related:

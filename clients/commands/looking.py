@@ -8,14 +8,23 @@ import grpc
 import typer
 
 from reallot.clients.client import Gap, SnapshotEnd
-from reallot.clients.commands import calendars
+from reallot.clients.commands import calendars, giving
 from reallot.clients.errors import from_rpc
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, out, say, short, table
 from reallot.clients.values import from_value, moment, owner_text, timestamp, to_owner
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import assignment_service_pb2, event_pb2, insight_service_pb2, record_pb2, record_service_pb2, seller_pb2
+from reallot.v1 import (
+    event_pb2,
+    insight_service_pb2,
+    record_pb2,
+    record_service_pb2,
+    seller_pb2,
+    seller_service_pb2,
+)
 
 records = typer.Typer(add_completion=False, help="Look at records, give them to sellers, release them.", no_args_is_help=True)
+for _given in (giving.assign, giving.release, giving.eligible):
+    records.command()(_given)
 sellers = typer.Typer(add_completion=False, help="Look at sellers and set when they work.", no_args_is_help=True)
 for _command in (calendars.availability, calendars.hours, calendars.off, calendars.back, calendars.import_calendar):
     sellers.command()(_command)
@@ -158,40 +167,6 @@ def get_record(record: str, address: Address = DEFAULT_ADDRESS, workspace: Works
         )
 
 
-@records.command("assign")
-def assign(
-    owner: Annotated[str, typer.Argument(help="Seller, or team:ID, or queue:ID.")],
-    record: list[str],
-    force: Annotated[bool, typer.Option(help="Also above the owner's maximum.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """Give records to an owner by hand."""
-    with connected(address, workspace) as client:
-        request = assignment_service_pb2.AssignRecordsRequest(record_ids=record, owner=to_owner(owner), force=force, reason=reason)
-        results = client.stubs.assignment.AssignRecords(request).results
-        for result in results:
-            say(document(result)) if as_json else out.print(f"{result.record_id}: {result.text or 'assigned'}", markup=False)
-        if any(not r.assigned and r.outcome != assignment_service_pb2.MANUAL_OUTCOME_UNCHANGED for r in results):
-            raise typer.Exit(1)
-
-
-@records.command("release")
-def release(
-    record: list[str],
-    reason: Annotated[str, typer.Option(help="Why, for the log.")] = "",
-    address: Address = DEFAULT_ADDRESS,
-    workspace: Workspace = "",
-    as_json: AsJson = False,
-) -> None:
-    """Take records from their owners."""
-    with connected(address, workspace) as client:
-        answer = client.stubs.assignment.ReleaseRecords(assignment_service_pb2.ReleaseRecordsRequest(record_ids=record, reason=reason))
-        say(document(answer)) if as_json else out.print(f"{answer.released:,} released")
-
-
 def _switch(seller: seller_pb2.Seller) -> str:
     return "off" if not seller.assignable else "not responding" if seller.HasField("not_responding_since_time") else ""
 
@@ -215,6 +190,33 @@ def list_sellers(address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", 
             return
         rows = [(s.seller_id, s.display_name, sum(load.effort for load in s.load), s.free, _switch(s)) for s in found]
         table("", ("seller", "name", "load", "free", "switch"), rows, numbers=("load", "free"))
+
+
+@sellers.command("show")
+def show_seller(seller: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
+    """Show one seller: what the seller carries and can still take."""
+    with connected(address, workspace) as client:
+        found = client.stubs.sellers.GetSeller(seller_service_pb2.GetSellerRequest(seller_id=seller))
+        if as_json:
+            say(document(found))
+            return
+        switch = "takes records" if found.assignable and found.roles_ok else "takes no records"
+        out.print(f"{found.display_name or found.seller_id}: {found.free:,} free, {switch}", markup=False)
+        loads = [(row.record_type, row.segment_id or "(none)", row.records, row.effort) for row in found.load]
+        table("Carries", ("type", "segment", "records", "effort"), loads, numbers=("records", "effort"))
+        maxima = [*found.capacity.by_record_type.items(), *found.capacity.by_segment.items()]
+        if maxima:
+            table("At most", ("type or segment", "units"), sorted(maxima), numbers=("units",))
+        if found.window_use:
+            columns = ("window", "for", "used", "free", "next free (UTC)")
+            table("Rolling windows", columns, [_window_row(use) for use in found.window_use], numbers=("used", "free"))
+
+
+def _window_row(use: seller_pb2.WindowUse) -> tuple[Any, ...]:
+    window = use.window
+    scope = window.segment_id or window.record_type or "everything"
+    free_at = f"{moment(use.next_free_time):%Y-%m-%d %H:%M:%S}" if use.HasField("next_free_time") else ""
+    return (f"{window.count:,} in {window.duration.ToTimedelta()}", scope, use.used, use.free, free_at)
 
 
 def _duration(text: str) -> timedelta:

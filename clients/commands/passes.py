@@ -1,23 +1,48 @@
 """A run on the screen: its progress, what it came to, and the exit code that says so."""
 
 import asyncio
+import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from reallot.clients.client import Client
-from reallot.clients.terminal import CANCELLED, FAILED, TIMED_OUT, document, err, out, say, short
+from reallot.clients.errors import Unavailable
+from reallot.clients.terminal import AWAITS_APPROVAL, CANCELLED, FAILED, TIMED_OUT, document, err, out, say, short
 from reallot.v1 import record_pb2, run_pb2
 
 
 def exit_code(run: run_pb2.Run) -> int:
-    """Return the exit code of a command that waited for a run."""
-    codes = {run_pb2.RUN_STATE_SUCCEEDED: 0, run_pb2.RUN_STATE_CANCELLED: CANCELLED, run_pb2.RUN_STATE_FAILED: FAILED}
-    if run.state == run_pb2.RUN_STATE_PREVIEWED:
-        # It waits to be applied: it was asked for so, or is too large to be done unasked.
-        return 0
+    """Return the exit code of a command that waited for a run which was to do something."""
+    codes = {
+        run_pb2.RUN_STATE_SUCCEEDED: 0,
+        run_pb2.RUN_STATE_CANCELLED: CANCELLED,
+        run_pb2.RUN_STATE_DROPPED: CANCELLED,
+        run_pb2.RUN_STATE_FAILED: FAILED,
+        # It is too large to be done unasked, and waits to be applied.
+        run_pb2.RUN_STATE_PREVIEWED: AWAITS_APPROVAL,
+    }
     return codes.get(run.state, TIMED_OUT)
+
+
+def started(client: Client, limit_s: float | None, **request: Any) -> run_pb2.Run:
+    """Start a run, asking again while the server is away, for as long as time is left; the same request starts no second run.
+
+    Raises:
+        Unavailable: the server was away until the end.
+    """
+    request["request_id"] = request.get("request_id") or str(uuid.uuid4())
+    until = time.monotonic() + (limit_s or 0)
+    while True:
+        try:
+            run: run_pb2.Run = client.runs.start(**request)
+        except Unavailable:
+            if time.monotonic() >= until:
+                raise
+        else:
+            return run
 
 
 def waited(client: Client, run: run_pb2.Run, limit_s: float | None, *, as_json: bool) -> run_pb2.Run:

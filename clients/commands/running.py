@@ -1,11 +1,13 @@
 """`reallot rerun` and `reallot runs`: starting passes and looking at them."""
 
+import sys
+import time
 from typing import Annotated, Any
 
 import typer
 
 from reallot.clients.commands import previewing
-from reallot.clients.commands.passes import exit_code, show, waited
+from reallot.clients.commands.passes import exit_code, show, started, waited
 from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, Workspace, connected, document, fail, say, short, table
 from reallot.clients.values import moment
 from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2, run_pb2
@@ -18,6 +20,7 @@ for _command in (previewing.preview, previewing.apply, previewing.drop, previewi
 def rerun(
     segment: Annotated[list[str] | None, typer.Option(help="Only this segment; may come often.")] = None,
     reason: Annotated[list[str] | None, typer.Option(help="Only this status, e.g. no_capacity; may come often.")] = None,
+    seller: Annotated[list[str] | None, typer.Option(help="Only records that this seller fits; may come often.")] = None,
     record_type: Annotated[str, typer.Option("--type", help="Only this record type.")] = "",
     where: Annotated[str, typer.Option("--filter", help="Only records for which this CEL condition holds; needs --type.")] = "",
     owned_but_ineligible: Annotated[bool, typer.Option(help="Also records whose owner is no longer eligible.")] = False,
@@ -27,23 +30,29 @@ def rerun(
     request_id: Annotated[str, typer.Option(help="Makes the command safe to repeat: the same id starts no second run.")] = "",
     address: Address = DEFAULT_ADDRESS,
     workspace: Workspace = "",
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool | None, typer.Option("--json/--text", help="One JSON object a line, or text. Default: text on a terminal only.")
+    ] = None,
 ) -> None:
     """Try unassigned records again.
 
-    Exit codes: 0 succeeded, 1 failed, 2 malformed, 3 server unavailable, 8 still running after --max-duration, 9 cancelled.
+    Exit codes: 0 succeeded, 1 failed, 2 malformed, 3 server unavailable, 8 still running after --max-duration, 9 cancelled,
+    10 planned and waiting to be applied, because it would change more than the workspace lets pass.
     """
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
+    until = time.monotonic() + max_duration
     selection = run_pb2.RunSelection(
         segment_ids=segment or [],
         statuses=[_status(name) for name in reason or ()],
         record_type=record_type,
         filter=where,
         owned_but_ineligible=owned_but_ineligible,
+        seller_ids=seller or [],
     )
     with connected(address, workspace) as client:
-        run = client.runs.start(selection, limit=limit, request_id=request_id)
+        run = started(client, max_duration if wait else None, selection=selection, limit=limit, request_id=request_id)
         if wait:
-            run = waited(client, run, max_duration or None, as_json=as_json)
+            run = waited(client, run, max(0.0, until - time.monotonic()) if max_duration else None, as_json=as_json)
         show(run, as_json=as_json)
         if wait:
             raise typer.Exit(exit_code(run))

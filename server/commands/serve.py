@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from reallot.server import logs
 from reallot.server.app import Application
 from reallot.server.garbage import collect_seldom
-from reallot.server.settings import Settings, is_loopback, load_settings
+from reallot.server.listening import faults_of, notes_on
+from reallot.server.settings import Settings, load_settings
 from reallot.storage.dialect import is_sqlite
 from reallot.storage.errors import StorageError
 from reallot.storage.schema import migrate as migrate_database
@@ -33,12 +34,17 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     json_logs: Annotated[bool | None, typer.Option("--json-logs", help="Logs as JSON lines.")] = None,
-    allow_remote: Annotated[bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine.")] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote-without-authentication", help="Listen beyond this machine, and let everybody do everything.")
+    ] = False,
+    allow_readable: Annotated[
+        bool, typer.Option("--allow-remote-without-tls", help="Listen beyond this machine behind a proxy that brings TLS.")
+    ] = False,
 ) -> None:
     """Run the server until it is told to stop: the first SIGTERM or SIGINT lets running calls finish, the second ends it at once."""
     settings = settings_of(config, host=host, port=port, database_url=database_url, clock=clock, log_level=log_level, json_logs=json_logs)
-    if not is_loopback(settings.host) and not allow_remote:
-        refuse(f"there is no authentication yet: listening on {settings.host} needs --allow-remote-without-authentication")
+    if fault := faults_of(settings, without_authentication=allow_remote, without_tls=allow_readable):
+        refuse(fault)
     logs.configure(settings.log_level, as_json=settings.json_logs)
     try:
         if is_sqlite(settings.database_url) and revision_of(settings.database_url) is None:
@@ -65,9 +71,7 @@ async def _run(settings: Settings) -> None:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, asked_to_stop)
     async with Application(settings) as app:
-        shown = f"listening on {settings.host}:{app.port}"
-        note = " (this machine only, no authentication)" if is_loopback(settings.host) else " (no authentication)"
-        typer.echo(shown + note)
+        typer.echo(f"listening on {settings.host}:{app.port} ({notes_on(settings)})")
         await stop.wait()
         typer.echo("stopping")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from reallot.server.clock import MICROSECONDS
 from reallot.server.convert.sellers import capacity_document, to_document, weekly_hours
 from reallot.server.convert.values import date_fault, instant_fault, to_stored
 from reallot.server.errors import Violation, not_implemented
@@ -22,6 +23,7 @@ _PATHS = {
 _OPTIONAL = ("display_name", "priority", "assignable", "roles_ok", "weight", "capacity", "calendar", "ramp_up")
 _RANGES = {"priority": (0, 100), "weight": (1, 1_000)}
 HIGHEST_GRADE = 10
+MOST_WINDOWS, LONGEST_WINDOW_US = 20, 366 * 86_400 * MICROSECONDS
 LARGEST_ORDER = 2**53
 """Places in the round-robin order start above the highest that a seller brings along, so some must be left."""
 _DEFAULTS: dict[str, Any] = {"display_name": "", "priority": 50, "assignable": True, "roles_ok": True, "weight": 1}
@@ -135,9 +137,8 @@ class SellerReader:
         return tuple(sorted(set(message.team_ids)))
 
     def _capacity(self, message: seller_pb2.Capacity, path: str) -> dict[str, Any]:
-        if message.windows:
-            raise not_implemented("capacity in rolling windows")
         document = capacity_document(message)
+        self.violations.extend(self._window_faults(message.windows, path))
         values = [("total", document.get("total", 0))]
         values += [(f"{n}.{k}", v) for n in ("by_record_type", "by_segment") for k, v in document.get(n, {}).items()]
         for name, value in values:
@@ -148,6 +149,29 @@ class SellerReader:
                 if self._config.find(kind, name) is None:
                     self.violations.append(Violation(f"{path}.{key}.{name}", f"{kind} {name!r} does not exist", "UNKNOWN_REFERENCE"))
         return document
+
+    def _window_faults(self, windows: Sequence[seller_pb2.CapacityWindow], path: str) -> Iterator[Violation]:
+        if len(windows) > MOST_WINDOWS:
+            yield Violation(f"{path}.windows", f"{len(windows)} windows are more than {MOST_WINDOWS}")
+        seen = set()
+        for index, window in enumerate(windows):
+            place, duration_us = f"{path}.windows[{index}]", window.duration.ToMicroseconds()
+            if not 0 <= window.count <= LARGEST_CAPACITY:
+                yield Violation(f"{place}.count", f"{window.count} is not between 0 and {LARGEST_CAPACITY}")
+            if not MICROSECONDS <= duration_us <= LONGEST_WINDOW_US:
+                yield Violation(f"{place}.duration", "it is not between 1 second and 366 days")
+            segment = self._config.find("segment", window.segment_id) if window.segment_id else None
+            for kind, name in (("record_type", window.record_type), ("segment", window.segment_id)):
+                if name and self._config.find(kind, name) is None:
+                    field = "segment_id" if kind == "segment" else kind
+                    yield Violation(f"{place}.{field}", f"{kind} {name!r} does not exist", "UNKNOWN_REFERENCE")
+            if segment is not None and window.record_type and segment.record_type != window.record_type:
+                text = f"the segment {window.segment_id!r} is for records of type {segment.record_type!r}"
+                yield Violation(f"{place}.record_type", text)
+            key = (duration_us, window.record_type, window.segment_id)
+            if key in seen:
+                yield Violation(place, "the same window comes twice")
+            seen.add(key)
 
     def _attributes(self, before: Seller, message: seller_pb2.Seller, mask: set[str], path: str) -> dict[str, Any]:
         """Return the attributes as they will be: those of the mask are replaced, one that is named but not given goes."""

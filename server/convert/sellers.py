@@ -10,10 +10,11 @@ from typing import Any
 from google.protobuf import json_format
 from google.type import dayofweek_pb2
 
-from reallot.server.convert.values import from_stored, from_us, to_us
+from reallot.server.convert.values import from_stored, from_us, maybe_from_us, to_us
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.calendars import Calendar, Exceptional, WeeklyHours
-from reallot.storage.entities import Json, Load, Seller, TimeOff, Turn
+from reallot.storage.entities import Gain, Json, Load, Seller, TimeOff, Turn, Window
+from reallot.storage.windows import windows_of
 from reallot.v1 import seller_pb2
 
 
@@ -62,6 +63,16 @@ def capacity_document(message: seller_pb2.Capacity) -> dict[str, Any]:
     for name in ("by_record_type", "by_segment"):
         if values := dict(getattr(message, name)):
             document[name] = values
+    if message.windows:
+        document["windows"] = [
+            {
+                "count": window.count,
+                "duration_us": window.duration.ToMicroseconds(),
+                "record_type": window.record_type,
+                "segment_id": window.segment_id,
+            }
+            for window in message.windows
+        ]
     return document
 
 
@@ -70,7 +81,30 @@ def capacity_message(document: Json) -> seller_pb2.Capacity:
     message = seller_pb2.Capacity(by_record_type=document.get("by_record_type"), by_segment=document.get("by_segment"))
     if "total" in document:
         message.total = document["total"]
+    message.windows.extend(map(_window_message, windows_of(document)))
     return message
+
+
+def _window_message(window: Window) -> seller_pb2.CapacityWindow:
+    message = seller_pb2.CapacityWindow(count=window.count, record_type=window.record_type, segment_id=window.segment_id)
+    message.duration.FromMicroseconds(window.duration_us)
+    return message
+
+
+def window_uses(capacity: Mapping[str, Json], gains: Sequence[Gain], now_us: int) -> list[seller_pb2.WindowUse]:
+    """Return how the rolling windows of a seller with this capacity and these gains stand."""
+    found = []
+    for window in windows_of(capacity):
+        since_us = now_us - window.duration_us
+        inside = [g for g in gains if g.time_us > since_us and window.covers(g.record_type, g.segment_id)]
+        used = sum(gain.effort for gain in inside)
+        leaves_us = min((gain.time_us + window.duration_us for gain in inside), default=None)
+        found.append(
+            seller_pb2.WindowUse(
+                window=_window_message(window), used=used, free=window.count - used, next_free_time=maybe_from_us(leaves_us)
+            )
+        )
+    return found
 
 
 def time_off_message(row: TimeOff) -> seller_pb2.TimeOff:
@@ -101,9 +135,14 @@ def maximum_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> int:
 
 
 def seller_message(
-    seller: Seller, config: WorkspaceConfig, loads: Sequence[Load], turns: Sequence[Turn], absences: Sequence[TimeOff]
+    seller: Seller,
+    config: WorkspaceConfig,
+    loads: Sequence[Load],
+    turns: Sequence[Turn],
+    absences: Sequence[TimeOff],
+    uses: Sequence[seller_pb2.WindowUse],
 ) -> seller_pb2.Seller:
-    """Return a stored seller with load, turns and absences as a message."""
+    """Return a stored seller with load, turns, absences and the use of windows as a message."""
     types = {f.id: f.type for f in config.seller_schema.fields}
     free = maximum_of(seller.capacity, config) - counted_load(loads, config)
     return seller_pb2.Seller(
@@ -126,4 +165,5 @@ def seller_message(
         etag=str(seller.version),
         create_time=from_us(seller.create_us),
         update_time=from_us(seller.update_us),
+        window_use=uses,
     )

@@ -15,6 +15,10 @@ from reallot.clients.values import timestamp
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
 
 
+class StoryFailed(RuntimeError):
+    """The demonstration did not show what it promises."""
+
+
 @dataclass
 class Stage:
     """One demonstration: a client of its server, and where it is shown."""

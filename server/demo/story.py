@@ -13,7 +13,7 @@ from reallot.clients import Client, Record, Seller
 from reallot.clients.bundle import parse_bundle
 from reallot.clients.values import moment, owner_text
 from reallot.server.demo.company import START, Company
-from reallot.server.demo.stage import Stage
+from reallot.server.demo.stage import Stage, StoryFailed
 from reallot.v1 import event_pb2, record_pb2, run_pb2
 
 STREAM_PATIENCE_S = 20.0
@@ -21,10 +21,6 @@ ARRIVING = 1_000
 """Leads that arrive at once."""
 TOLD = 3
 """Notices of a stream that are shown."""
-
-
-class StoryFailed(RuntimeError):
-    """The demonstration did not show what it promises."""
 
 
 class Follower:

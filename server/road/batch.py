@@ -97,13 +97,13 @@ class Tally(NamedTuple):
 
     Attributes:
         counts: How many raise each counter by one.
-        frees: Somebody may have more room than before.
+        freed: Sellers who may have more room than before.
         told: Moves of which flooded sellers would be told.
         given: Pool, seller, and how many records, or how much value, the seller is given from it by shares.
     """
 
     counts: Mapping[str, int]
-    frees: bool
+    freed: frozenset[str]
     told: tuple[Handed, ...]
     given: tuple[tuple[int, str, int], ...] = ()
 
@@ -120,7 +120,8 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
         if old != new:
             told[key] = (old, new)
     lines = tuple(Handed(*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
-    return Tally(counts, any(pattern.frees for pattern in patterns.values()), lines, _given(moves))
+    freed = frozenset(p.weight.place[0] for p in patterns.values() if p.frees and p.weight is not None)
+    return Tally(counts, freed, lines, _given(moves))
 
 
 def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:

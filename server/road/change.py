@@ -1,6 +1,6 @@
 """What a write changes, and which trigger fires: decided in the write's own transaction. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -184,6 +184,11 @@ def frees_capacity(before: Record | Standing | None, after: Record | Standing | 
     if after is None or left is None or left.effort < held.effort:
         return True
     return left.place[0] != held.place[0] or before.segment_id not in ("", after.segment_id)
+
+
+def freed_sellers(changes: Iterable[tuple[Record | Standing | None, Record | Standing | None]]) -> frozenset[str]:
+    """Return the sellers who may have more room after changes, each given as before and after."""
+    return frozenset(held.place[0] for b, a in changes if frees_capacity(b, a) and (held := weight_of(b)) is not None)
 
 
 def _written(before: Record, row: Upsert) -> tuple[Record, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Json, Limits, NoticeDraft, Outcome, PendingMark
 from reallot.storage.moves import Move
+from reallot.storage.windows import windows_of
 
 
 def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
@@ -24,6 +25,7 @@ def limits_of(capacity: Mapping[str, Json], config: WorkspaceConfig) -> Limits:
         by_record_type=capacity.get("by_record_type") or {},
         by_segment=capacity.get("by_segment") or {},
         counted_types=config.counted_types,
+        windows=windows_of(capacity),
     )
 
 
@@ -80,8 +82,7 @@ def commit_piece(
         made, lost = _one_by_one(tx, config, piece.moves, digests.flooded, first_turn)
     tx.shares.count(config.workspace, piece.pools, made.given)
     _put_back(tx, config.workspace, lost)
-    if made.frees:
-        request_rerun(tx, config, "CAPACITY_FREED")
+    request_rerun(tx, config, "CAPACITY_FREED", made.freed)
     return Counter({**made.counts, "lost": len(lost)}), digests.with_told(made.told)
 
 

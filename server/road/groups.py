@@ -62,9 +62,9 @@ class GroupTargets:
 
 
 def group_targets(
-    rule: RuleConfig, target: GroupTarget, pool: Pool, records: pl.DataFrame, record_ids: Sequence[str], now_us: int, seed: int
+    rule: RuleConfig, target: GroupTarget, pool: Pool, records: pl.DataFrame, names: Sequence[str], now_us: int, seed: int
 ) -> GroupTargets:
-    """Return a rule's groups over records.
+    """Return a rule's groups over records, for each of which its name draws one of several.
 
     Raises:
         TooManyPairs: more pairs than allowed would have to be looked at.
@@ -84,7 +84,7 @@ def group_targets(
     if target.at_random:
         for row in np.flatnonzero(several[matches.combination_of]).tolist():
             among = matches.sellers_of(int(matches.combination_of[row]))
-            taker[row] = among[_drawn(f"{seed}\n{rule.key}\n{record_ids[row]}", len(among))]
+            taker[row] = among[_drawn(f"{seed}\n{names[row]}", len(among))]
     return _by_taker(rule, matches, taker, pool)
 
 

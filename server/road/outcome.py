@@ -170,6 +170,8 @@ class Decisions:
         return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity, shared)
 
     def _unassigned(self, chain: int, row: int) -> Decided:
+        if (bundle := self._bundles[row]) >= 0:
+            return self._torn(chain, row, bundle)
         key = (chain, str(self.work.segment[row]))
         if key not in self._refused:
             traces = self.planner.draft.traces[chain] if chain >= 0 else ()
@@ -177,6 +179,29 @@ class Decisions:
             rule = next((t.rule_id for t in traces if t.status == status), "")
             self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces))
         return self._refused[key]
+
+    @cached_property
+    def _bundles(self) -> list[int]:
+        """Bundle of each row's record, -1 = it goes alone or was not asked about."""
+        return _listed(self._by_row(self.solved.rows, self._bundled.of))
+
+    @cached_property
+    def _bundled(self) -> assignment.Bundles:
+        return assignment.Bundles(self.solved.problem)
+
+    def _torn(self, chain: int, row: int, bundle: int) -> Decided:
+        """Return why a record is not given that goes with others: by what itself fails at, or because nobody can take all of them."""
+        traces = self.planner.draft.traces[chain] if chain >= 0 else ()
+        members, sellers = self._bundled.members[bundle], self._bundled.sellers[bundle]
+        if traces and not any(trace.status == "ASSIGNED" for trace in traces):
+            status = shown_status(traces)
+            said = sentence(status, _segment_name(self.work, row), traces)
+        else:
+            status = "NO_CAPACITY" if sellers else "NO_SELLER_MATCHED"
+            said = "nobody has room for all of them" if sellers else "there is nobody whom all of them may go to"
+        rule = next((t.rule_id for t in traces if t.status == status), "")
+        others = "another record" if len(members) == 2 else f"{len(members) - 1} other records"
+        return Decided(status, "", rule, f"it goes together with {others}: {said}")
 
 
 def _listed(values: npt.NDArray[np.int64]) -> list[int]:

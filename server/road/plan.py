@@ -1,7 +1,7 @@
 """Stop "plan": from records in segments to an assignment problem, and from its solution back to records. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -28,13 +28,17 @@ NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
 
 @dataclass(frozen=True)
 class Candidates:
-    """Records of one segment that are to be assigned: their rows in the batch, the columns that rules read, and their ids."""
+    """Records of one segment that are to be assigned: their rows in the batch, the columns that rules read.
+
+    `together` are names that records of one bundle share, "" = the record goes alone; `record_id` are their ids.
+    """
 
     segment: SegmentConfig
     rows: npt.NDArray[np.int64]
     frame: pl.DataFrame
     created_us: Ints
     record_id: Sequence[str]
+    together: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class RuleTargets:
         fit: The sellers that its target fits, by combination, and how well.
         widest: Last availability bucket that the rule allows; UNAVAILABLE = it does not look at availability.
         pool: The sellers.
+        room: What each of them can take of the segment's records: int64, shape (m,).
     """
 
     rule: RuleConfig
     fit: Fit
     widest: int
     pool: Pool
+    room: Ints
 
     @property
     def matches(self) -> Matches:
@@ -107,8 +113,12 @@ class RuleTargets:
         responding = switched & pool.responds[seller]
         able = responding & ~self.fit.asked
         there = able & (pool.bucket[seller] <= self.widest) if self.widest < UNAVAILABLE else able
-        free = there & (pool.free[seller] > 0) if self.rule.use_capacity else there
+        free = there & (self.room[seller] > 0) if self.rule.use_capacity else there
         return [role, switched, responding, able, there, free]
+
+    def fits_any(self, sellers: Ints) -> npt.NDArray[np.bool_]:
+        """Return which combinations of sellers have one of these: bool, one for each combination."""
+        return np.diff(_counted_upto(np.isin(self.matches.seller, sellers))[self.matches.start]) > 0
 
     @cached_property
     def _choices(self) -> Matches:
@@ -144,6 +154,7 @@ class Draft:
     """
 
     rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    together: list[Sequence[str]] = field(default_factory=list)
     class_of: list[npt.NDArray[np.int32]] = field(default_factory=list)
     chain_of: list[npt.NDArray[np.int64]] = field(default_factory=list)
     options: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -163,7 +174,7 @@ class Planner:
         self.now_us = now_us
         self.draft = Draft()
         self.scopes: list[tuple[str, Policy]] = []
-        self.cap_free: list[int] = pool.free.tolist()
+        self.cap_free: list[int] = pool.room.tolist()
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
         self._leaves: dict[str, Ints] = {}
         self.books = ShareBooks(pool)
@@ -178,13 +189,15 @@ class Planner:
         rules = candidates.segment.rules
         read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
         sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
-        return [self._target_of(rule, candidates, sellers) for rule in rules]
+        room = self.pool.room_for(candidates.segment.message.record_type, candidates.segment.id)
+        return [self._target_of(rule, candidates, sellers, room) for rule in rules]
 
-    def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame) -> RuleTargets | GroupTargets:
+    def _target_of(self, rule: RuleConfig, candidates: Candidates, sellers: pl.DataFrame, room: Ints) -> RuleTargets | GroupTargets:
         if rule.group is not None:
-            return group_targets(rule, rule.group, self.pool, candidates.frame, candidates.record_id, self.now_us, self.seed)
+            names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
+            return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
         fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us)
-        return RuleTargets(rule, fit, _widest(rule.message), self.pool)
+        return RuleTargets(rule, fit, _widest(rule.message), self.pool, room)
 
     def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
         """Return the sellers of a target that is no condition, ascending."""
@@ -217,13 +230,27 @@ class Planner:
                 open_ &= ~matched
         return chain
 
-    def add(self, candidates: Candidates, effort: Ints) -> None:
-        """Add the candidates of one segment; `effort` is theirs: int64, shape (records,)."""
+    def add(self, candidates: Candidates, effort: Ints, wanted: Ints | None = None) -> Ints:
+        """Add the candidates of one segment, and return the rows of those that are left out: int64.
+
+        `effort` is theirs: int64, shape (records,). With `wanted`, only records are added that one of these sellers fits, int64.
+        """
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
         for target in targets:
             if isinstance(target, RuleTargets) and target.rule.shares:
                 self.books.open(target, self._room(candidates.segment, target.rule))
+        left_out = np.zeros(0, dtype=np.int64)
+        if wanted is not None:
+            kept = np.zeros(len(chain), dtype=np.bool_)
+            for column, target in enumerate(targets):
+                if isinstance(target, RuleTargets):
+                    reached = np.flatnonzero(chain[:, column] >= 0)
+                    kept[reached] |= target.fits_any(wanted)[chain[reached, column]]
+            left_out = candidates.rows[~kept]
+            candidates, effort, chain = replace(candidates, rows=candidates.rows[kept]), effort[kept], chain[kept]
+        if not len(chain):
+            return left_out
         kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
         classes, traced = [], []
         for kind in kinds:
@@ -234,8 +261,10 @@ class Planner:
             self.draft.chains.append(rules)
         kind_of = kind_of.reshape(-1)
         self.draft.rows.append(candidates.rows)
+        self.draft.together.append(candidates.together)
         self.draft.class_of.append(np.array(classes, dtype=np.int32)[kind_of])
         self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
+        return left_out
 
     def _options(
         self, segment: SegmentConfig, targets: Sequence[RuleTargets | GroupTargets], chain: Ints
@@ -360,6 +389,7 @@ class Planner:
             option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
             option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
             value=value[rows],
+            together=_numbered([name for part in self.draft.together for name in part]),
         )
 
     def rows(self) -> npt.NDArray[np.int64]:
@@ -381,6 +411,14 @@ class Planner:
     def _contacts(self, number: int, seller: Ints) -> Contacts:
         timetables = Timetables.of([self.pool.calendars[place] for place in seller.tolist()], self.now_us)
         return Contacts(self.pool.owned[seller], self._handling_us[number], timetables)
+
+
+def _numbered(names: Sequence[str]) -> Ints:
+    """Return a number for each name, -1 for ""; nothing where there are no names."""
+    if not any(names):
+        return np.zeros(0, dtype=np.int64)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name in names if name))}
+    return np.array([numbers.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _missed(misses: Ints, what: int) -> Ints:

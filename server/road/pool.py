@@ -17,8 +17,9 @@ from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage import ReadTransaction
-from reallot.storage.entities import Load, Owner, OwnerKind, Seller, TimeOff, Turn
+from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Seller, TimeOff, Turn, Window
 from reallot.storage.shares import Share
+from reallot.storage.windows import room_in_window, windows_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,27 @@ class Pool:
     turns: Sequence[Turn]
     time_off: Sequence[TimeOff]
     now_us: int
-    silent: frozenset[str] = frozenset()
+    gains: Sequence[Gain]
+    silent: frozenset[str]
     shares: Sequence[Share] = ()
+
+    @staticmethod
+    def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
+        """Return the sellers of a workspace as they stand."""
+        workspace = config.workspace
+        sellers = list(tx.sellers.get(workspace).values())
+        windows = {seller.seller_id: windows_of(seller.capacity) for seller in sellers if seller.capacity.get("windows")}
+        return Pool(
+            config=config,
+            sellers=sellers,
+            loads=tx.sellers.loads(workspace),
+            turns=tx.sellers.turns(workspace),
+            time_off=tx.sellers.time_off(workspace, now_us),
+            now_us=now_us,
+            gains=tx.sellers.windows.gains(workspace, windows, now_us),
+            silent=silent_sellers(tx, workspace),
+            shares=tx.shares.of(workspace, config.sharing_rules),
+        )
 
     @cached_property
     def place(self) -> Mapping[str, int]:
@@ -140,8 +160,37 @@ class Pool:
                 room[index] -= effort
         return room
 
+    @cached_property
+    def windows(self) -> Sequence[tuple[int, Window, int]]:
+        """Rolling windows of the sellers: place of the seller, the window, and what it leaves, which may be below 0."""
+        given: dict[str, list[Gain]] = {}
+        for gain in self.gains:
+            given.setdefault(gain.seller_id, []).append(gain)
+        return [
+            (index, window, room_in_window(window, given.get(seller.seller_id, ()), self.now_us))
+            for index, seller in enumerate(self.sellers)
+            for window in windows_of(seller.capacity)
+        ]
+
+    @cached_property
+    def room(self) -> Ints:
+        """What each seller can take of any kind: what is free, as far as the windows over all kinds leave it: int64, shape (m,)."""
+        room = self.free.copy()
+        for index, window, left in self.windows:
+            if not window.record_type and not window.segment_id:
+                room[index] = min(int(room[index]), left)
+        return room
+
+    def room_for(self, record_type: str, segment_id: str) -> Ints:
+        """Return what each seller can take of a segment's records: int64, shape (m,)."""
+        room = self.room.copy()
+        for limited in (self.free_in("record_type", record_type), self.free_in("segment", segment_id)):
+            for index, free in limited.items():
+                room[index] = min(int(room[index]), free)
+        return room
+
     def free_in(self, kind: str, name: str) -> dict[int, int]:
-        """Return what sellers with a maximum for a record type or segment have free there."""
+        """Return what sellers with a maximum or a window for a record type or segment can take there."""
         key = f"by_{kind}"
         room = {
             index: int(seller.capacity[key][name]) for index, seller in enumerate(self.sellers) if name in (seller.capacity.get(key) or {})
@@ -150,6 +199,10 @@ class Pool:
         for place, effort in self.held.items():
             if place[0] in room and place[part] == name:
                 room[place[0]] -= effort
+        for index, window, left in self.windows:
+            # A segment is of one record type.
+            if name == (window.segment_id if kind == "segment" else "" if window.segment_id else window.record_type):
+                room[index] = min(room.get(index, left), left)
         return room
 
     @cached_property

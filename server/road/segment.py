@@ -29,7 +29,14 @@ class Segmented:
     released: npt.NDArray[np.bool_]
 
 
-def segment_records(segments: Sequence[SegmentConfig], frame: pl.DataFrame, present: npt.NDArray[np.int32], *, now_us: int) -> Segmented:
+def segment_records(
+    segments: Sequence[SegmentConfig],
+    frame: pl.DataFrame,
+    present: npt.NDArray[np.int32],
+    *,
+    now_us: int,
+    left: npt.NDArray[np.bool_] | None = None,
+) -> Segmented:
     """Segment records of one type.
 
     Args:
@@ -37,6 +44,8 @@ def segment_records(segments: Sequence[SegmentConfig], frame: pl.DataFrame, pres
         frame: Columns of the fields that their conditions read, one row a record.
         present: Position of the record's present segment; -1 = it has none, -2 = one that is not active: int32, shape (n,).
         now_us: The present instant.
+        left: The record is in no segment because it was released when it matched none any more: as long as that is so, the default
+            segment does not take it either: bool, shape (n,); None = no record is.
     """
     matched = _matches(segments, frame, now_us)
     n = len(matched)
@@ -49,6 +58,8 @@ def segment_records(segments: Sequence[SegmentConfig], frame: pl.DataFrame, pres
     by_policy = outside & (no_match[present] == segment_pb2.ON_NO_MATCH_DEFAULT_SEGMENT) & (default >= 0)
     target = np.where(by_policy, default, target)
     released = outside & (no_match[present] == segment_pb2.ON_NO_MATCH_RELEASE)
+    if left is not None:
+        target = np.where(left & ((matched == default) | (matched < 0)), -1, target)
     had = present != -1
     differs = (target != present) & had & (target >= 0) & ~released
     allowed = differs & (accepts[target] | by_policy)

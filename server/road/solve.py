@@ -16,11 +16,11 @@ from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Solved
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
-from reallot.server.road.pool import Pool, silent_sellers
+from reallot.server.road.pool import Pool
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
-from reallot.server.road.traits import note_steps, subjects_of, with_traits
+from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
@@ -50,7 +50,7 @@ def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progres
     frames = _segment(tx, work)
     _route(work)
     clock.stage("plan")
-    pool = _pool(tx, work)
+    pool = Pool.read(tx, config, task.now_us)
     planner = Planner(config, pool, task.now_us, task.seed)
     _drop_eligible_owners(work, planner, frames)
     pool = replace(pool, loads=_given_back(work, pool))
@@ -122,7 +122,8 @@ def _segment(tx: ReadTransaction, work: Work) -> dict[str, tuple[npt.NDArray[np.
             place = {s.id: i for i, s in enumerate(segments)}
             here = [place.get(s, NO_SEGMENT if _is_gone(work, s) else FOREIGN_SEGMENT) for s in work.segment[rows[again]]]
             present = np.array(here, dtype=np.int32)
-            found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us)
+            left = np.array([_has_left(work, row) for row in rows[again].tolist()], dtype=np.bool_)
+            found = segment_records(segments, frame.filter(pl.Series(again)), present, now_us=work.task.now_us, left=left)
             _take(work, rows[again], [s.id for s in segments], found)
             _note_rechecks(work, rows[again], segments, frame.filter(pl.Series(again)))
     return frames
@@ -138,6 +139,14 @@ def _resegments(work: Work, row: int) -> bool:
 def _is_gone(work: Work, segment_id: str) -> bool:
     """Tell whether there is no such segment: none at all, or one that was deleted. Who is in it is in none."""
     return not segment_id or work.config.find("segment", segment_id) is None
+
+
+def _has_left(work: Work, row: int) -> bool:
+    """Tell whether a record is in no segment because the one that it was in released it."""
+    if work.records.segment_id[row] or work.records.segmentation[row] != "NO_SEGMENT":
+        return False
+    former = work.config.segments.get(work.records.previous_segment_id[row])
+    return former is not None and former.message.on_no_match == segment_pb2.ON_NO_MATCH_RELEASE
 
 
 def _frame(tx: ReadTransaction, work: Work, record_type: str, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
@@ -210,20 +219,6 @@ def _route_owned(work: Work, row: int, segment: segment_pb2.Segment) -> None:
     work.only_ineligible[row] = not moves
 
 
-def _pool(tx: ReadTransaction, work: Work) -> Pool:
-    workspace, now_us = work.task.workspace, work.task.now_us
-    return Pool(
-        config=work.config,
-        sellers=list(tx.sellers.get(workspace).values()),
-        loads=tx.sellers.loads(workspace),
-        turns=tx.sellers.turns(workspace),
-        time_off=tx.sellers.time_off(workspace, now_us),
-        now_us=now_us,
-        silent=silent_sellers(tx, workspace),
-        shares=tx.shares.of(workspace, work.config.sharing_rules),
-    )
-
-
 def _by_segment(
     work: Work, chosen: npt.NDArray[np.bool_], frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
 ) -> list[Candidates]:
@@ -233,9 +228,17 @@ def _by_segment(
         for segment in work.config.segments_by_type.get(record_type, ()):
             members = chosen[rows] & (work.segment[rows] == segment.id)
             if members.any():
-                chosen_ids = [work.records.record_id[row] for row in rows[members].tolist()]
-                found.append(Candidates(segment, rows[members], frame.filter(pl.Series(members)), created[rows[members]], chosen_ids))
+                found.append(_candidates(work, segment, rows[members], frame.filter(pl.Series(members)), created))
     return found
+
+
+def _candidates(
+    work: Work, segment: SegmentConfig, rows: npt.NDArray[np.int64], frame: pl.DataFrame, created_us: npt.NDArray[np.int64]
+) -> Candidates:
+    records, places = work.records, rows.tolist()
+    keys = [records.group_key[row] for row in places]
+    names = together(segment, keys, frame)
+    return Candidates(segment, rows, frame, created_us[rows], [records.record_id[row] for row in places], names)
 
 
 def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
@@ -247,21 +250,32 @@ def _drop_eligible_owners(work: Work, planner: Planner, frames: dict[str, tuple[
     for candidates in _by_segment(work, work.assign & work.keep, frames):
         targets = planner.targets_of(candidates)
         chain = planner.chains_of(candidates, targets)
+        room = planner.pool.free_in("segment", candidates.segment.id)
         for row, own in zip(candidates.rows.tolist(), chain, strict=True):
             applying = [(t, c) for t, c in zip(targets, own.tolist(), strict=True) if c >= 0]
             if work.only_ineligible[row]:
                 applying = [tc for tc in applying if tc[0].rule.key == work.records.rule_id[row]] or applying[:1]
-            keeper = next((t.rule.key for t, c in applying if _may_own(work, row, planner, t, c)), None)
+            keeper = next((t.rule.key for t, c in applying if _may_own(work, row, planner, t, c, room)), None)
             if keeper is not None or (work.only_ineligible[row] and not applying):
                 work.assign[row] = False
                 if not work.only_ineligible[row]:
                     work.status[row], work.kept_by[row] = "ASSIGNED", keeper
 
 
-def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int) -> bool:
+def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | GroupTargets, combination: int, room: dict[int, int]) -> bool:
+    """Tell whether a rule lets an owner keep a record; `room` is what sellers with a maximum for the segment have free there."""
     owner = (work.records.owner_kind[row], work.records.owner_id[row])
     place = planner.pool.place_of(*(("SELLER", work.holder(row)) if work.offered(row) else owner))
-    return place >= 0 and place in target.matches.sellers_of(combination)
+    if place < 0 or place not in target.matches.sellers_of(combination):
+        return False
+    # Of all maxima only that of the segment can be new to a record that its owner has already.
+    if not target.rule.use_capacity or place not in room or work.only_ineligible[row] or not work.moved[row]:
+        return True
+    room[place] -= work.records.effort[row]
+    if room[place] >= 0:
+        return True
+    room[place] += work.records.effort[row]
+    return False
 
 
 def _given_back(work: Work, pool: Pool) -> list[Load]:
@@ -285,8 +299,16 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
 
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
     effort = _column(work.records.effort)
+    wanted = _wanted_sellers(work, planner.pool)
     for candidates in _by_segment(work, work.assign, frames):
-        planner.add(candidates, effort[candidates.rows])
+        left_out = planner.add(candidates, effort[candidates.rows], wanted)
+        work.assign[left_out] = False
+
+
+def _wanted_sellers(work: Work, pool: Pool) -> Ints | None:
+    """Return the places of the sellers for whose sake the run is, None = everybody's."""
+    asked = run_pb2.RunSelection.FromString(work.task.selection).seller_ids
+    return np.array(sorted(pool.place[name] for name in asked if name in pool.place), dtype=np.int64) if asked else None
 
 
 def _column(values: Sequence[int]) -> Ints:
@@ -303,12 +325,12 @@ def _ages(work: Work) -> Ints:
 def _limited(solved: Solved, task: Task) -> Solved:
     """Keep the most urgent, up to the size limit, of the records that can be covered together, and solve for them alone.
 
-    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run.
+    Any part of a coverable set is coverable, so all that are kept get an owner. Those beyond wait for the next run, and so does a bundle
+    for which what is left of the limit is too little.
     """
     problem, rows = solved.problem, solved.rows
-    urgency = problem.urgency()
-    covered = urgency[solved.solution.assigned[urgency]]
-    kept = np.sort(covered[: task.limit])
-    only = replace(problem, **{f: getattr(problem, f)[kept] for f in ("class_of", "priority", "age_us", "key", "value")})
+    kept, beyond = assignment.most_urgent(problem, solved.solution, task.limit)
+    columns = ("class_of", "priority", "age_us", "key", "value", *(("together",) if len(problem.together) else ()))
+    only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
     solution = assignment.solve(only, sequential=task.sequential)
-    return Solved(only, solution, rows[kept], frozenset(rows[covered[task.limit :]].tolist()))
+    return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))

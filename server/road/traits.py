@@ -13,7 +13,7 @@ import polars as pl
 
 from reallot.server.road.offers import starts_anew, still_counting
 from reallot.server.road.work import Work
-from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
+from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
 from reallot.solver.segmentation import NEVER, frame_from_json, next_change
 from reallot.storage import ReadTransaction, RecordColumns
 from reallot.storage.documents import load
@@ -82,6 +82,21 @@ def with_traits(
         columns.append(pl.Series(ASKED, _asked(tx, config.workspace, subjects), dtype=pl.String))
     columns += [_steps(rule, subjects, now_us) for rule in rules if rule.message.relax]
     return frame.with_columns(columns)
+
+
+def together(segment: SegmentConfig, group_keys: Sequence[str], frame: pl.DataFrame) -> list[str]:
+    """Return names that records share which go to one owner or to nobody: those of one group key, and of one key that a rule requires.
+
+    "" = the record goes alone. Roles bind records only to whoever has their like: a batch does not read what others refer to.
+    """
+    required = [rule.message.sticky.by for rule in segment.rules if rule.message.HasField("sticky") and rule.message.sticky.required]
+    names = [f"{GROUP_KEY}\n{key}" if key else "" for key in group_keys]
+    for by in required:
+        if f"record.{by}" not in frame.columns:
+            continue
+        kind, values = segment.message.record_type, frame[f"record.{by}"].cast(pl.String).to_list()
+        names = [name or (f"{kind}.{by}\n{value}" if value else "") for name, value in zip(names, values, strict=True)]
+    return names
 
 
 Frames = Mapping[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]

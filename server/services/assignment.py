@@ -1,6 +1,6 @@
 """AssignmentService: runs over many records, and decisions by hand through the same checks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from reallot.server.lanes import ENDED, new_run_id, selection_text
 from reallot.server.offers import respond
 from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
-from reallot.server.road.change import frees_capacity
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.commit import limits_of
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.previews import apply_run, drop_run, list_preview
@@ -28,9 +28,9 @@ from reallot.server.undoing import undo_run
 from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Claim, Outcome, Owner, Record, Run, open_offer
+from reallot.storage.entities import Claim, Outcome, Owner, Record, Run, Seller, open_offer
 from reallot.v1 import assignment_service_pb2 as pb
-from reallot.v1 import assignment_service_pb2_grpc, run_pb2
+from reallot.v1 import assignment_service_pb2_grpc, event_pb2, run_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 WATCH_POLL_S = 1.0
@@ -55,7 +55,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         def work(tx: WriteTransaction) -> run_pb2.Run:
             config = self._runtime.configs.of(tx, workspace)
             faults = [Violation(f"selection.{p}", t, r) for p, t, r in selection_faults(config, request.selection)]
-            refuse(faults)
+            refuse([*faults, *_unknown_sellers(tx, workspace, request.selection.seller_ids)])
             run = Run(
                 new_run_id(),
                 "MANUAL",
@@ -170,12 +170,18 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
+        obstacle = None if request.force or seller is None else _obstacle(seller)
+        if obstacle is not None:
+            refused = {record.record_id for record in takes}
+            return pb.AssignRecordsResponse(
+                results=[_kept_out(i, obstacle) if i in refused else _result(i, found.get(i), None) for i in request.record_ids]
+            )
         claim = Claim(limits_of(seller.capacity, config)) if seller is not None and not request.force else None
         parties = Parties.of(tx, config.workspace, owner, *involved(takes))
         made = [by_hand(config, record, owner, request.reason, claim, now_us=tx.now_us, parties=parties) for record in takes]
         outcomes = tx.commit_records(config.workspace, made)
-        if any(frees_capacity(t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED):
-            request_rerun(tx, config, "CAPACITY_FREED")
+        done = ((t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED)
+        request_rerun(tx, config, "CAPACITY_FREED", freed_sellers(done))
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
         return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
 
@@ -194,8 +200,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
                 if record.owner is not None or open_offer(record)
             ]
             tx.commit_records(workspace, made)
-            if any(frees_capacity(t.before, t.after) for t in made):
-                request_rerun(tx, config, "CAPACITY_FREED")
+            request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
             unknown = [i for i in dict.fromkeys(request.record_ids) if i not in found]
             return pb.ReleaseRecordsResponse(released=len(made), unknown_record_ids=unknown)
 
@@ -259,12 +264,37 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         return await self._runtime.write(workspace, once(request, workspace, pb.OpenOffer, work))
 
 
+_OBSTACLES: dict[int, str] = {
+    event_pb2.VERDICT_ROLE_NOT_ELIGIBLE: "the owner's role may not own records (force assigns all the same)",
+    event_pb2.VERDICT_SWITCHED_OFF: "the owner takes no records at present (force assigns all the same)",
+}
+
+
+def _obstacle(seller: Seller) -> event_pb2.Verdict.ValueType | None:
+    """Return what keeps a seller from taking any record, as it would keep a rule from choosing them; None if nothing does."""
+    if not seller.roles_ok:
+        return event_pb2.VERDICT_ROLE_NOT_ELIGIBLE
+    return None if seller.assignable else event_pb2.VERDICT_SWITCHED_OFF
+
+
+def _kept_out(record_id: str, verdict: event_pb2.Verdict.ValueType) -> pb.AssignResult:
+    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ELIGIBLE, text=_OBSTACLES[verdict], verdict=verdict)
+
+
+def _unknown_sellers(tx: ReadTransaction, workspace: str, seller_ids: Sequence[str]) -> Iterator[Violation]:
+    known = tx.sellers.get(workspace, seller_ids)
+    for index, name in enumerate(seller_ids):
+        if name not in known:
+            yield Violation(f"selection.seller_ids[{index}]", f"seller {name!r} does not exist", "UNKNOWN_REFERENCE")
+
+
 def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:
     if outcome is Outcome.COMMITTED:
         return pb.AssignResult(record_id=record_id, assigned=True)
     if outcome is Outcome.CAPACITY_LOST:
-        text = "the owner has no free capacity (force assigns all the same)"
-        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text)
+        text = "the owner has no free capacity, or was given as much as a window allows (force assigns all the same)"
+        verdict = event_pb2.VERDICT_NO_CAPACITY
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text, verdict=verdict)
     if record is None:
         return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text="the record does not exist")
     if not record.active:

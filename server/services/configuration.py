@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from reallot.server.auditing import list_audit
 from reallot.server.config_removal import readers_out_of_use, without
 from reallot.server.config_usage import note_changed_meanings, still_used, stored_users
 from reallot.server.configuration import recurrence_faults, referrers, validate, value_faults
@@ -124,9 +125,20 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             if not candidate.violations:
                 note_changed_meanings(tx, stored, candidate)
             refuse(sorted(candidate.violations, key=_place))
+            self._check_size(stored, candidate)
         except ApiError as error:
             return _Prepared(stored.version, refusal=error)
         return _Prepared(stored.version, candidate, [_change(stored, key, r) for key, r in (given | retired).items()], deleted)
+
+    def _check_size(self, stored: WorkspaceConfig, candidate: WorkspaceConfig) -> None:
+        """Do nothing unless a configuration grows beyond what the server allows; one that is larger already may shrink."""
+        most = self._runtime.settings.most_segments
+        before, after = (sum(kind == "segment" for kind, _ in config.resources) for config in (stored, candidate))
+        if after > max(most, before):
+            text = f"the workspace would have {after} segments, at most {most} are allowed"
+            violation = Violation("resources", text, "LIMIT_EXCEEDED")
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            raise ApiError(code, "LIMIT_EXCEEDED", text, metadata={"limit": "most_segments"}, violations=[violation])
 
     def _apply(
         self, tx: WriteTransaction, request: config_service_pb2.ApplyRequest, prepared: "_Prepared"
@@ -145,7 +157,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         version = prepared.version
         if not request.validate_only and (changed or gone):
             puts = [ConfigRow(kind, name, to_body(candidate.resources[kind, name]), 0, 0, 0) for kind, name in changed]
-            version = self._store(tx, candidate, puts, prepared.deleted, request.actor)
+            version = self._store(tx, candidate, puts, prepared.deleted, tx.audit.signer or request.actor)
         return config_service_pb2.ApplyResponse(changes=[*prepared.changes, *gone], config_version=version)
 
     def _store(
@@ -164,7 +176,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         if "segment" in touched:
             tx.shares.keep(workspace, {key for key in config.sharing_rules if ("segment", key.partition("/")[0]) not in deletes})
         if touched & _DECIDES and tx.records.page(workspace, RecordFilter(owned=False, active=True), limit=1):
-            request_rerun(tx, config, "CONFIGURATION_CHANGED")
+            request_rerun(tx, config, "CONFIGURATION_CHANGED", None)
         tx.signal(workspace, "config")
         return version
 
@@ -227,7 +239,7 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         version = config.version
         if not request.validate_only:
             puts = [ConfigRow(*other, to_body(resource), 0, 0, 0) for other, resource in with_it.items()]
-            version = self._store(tx, config, puts, [key], request.actor)
+            version = self._store(tx, config, puts, [key], tx.audit.signer or request.actor)
         return config_service_pb2.DeleteConfigResponse(config_version=version, changes=changes, records_left=left)
 
     async def Export(  # noqa: N802
@@ -267,6 +279,13 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
             return config_service_pb2.ListChangesResponse(changes=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+    async def ListAudit(  # noqa: N802
+        self, request: config_service_pb2.ListAuditRequest, context: Context
+    ) -> config_service_pb2.ListAuditResponse:
+        """List the audit log, in order."""
+        workspace, size, after = workspace_of(request), page_size_of(request), read_page_token(request)
+        return await self._runtime.read(lambda tx: list_audit(tx, workspace, request, after or 0, size))
 
     async def CheckCondition(  # noqa: N802
         self, request: config_service_pb2.CheckConditionRequest, context: Context

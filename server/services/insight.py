@@ -1,5 +1,6 @@
 """InsightService: why, why not, and what if."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -7,9 +8,10 @@ import grpc
 from reallot.server.convert.decisions import decision_message
 from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_implemented
-from reallot.server.explanation import pool_of, record_of, rule_traces, rule_views, segment_traces
+from reallot.server.explanation import record_of, rule_traces, rule_views, segment_traces
 from reallot.server.reports import period_faults, report
 from reallot.server.road.events import owner_name
+from reallot.server.road.pool import Pool
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
@@ -19,14 +21,17 @@ from reallot.v1 import insight_service_pb2 as pb
 from reallot.v1 import insight_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Status = Callable[[str], Awaitable[pb.GetStatusResponse]]
 DEFAULT_NAMED, MOST_NAMED, SHOWN_DECISIONS = 5, 1_000, 10
 
 
 class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
     """Explains decisions."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, status: Status | None = None) -> None:
+        """Answer from a runtime; `status` tells how the server stands, None = it is not asked for that."""
         self._runtime = runtime
+        self._status = status
 
     async def ExplainRecord(self, request: pb.ExplainRecordRequest, context: Context) -> pb.ExplainRecordResponse:  # noqa: N802
         """Explain where a record stands."""
@@ -38,7 +43,7 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         def read(tx: ReadTransaction) -> pb.ExplainRecordResponse:
             config = self._runtime.configs.of(tx, workspace)
             record = record_of(tx, workspace, request.record_id)
-            pool = pool_of(tx, config, now_us)
+            pool = Pool.read(tx, config, now_us)
             return pb.ExplainRecordResponse(
                 record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
                 segments=segment_traces(tx, config, record, now_us),
@@ -70,6 +75,13 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
         workspace = workspace_of(request)
         refuse(period_faults(request))
         return await self._runtime.read(lambda tx: report(tx, self._runtime.configs.of(tx, workspace), request))
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
+        """Tell how the server and a workspace stand."""
+        workspace = workspace_of(request)
+        if self._status is None:
+            raise not_implemented("the status of this server")
+        return await self._status(workspace)
 
 
 def _summary(record: Record, config: WorkspaceConfig) -> str:

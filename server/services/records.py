@@ -15,7 +15,7 @@ from reallot.server.errors import Violation, invalid_field, not_found
 from reallot.server.fanouts import note_changes
 from reallot.server.gathering import Gathering
 from reallot.server.idempotency import once, once_each
-from reallot.server.road.change import frees_capacity
+from reallot.server.road.change import freed_sellers
 from reallot.server.road.enrol import leave
 from reallot.server.road.events import event_of
 from reallot.server.road.joined import frame_of_records
@@ -193,8 +193,7 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             made = [_deletion(record, config, tx.now_us) for record in found.values()]
             tx.commit_records(workspace, made)
             note_changes(tx, config, made)
-            if any(frees_capacity(t.before, t.after) for t in made):
-                request_rerun(tx, config, "CAPACITY_FREED")
+            request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
             return record_service_pb2.DeleteRecordsResponse(deleted=len(found))
 
         return await self._runtime.write(workspace, once(request, workspace, record_service_pb2.DeleteRecordsResponse, work))

@@ -1,6 +1,6 @@
 """SellerService: sellers, their working time and capacity."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from reallot.server.convert.sellers import (
     seller_message,
     to_document,
     to_time_off,
+    window_uses,
 )
 from reallot.server.convert.values import from_us, instant_fault, maybe_from_us, to_owner, to_us
 from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found
@@ -32,7 +33,8 @@ from reallot.solver.calendars import (
     working_intervals,
 )
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Load, Seller, TimeOff, Turn
+from reallot.storage.entities import Gain, Load, Seller, TimeOff, Turn, Window
+from reallot.storage.windows import longest, windows_of
 from reallot.v1 import seller_pb2, seller_service_pb2, seller_service_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -63,7 +65,14 @@ def _has_more_room(before: Seller, after: Seller, config: WorkspaceConfig) -> bo
         old, new = before.capacity.get(kind) or {}, after.capacity.get(kind) or {}
         if any(name not in new or new[name] > maximum for name, maximum in old.items()):
             return True
-    return False
+    before_windows, after_windows = windows_of(before.capacity), windows_of(after.capacity)
+    return any(not any(_is_as_strict(new, old) for new in after_windows) for old in before_windows)
+
+
+def _is_as_strict(window: Window, other: Window) -> bool:
+    """Tell whether who keeps within one window keeps within the other, too."""
+    same = (window.record_type, window.segment_id) == (other.record_type, other.segment_id)
+    return same and window.count <= other.count and window.duration_us >= other.duration_us
 
 
 class _PreviewedError(Exception):
@@ -140,8 +149,13 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             for record_type, last in row.seller.last_assigned.items()
         ]
         tx.sellers.set_turns(config.workspace, turns)
-        for cause in sorted({cause for seller in changed for cause in rerun_causes(stored.get(seller.seller_id), seller, config)}):
-            request_rerun(tx, config, cause)
+        _recall_gains(tx, config.workspace, stored, changed)
+        causes: dict[str, set[str]] = {}
+        for seller in changed:
+            for cause in rerun_causes(stored.get(seller.seller_id), seller, config):
+                causes.setdefault(cause, set()).add(seller.seller_id)
+        for cause, sellers in sorted(causes.items()):
+            request_rerun(tx, config, cause, sellers)
         if changed:
             tx.signal(config.workspace, "sellers")
         self._follow_offers(tx, config, stored, changed)
@@ -201,10 +215,12 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         return await self._runtime.read(read)
 
     def _messages(self, tx: ReadTransaction, config: WorkspaceConfig, sellers: Sequence[Seller]) -> list[seller_pb2.Seller]:
-        ids = [s.seller_id for s in sellers]
-        loads, turns, away = _by_seller(tx, config.workspace, ids, self._runtime.clock.now_us())
+        ids, now_us = [s.seller_id for s in sellers], self._runtime.clock.now_us()
+        loads, turns, away = _by_seller(tx, config.workspace, ids, now_us)
+        uses = _window_uses(tx, config.workspace, sellers, now_us)
         messages = [
-            seller_message(s, config, loads.get(s.seller_id, []), turns.get(s.seller_id, []), away.get(s.seller_id, [])) for s in sellers
+            seller_message(s, config, loads.get(i, []), turns.get(i, []), away.get(i, []), uses[i])
+            for i, s in zip(ids, sellers, strict=True)
         ]
         silent = tx.offers.unanswered(config.workspace, ids)
         for message in messages:
@@ -245,7 +261,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             others = [s for s in found if s.calendar != document]
             tx.sellers.upsert(workspace, [replace(s, calendar=document, version=s.version + 1, update_us=tx.now_us) for s in others])
             if others:
-                request_rerun(tx, config, "SELLER_AVAILABLE")
+                request_rerun(tx, config, "SELLER_AVAILABLE", list(request.seller_ids))
                 tx.signal(workspace, "sellers")
                 reschedule(tx, config, [s.seller_id for s in others])
                 come_back(tx, config, [s.seller_id for s in others])
@@ -272,7 +288,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             reschedule(tx, self._runtime.configs.of(tx, workspace), ids)
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
-                request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE")
+                request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", ids)
             return seller_service_pb2.AddTimeOffResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
@@ -289,7 +305,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             removed = tx.sellers.remove_time_off(workspace, request.seller_id, list(request.time_off_ids))
             if removed:
                 config = self._runtime.configs.of(tx, workspace)
-                request_rerun(tx, config, "SELLER_AVAILABLE")
+                request_rerun(tx, config, "SELLER_AVAILABLE", [request.seller_id])
                 reschedule(tx, config, [request.seller_id])
                 come_back(tx, config, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
@@ -347,12 +363,26 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
         def read(tx: ReadTransaction) -> seller_service_pb2.ListCapacityResponse:
             config = self._runtime.configs.of(tx, workspace)
             found = tx.sellers.page(workspace, after or "", size + 1)
-            loads, _, _ = _by_seller(tx, workspace, [s.seller_id for s in found], self._runtime.clock.now_us())
-            rows = [_capacity(s, config, loads.get(s.seller_id, [])) for s in found[:size]]
+            now_us = self._runtime.clock.now_us()
+            loads, _, _ = _by_seller(tx, workspace, [s.seller_id for s in found], now_us)
+            uses = _window_uses(tx, workspace, found, now_us)
+            rows = [_capacity(s, config, loads.get(s.seller_id, []), uses[s.seller_id]) for s in found[:size]]
             token = page_token(request, found[size - 1].seller_id) if len(found) > size else ""
             return seller_service_pb2.ListCapacityResponse(sellers=rows, next_page_token=token)
 
         return await self._runtime.read(read)
+
+
+def _recall_gains(tx: WriteTransaction, workspace: str, stored: Mapping[str, Seller], changed: Sequence[Seller]) -> None:
+    """Note what sellers were given lately, where a window reaches further back than what is kept of them."""
+    windows = {}
+    for seller in changed:
+        before, own = stored.get(seller.seller_id), windows_of(seller.capacity)
+        if before is not None and longest(own) > longest(windows_of(before.capacity)):
+            windows[seller.seller_id] = own
+    tx.sellers.windows.recall(workspace, windows, tx.now_us)
+    if windows:
+        tx.signal(workspace, "timers")
 
 
 def _absence_faults(absence: seller_pb2.TimeOff) -> Iterator[Violation]:
@@ -365,10 +395,21 @@ def _absence_faults(absence: seller_pb2.TimeOff) -> Iterator[Violation]:
         yield Violation("time_off.note", f"a note has at most {LONGEST_TEXT} characters")
 
 
-def _capacity(seller: Seller, config: WorkspaceConfig, loads: Sequence[Load]) -> seller_service_pb2.SellerCapacity:
+def _window_uses(tx: ReadTransaction, workspace: str, sellers: Sequence[Seller], now_us: int) -> dict[str, list[seller_pb2.WindowUse]]:
+    """Return how the windows of sellers stand, by seller."""
+    windows = {s.seller_id: windows_of(s.capacity) for s in sellers if s.capacity.get("windows")}
+    gains: dict[str, list[Gain]] = {}
+    for gain in tx.sellers.windows.gains(workspace, windows, now_us):
+        gains.setdefault(gain.seller_id, []).append(gain)
+    return {s.seller_id: window_uses(s.capacity, gains.get(s.seller_id, ()), now_us) for s in sellers}
+
+
+def _capacity(
+    seller: Seller, config: WorkspaceConfig, loads: Sequence[Load], uses: Sequence[seller_pb2.WindowUse]
+) -> seller_service_pb2.SellerCapacity:
     maximum, load = maximum_of(seller.capacity, config), counted_load(loads, config)
     return seller_service_pb2.SellerCapacity(
-        seller_id=seller.seller_id, maximum=maximum, load=load, free=maximum - load, loads=load_messages(loads)
+        seller_id=seller.seller_id, maximum=maximum, load=load, free=maximum - load, loads=load_messages(loads), windows=uses
     )
 
 

@@ -10,7 +10,7 @@ from reallot.server.errors import Violation
 from reallot.server.fanouts import note_arrivals, note_changes
 from reallot.server.handover import Parties
 from reallot.server.road.arrivals import arrivals_of, frames_of
-from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, frees_capacity
+from reallot.server.road.change import NOT_RESTING, OWNER_CAME, Change, Upsert, change_of, freed_sellers
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import enrolled, event_of
 from reallot.server.road.resting import resting_triggers, why_not_again
@@ -166,8 +166,7 @@ def _commit(
     done = [t for t, outcome in zip(made, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     note_changes(tx, config, done, quiet=quiet)
     _note_rests(tx, config.workspace, by_record, done)
-    if any(frees_capacity(t.before, t.after) for t in made):
-        request_rerun(tx, config, "CAPACITY_FREED")
+    request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
     return {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
 
 

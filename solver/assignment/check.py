@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from reallot.solver.assignment import levels as lv
+from reallot.solver.assignment.bundles import Bundles
 from reallot.solver.assignment.network import Network, arc_units, build_network
 from reallot.solver.assignment.problem import Problem
 from reallot.solver.assignment.result import Reason, Solution, Stage
@@ -45,6 +46,7 @@ def _plan_violations(problem: Problem, solution: Solution) -> Iterator[str]:
     if (option_of < -1).any() or (option_of >= problem.options).any():
         yield "the plan names an option that does not exist"
         return
+    yield from (f"the records of bundle {bundle} do not go together" for bundle in Bundles(problem).broken(option_of))
     assigned = np.flatnonzero(option_of >= 0)
     foreign = assigned[problem.class_of_option()[option_of[assigned]] != problem.class_of[assigned]]
     yield from (f"record {r} has an option of another class" for r in foreign[:5].tolist())
@@ -86,6 +88,8 @@ def _proof_violations(problem: Problem, network: Network, solution: Solution) ->
         return
     if solution.termination.reason is Reason.OPTIMAL and (len(proven) != len(network.levels) or not network.exact):
         yield "the plan is called optimal without a proof of every level"
+    if proven and Bundles(problem).members:
+        yield "a flow proves nothing of records that go together"
     if proven and (left := _left_out_too_early(problem, solution)) is not None:
         yield f"record {left} is left out for a less urgent one of its class"
         return

@@ -158,6 +158,8 @@ class Problem:
         option_continuity: Cost of not going on with whom it belongs to: int64, shape (j,), 0 … LARGEST_COST, or (0,) where nothing does.
         option_preferred: Cost of not being preferred: int64, likewise.
         value: Value of each record, which scopes of even value count: int64, shape (n,), or (0,) where none does.
+        together: Number of the bundle of each record, below 0 = it goes alone: int64, shape (n,), or (0,) where all do. Records of one
+            bundle all go to one seller, or none of them goes to anybody.
 
     Raises:
         InvalidProblem: the columns contradict each other.
@@ -181,6 +183,7 @@ class Problem:
     option_continuity: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     option_preferred: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     value: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    together: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         records, classes, options = len(self.class_of), len(self.effort), len(self.option_seller)
@@ -188,6 +191,7 @@ class Problem:
             *((name, records) for name in ("priority", "age_us", "key")),
             *((f"option_{name}", options) for name in ("rank", "bucket", "fit", "scope", "cap")),
             *((f"option_{name}", options) for name in ("continuity", "preferred") if len(getattr(self, f"option_{name}"))),
+            *((("together", records),) if len(self.together) else ()),
             ("option_start", classes + 1),
             ("cap_parent", len(self.cap_free)),
         ):

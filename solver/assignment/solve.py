@@ -5,15 +5,18 @@ The levels are those of the network: coverage by priority and age, rule order, a
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
 
 from reallot.solver.assignment import levels as lv
+from reallot.solver.assignment.bundles import Bundles
 from reallot.solver.assignment.even import even_out
 from reallot.solver.assignment.expansion import expand_records
 from reallot.solver.assignment.flow import CostsTooLarge, NoFlow, optimal_flow
-from reallot.solver.assignment.greedy import greedy_plan
+from reallot.solver.assignment.greedy import greedy_plan, mended_plan, turns_of
+from reallot.solver.assignment.integer import integer_plan
 from reallot.solver.assignment.network import Network, arc_units, build_network
 from reallot.solver.assignment.problem import Ints, Problem
 from reallot.solver.assignment.result import Limit, Reason, Solution, Stage, Termination
@@ -37,10 +40,11 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
     started = time.perf_counter()
     network = build_network(problem)
     seconds = {"build": time.perf_counter() - started}
-    if not (problem.effort == 1).all():
-        return _sequential(problem, network, seconds, Limit.METHOD)
     if sequential:
         return _sequential(problem, network, seconds, Limit.TIME)
+    if not (problem.effort == 1).all() or Bundles(problem).members:
+        # What integer models say of positions does not hold for values.
+        return _sequential(problem, network, seconds, Limit.METHOD) if problem.even_scopes else _indivisible(problem, network, seconds)
     if on_incumbent is not None:
         on_incumbent(_sequential(problem, network, {}, Limit.TIME))
     descent = _Descent(problem, network, seconds)
@@ -120,6 +124,27 @@ class _Descent:
         values = level_values(self.problem, network, option_of, proven=proven)
         seconds = {**self.seconds, "expand": time.perf_counter() - started}
         return Solution(option_of, turns, values, termination, kept, seconds | {"total": sum(seconds.values())})
+
+
+def _indivisible(problem: Problem, network: Network, seconds: dict[str, float]) -> Solution:
+    """Return a plan where records take other efforts than 1, or go together.
+
+    For few it is the best that an integer solver finds. For many that only go together, it is the best plan of all as if they did not,
+    mended where it tears some apart, or the sequential rule's if that is better.
+    """
+    first = _sequential(problem, network, seconds, Limit.METHOD)
+    started = time.perf_counter()
+    plan = integer_plan(problem, first.option_of)
+    if plan is None and (problem.effort == 1).all():
+        alone = solve(replace(problem, together=np.zeros(0, dtype=np.int64)))
+        plan = mended_plan(problem, alone.option_of)
+    if plan is None:
+        return first
+    found = level_values(problem, network, plan, proven=frozenset())
+    spent = {**first.seconds, "indivisible": time.perf_counter() - started}
+    spent["total"] += spent["indivisible"]
+    best = Solution(plan, turns_of(problem, plan), found, first.termination, (), spent)
+    return min(best, first, key=lambda solution: [level.value for level in solution.levels])
 
 
 def _sequential(problem: Problem, network: Network, seconds: dict[str, float], limit: Limit) -> Solution:

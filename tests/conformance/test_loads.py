@@ -241,4 +241,9 @@ def test_a_load_that_is_not_the_sum_of_the_records_is_found(db: Database, ws: st
     for statement in (damage, loss):
         db.write(ws, lambda tx, s=statement: tx.connection.execute(text(s), {"ws": ws}))
     found = db.read(lambda tx: tx.reports.wrong_loads(ws))
-    assert [tuple(wrong) for wrong in found] == [("ann", "lead", "x", 9, 3), ("ben", "lead", "", 0, 2)]
+    assert [tuple(wrong) for wrong in found] == [("ann", "lead", "x", 9, 3, 1, 1), ("ben", "lead", "", 0, 2, 0, 1)]
+    invention = "INSERT INTO loads (workspace, seller_id, record_type, segment_id, effort, records) VALUES (:ws, 'cem', 'lead', '', 4, 2)"
+    db.write(ws, lambda tx: tx.connection.execute(text(invention), {"ws": ws}))
+    assert len(db.write(ws, lambda tx: tx.reports.correct_loads(ws))) == 3
+    assert db.read(lambda tx: tx.reports.wrong_loads(ws)) == []
+    assert loads(db, ws) == recount(all_records(db, ws))

@@ -126,5 +126,15 @@ def test_requests_for_reruns_come_together(db: Database, ws: str) -> None:
         db.write(ws, lambda tx, c=cause: tx.reruns.request(ws, c, 10))
     assert ws in db.read(lambda tx: tx.reruns.workspaces())
     assert list(db.read(lambda tx: tx.reruns.waiting(ws))) == ["CAPACITY_FREED", "SELLER_ADDED"]
-    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == ["CAPACITY_FREED", "SELLER_ADDED"]
-    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == []
+    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == {"CAPACITY_FREED": None, "SELLER_ADDED": None}
+    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == {}
+
+
+def test_requests_of_one_cause_are_made_for_the_sake_of_all_their_sellers(db: Database, ws: str) -> None:
+    for sellers in (["ben"], ["ann", "ben"]):
+        db.write(ws, lambda tx, s=sellers: tx.reruns.request(ws, "CAPACITY_FREED", 10, s))
+    assert db.write(ws, lambda tx: tx.reruns.take(ws)) == {"CAPACITY_FREED": ["ann", "ben"]}
+    for everybody in (None, [f"s{n}" for n in range(1_001)]):
+        db.write(ws, lambda tx: tx.reruns.request(ws, "CAPACITY_FREED", 10, ["ann"]))
+        db.write(ws, lambda tx, s=everybody: tx.reruns.request(ws, "CAPACITY_FREED", 10, s))
+        assert db.write(ws, lambda tx: tx.reruns.take(ws)) == {"CAPACITY_FREED": None}

@@ -139,6 +139,10 @@ def test_a_resegmentation_is_previewed_applied_and_undone(run: Run, tmp_path: Pa
     assert "1 records would be as before the run" in run("runs", "undo", run_id, "--dry-run", *here)
     assert json.loads(run("runs", "undo", run_id, "--json", *here)) == {"undone": "1"}
     assert "undone for 1 records" in run("runs", "show", run_id, *here)
+    candidates = [json.loads(line) for line in run("records", "eligible", "b1", "--json", *here).splitlines()]
+    assert {c["verdict"] for c in candidates} == {"VERDICT_ELIGIBLE"}
+    assert candidates[0]["seller_id"] in run("records", "eligible", "b1", "--all", *here)
+    assert "nowhere: the record does not exist" in run("records", "release", "nowhere", *here, code=1)
     run("records", "release", "b1", *here)
     assert "its owner has changed since" in run("runs", "undo", run_id, "--yes", *here, code=1)
 

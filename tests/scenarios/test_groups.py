@@ -14,6 +14,7 @@ from reallot.v1 import (
     event_pb2,
     insight_service_pb2,
     record_service_pb2,
+    run_pb2,
     seller_service_pb2,
 )
 
@@ -148,9 +149,16 @@ def test_members_get_a_digest_instead_of_many_notices_of_a_run(world: Make) -> N
     here = house(world(), to_team(team_ids=["south"]), on_arrival="ON_ARRIVAL_WAIT")
     here.write(*(a_lead(f"l{n:02d}") for n in range(30)))
     here.run()
+    run = here.runs(run_pb2.RUN_KIND_MANUAL)[-1]
     for seller in ("ann", "ben"):
         (notice,) = here.notices(seller)
         assert (notice.digest.gained, notice.digest.lost, len(notice.digest.record_ids)) == (30, 0, 30)
+    # Undone, they are told once more, and once only.
+    assert here.client.runs.undo(run.run_id).undone == 30
+    here.settle()
+    assert here.owner("l00") == ""
+    for seller in ("ann", "ben"):
+        assert [(n.digest.gained, n.digest.lost) for n in here.notices(seller)] == [(30, 0), (0, 30)]
     assert here.notices("cid") == []
 
 
@@ -310,3 +318,29 @@ def test_attributes_are_held_to_their_declaration(world: Make) -> None:
         )
     )
     assert (checked.valid, list(checked.reads)) == (True, ["record.kind", "team.region", "team.size"])
+
+
+def test_by_hand_the_checks_of_the_rules_hold_record_by_record(world: Make) -> None:
+    here = house(world(), a_rule("all"), on_arrival="ON_ARRIVAL_WAIT")
+    here.sellers(Seller("off", assignable=False), Seller("guest", roles_ok=False), Seller("full", capacity=1))
+    here.write(*(a_lead(name) for name in "abcd"), Record("closed", "lead", active=False))
+
+    def given(owner: str, *names: str, **parts: Any) -> list[tuple[str, str]]:
+        rows = here.client.records.assign(owner, names, **parts)
+        here.settle()
+        outcome, verdict = assignment_service_pb2.ManualOutcome.Name, event_pb2.Verdict.Name
+        return [(outcome(r.outcome).removeprefix("MANUAL_OUTCOME_"), verdict(r.verdict).removeprefix("VERDICT_")) for r in rows]
+
+    assert given("off", "a", "nothing", "closed") == [
+        ("NOT_ELIGIBLE", "SWITCHED_OFF"),
+        ("NOT_FOUND", "UNSPECIFIED"),
+        ("NOT_ACTIVE", "UNSPECIFIED"),
+    ]
+    assert given("guest", "a") == [("NOT_ELIGIBLE", "ROLE_NOT_ELIGIBLE")]
+    assert given("full", "a", "b") == [("UNSPECIFIED", "UNSPECIFIED"), ("NO_CAPACITY", "NO_CAPACITY")]
+    assert (here.owners("a", "b"), here.events(owner_changed=True)[-1].record_id) == (["full", ""], "a")
+    for name, owner in (("b", "off"), ("c", "guest"), ("d", "full")):
+        assert given(owner, name, force=True) == [("UNSPECIFIED", "UNSPECIFIED")]
+    assert here.owners(*"abcd") == ["full", "off", "guest", "full"]
+    assert given("off", "b") == [("UNCHANGED", "UNSPECIFIED")]
+    assert here.client.records.release(["a", "closed", "nothing"]) == (1, ["nothing"])

@@ -77,3 +77,18 @@ def test_a_successor_who_cannot_be_one_is_refused(world: Make, successor: str) -
     with pytest.raises((InvalidArgument, NotFound)):
         retire(here, successor=value_pb2.Owner(seller_id=successor))
     assert here.client.sellers.get("carl").assignable
+
+
+def test_a_team_may_take_over_and_its_members_are_told(world: Make) -> None:
+    here = office(world())
+    here.apply(teams=[{"team_id": "north"}])
+    here.sellers(Seller("ana", team_ids=["north"]))
+    last = here.events()[-1].number
+    assert retire(here, successor=value_pb2.Owner(team_id="north")).records == 3
+    assert here.owners(*RECORDS) == ["team:north"] * 3 + ["carl"]
+    assert [kinds([n.event for n in here.notices(s) if n.number > last]) for s in ("carl", "ana", "ben")] == [
+        ["REASSIGNED"] * 3,
+        ["REASSIGNED"] * 3,
+        [],
+    ]
+    assert here.loads() == {"ana": 0, "ben": 0, "carl": 0}

@@ -82,3 +82,75 @@ def test_a_record_that_matches_nothing_any_more_follows_its_segment(world: Make,
     here.client.records.upsert([Record("l", "lead", {"revenue": None})])
     here.settle()
     assert state(here)[:3] == NO_MATCH[policy]
+
+
+def test_what_was_released_stays_out_however_often_it_is_looked_at(world: Make) -> None:
+    here = world()
+    placed(here, big={}, small={"on_no_match": "ON_NO_MATCH_RELEASE"})
+    here.client.records.upsert([Record("l", "lead", {"revenue": None})])
+    here.settle()
+    last = here.events()[-1].number
+    # Looked at again: by a write that changes nothing of it, by a run, by reopening.
+    here.client.records.upsert([Record("l", "lead", {"revenue": 5.0}), Record("l", "lead", {"revenue": None})])
+    here.settle()
+    here.run(selection={"record_type": "lead", "resegment": True})
+    assert (state(here), told(here, last)) == (("", "NO_SEGMENT", "", "NO_RULE_IN_SEGMENT"), (["CHANGED"], [], []))
+    for active in (False, True):
+        here.write(Record("l", "lead", active=active))
+    assert state(here)[:2] == ("", "NO_SEGMENT")
+    here.write(a_lead("l", revenue=50.0))
+    assert state(here) == ("big", "SEGMENTED", "ana", "ASSIGNED")
+
+
+KEEPS = {
+    # Rules of the segment that it moves to, what becomes of Carl meanwhile -> owner, and whether Ana hears of it.
+    "a rule knows the owner": ({}, {}, "carl"),
+    "no rule knows the owner": ({"target": {"sellers": {"seller_ids": ["ana"]}}}, {}, "ana"),
+    "the owner takes nothing more": ({}, {"assignable": False}, "ana"),
+    "the owner's role may not own": ({}, {"roles_ok": False}, "ana"),
+    "the owner is full": ({}, {"capacity": 1}, "carl"),
+    "the owner is full over there": ({}, {"capacity_by_segment": {"big": 0}}, "ana"),
+    "over there nobody counts": ({"use_capacity": False}, {"capacity_by_segment": {"big": 0}}, "carl"),
+}
+
+
+@pytest.mark.parametrize("name", KEEPS)
+def test_the_owner_stays_if_a_rule_allows_it(world: Make, name: str) -> None:
+    rule, carl, owner = KEEPS[name]
+    here = world()
+    here.apply(
+        settings=quiet_settings(),
+        record_types=[lead_type()],
+        segments=[
+            a_segment(
+                "big",
+                a_rule("first", condition='record.stage == "never"'),
+                a_rule("second", **rule),
+                condition="record.revenue >= 10.0",
+                accepts_moves=True,
+                assign_on_move=True,
+                owner_policy="OWNER_POLICY_KEEP_IF_ELIGIBLE",
+                priority=1,
+            ),
+            a_segment("small"),
+        ],
+    )
+    here.sellers(Seller("ana"), Seller("carl"))
+    here.write(Record("l", "lead", {"revenue": 1.0}, owner="carl"))
+    here.sellers(Seller("carl", **carl))
+    last = here.events()[-1].number
+    here.write(a_lead("l", revenue=50.0))
+    assert state(here)[2:] == (owner, "ASSIGNED")
+    assert here.record("l").assignment.rule_id == "big/second"
+    assert told(here, last) == (["CHANGED", "RESEGMENTED"], ["RESEGMENTED"], ["RESEGMENTED"] if owner == "ana" else [])
+
+
+def test_of_several_that_move_an_owner_keeps_what_there_is_room_for(world: Make) -> None:
+    here = world()
+    moving = {"accepts_moves": True, "assign_on_move": True, "owner_policy": "OWNER_POLICY_KEEP_IF_ELIGIBLE"}
+    big = a_segment("big", a_rule(), condition="record.revenue >= 10.0", priority=1, **moving)
+    here.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[big, a_segment("small")])
+    here.sellers(Seller("ana"), Seller("carl", capacity_by_segment={"big": 2}))
+    here.write(*(Record(f"l{n}", "lead", {"revenue": 1.0}, owner="carl") for n in range(3)))
+    here.write(*(a_lead(f"l{n}", revenue=50.0) for n in range(3)))
+    assert sorted(here.owners("l0", "l1", "l2")) == ["ana", "carl", "carl"]

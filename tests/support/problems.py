@@ -186,12 +186,13 @@ def _balanced_costs(scope: Scope, most: int, highest: int, lowest: int) -> list[
 
 def plans(problem: Problem) -> Iterator[tuple[int, ...]]:
     choices = [[-1, *range(int(problem.option_start[c]), int(problem.option_start[c + 1]))] for c in problem.class_of.tolist()]
+    efforts = problem.effort[problem.class_of].tolist()
     for plan in itertools.product(*choices):
         load = [0] * len(problem.cap_free)
-        for option in plan:
+        for option, effort in zip(plan, efforts, strict=True):
             node = int(problem.option_cap[option]) if option >= 0 else -1
             while node >= 0:
-                load[node] += 1
+                load[node] += effort
                 node = int(problem.cap_parent[node])
         if all(used == 0 or used <= free for used, free in zip(load, problem.cap_free.tolist(), strict=True)):
             yield plan

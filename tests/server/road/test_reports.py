@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
 from reallot.clients.commands.reporting import Usage, page, segment_row
 from reallot.server.convert.values import from_us
+from reallot.server.keeper import Keeper
 from reallot.v1 import insight_service_pb2 as pb
 from reallot.v1 import record_pb2
 from support.api import a_row, instant
@@ -79,3 +83,22 @@ def test_records_that_never_find_anybody_starve_no_others(office: Office) -> Non
     office.run(limit=500)
     owned = [record.record_id for record in office.records() if record.owner is not None]
     assert owned == [f"r{number}" for number in range(500, 600)]
+
+
+def test_a_damaged_load_is_put_right_and_what_it_kept_out_comes_in(office: Office) -> None:
+    office.apply(*leads(everybody("all"), settings={}))
+    office.hire(a_seller("ann", capacity={"total": 3}))
+    office.lead("a")
+    office.work()
+    damage = text("UPDATE loads SET effort = 9 WHERE seller_id = 'ann' AND workspace = :ws")
+    office.write(lambda tx: tx.connection.execute(damage, {"ws": office.workspace}))
+    office.lead("b")
+    office.work()
+    assert office.owner("b") == ""
+    with capture_logs() as logged:
+        office.runner.run(Keeper(office.runtime).look())
+        office.runner.run(Keeper(office.runtime).look())
+    (line,) = [entry for entry in logged if "put right" in entry["event"]]
+    assert (line["log_level"], line["seller_id"], line["kept"], line["counted"]) == ("error", "ann", 9, 1)
+    office.work()
+    assert (office.owner("b"), [load.effort for load in office.loads()]) == ("ann", [2])

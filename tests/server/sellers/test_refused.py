@@ -21,6 +21,11 @@ def with_exception(**parts: Any) -> seller_pb2.Calendar:
     return calendar
 
 
+def with_windows(*windows: dict[str, Any]) -> Row:
+    parts = [{"count": 1, "duration": duration_pb2.Duration(seconds=60)} | window for window in windows]
+    return a_seller_row(capacity=seller_pb2.Capacity(windows=[seller_pb2.CapacityWindow(**part) for part in parts]))
+
+
 FAULTS: dict[str, tuple[Callable[[], Row], str, str]] = {
     "empty id": (lambda: a_seller_row(""), "seller.seller_id", "INVALID_ID"),
     "control character": (lambda: a_seller_row("a\tb"), "seller.seller_id", "INVALID_ID"),
@@ -46,6 +51,28 @@ FAULTS: dict[str, tuple[Callable[[], Row], str, str]] = {
         "seller.capacity.by_record_type.none",
         "UNKNOWN_REFERENCE",
     ),
+    "negative window": (lambda: with_windows({"count": -1}), "seller.capacity.windows[0].count", "INVALID_FIELD"),
+    "window of no length": (
+        lambda: with_windows({}, {"duration": duration_pb2.Duration()}),
+        "seller.capacity.windows[1].duration",
+        "INVALID_FIELD",
+    ),
+    "window longer than a year": (
+        lambda: with_windows({"duration": duration_pb2.Duration(seconds=367 * 86_400)}),
+        "seller.capacity.windows[0].duration",
+        "INVALID_FIELD",
+    ),
+    "window of an unknown segment": (
+        lambda: with_windows({"segment_id": "none"}),
+        "seller.capacity.windows[0].segment_id",
+        "UNKNOWN_REFERENCE",
+    ),
+    "window of another type than its segment": (
+        lambda: with_windows({"segment_id": "big", "record_type": "account"}),
+        "seller.capacity.windows[0].record_type",
+        "INVALID_FIELD",
+    ),
+    "the same window twice": (lambda: with_windows({}, {"count": 2}), "seller.capacity.windows[1]", "INVALID_FIELD"),
     "hours end before they start": (
         lambda: a_seller_row(calendar=office_hours(start=600, end=540)),
         "seller.calendar.weekly[0]",
@@ -114,7 +141,6 @@ async def test_a_fault_is_named_and_nobody_is_stored(api: Api, name: str) -> Non
 
 
 UNSERVED: dict[str, Callable[[], Row]] = {
-    "rolling windows": lambda: a_seller_row(capacity=seller_pb2.Capacity(windows=[seller_pb2.CapacityWindow(count=1)])),
     "ramp-up": lambda: a_seller_row(ramp_up=duration_pb2.Duration(seconds=60)),
 }
 

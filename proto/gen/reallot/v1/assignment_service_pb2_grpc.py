@@ -199,7 +199,8 @@ class AssignmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AssignRecords(self, request, context):
-        """Gives up to 1,000 records to an owner by hand.
+        """Gives up to 1,000 records to an owner by hand. The owner's maxima, switch and role hold unless it is forced; what rules ask for, and
+        whether the owner is available, does not: whoever gives by hand knows better.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,9 @@ class AssignmentServiceStub:
     FAILED_PRECONDITION if the run has not ended.
     """
     AssignRecords: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.AssignRecordsRequest, _assignment_service_pb2.AssignRecordsResponse]
-    """Gives up to 1,000 records to an owner by hand."""
+    """Gives up to 1,000 records to an owner by hand. The owner's maxima, switch and role hold unless it is forced; what rules ask for, and
+    whether the owner is available, does not: whoever gives by hand knows better.
+    """
     ReleaseRecords: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ReleaseRecordsRequest, _assignment_service_pb2.ReleaseRecordsResponse]
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]
@@ -101,7 +103,9 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     FAILED_PRECONDITION if the run has not ended.
     """
     AssignRecords: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.AssignRecordsRequest, _assignment_service_pb2.AssignRecordsResponse]  # type: ignore[assignment]
-    """Gives up to 1,000 records to an owner by hand."""
+    """Gives up to 1,000 records to an owner by hand. The owner's maxima, switch and role hold unless it is forced; what rules ask for, and
+    whether the owner is available, does not: whoever gives by hand knows better.
+    """
     ReleaseRecords: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ReleaseRecordsRequest, _assignment_service_pb2.ReleaseRecordsResponse]  # type: ignore[assignment]
     """Takes up to 1,000 records from their owners."""
     ListEligibleSellers: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListEligibleSellersRequest, _assignment_service_pb2.ListEligibleSellersResponse]  # type: ignore[assignment]
@@ -208,7 +212,9 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assignment_service_pb2.AssignRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.AssignRecordsResponse, _abc.Awaitable[_assignment_service_pb2.AssignRecordsResponse]]:
-        """Gives up to 1,000 records to an owner by hand."""
+        """Gives up to 1,000 records to an owner by hand. The owner's maxima, switch and role hold unless it is forced; what rules ask for, and
+        whether the owner is available, does not: whoever gives by hand knows better.
+        """
 
     @_abc_1.abstractmethod
     def ReleaseRecords(

@@ -66,6 +66,11 @@ class ConfigServiceStub:
                 request_serializer=reallot_dot_v1_dot_config__service__pb2.ListChangesRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_config__service__pb2.ListChangesResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/reallot.v1.ConfigService/ListAudit',
+                request_serializer=reallot_dot_v1_dot_config__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_config__service__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
         self.CheckCondition = channel.unary_unary(
                 '/reallot.v1.ConfigService/CheckCondition',
                 request_serializer=reallot_dot_v1_dot_config__service__pb2.CheckConditionRequest.SerializeToString,
@@ -131,6 +136,13 @@ class ConfigServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """Lists the audit log in order: changes of the configuration and acts by hand, with who, from where, before and after.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckCondition(self, request, context):
         """Checks a condition without storing anything.
         """
@@ -184,6 +196,11 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.ListChanges,
                     request_deserializer=reallot_dot_v1_dot_config__service__pb2.ListChangesRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_config__service__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=reallot_dot_v1_dot_config__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_config__service__pb2.ListAuditResponse.SerializeToString,
             ),
             'CheckCondition': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckCondition,
@@ -364,6 +381,33 @@ class ConfigService:
             '/reallot.v1.ConfigService/ListChanges',
             reallot_dot_v1_dot_config__service__pb2.ListChangesRequest.SerializeToString,
             reallot_dot_v1_dot_config__service__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.ConfigService/ListAudit',
+            reallot_dot_v1_dot_config__service__pb2.ListAuditRequest.SerializeToString,
+            reallot_dot_v1_dot_config__service__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

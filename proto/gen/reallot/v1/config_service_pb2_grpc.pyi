@@ -49,6 +49,8 @@ class ConfigServiceStub:
     """Returns the whole configuration."""
     ListChanges: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListChangesRequest, _config_service_pb2.ListChangesResponse]
     """Lists what was changed, when and by whom, newest first."""
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListAuditRequest, _config_service_pb2.ListAuditResponse]
+    """Lists the audit log in order: changes of the configuration and acts by hand, with who, from where, before and after."""
     CheckCondition: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.CheckConditionRequest, _config_service_pb2.CheckConditionResponse]
     """Checks a condition without storing anything."""
     SimulateSegment: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.SimulateSegmentRequest, _config_service_pb2.SimulateSegmentResponse]
@@ -76,6 +78,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """Returns the whole configuration."""
     ListChanges: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListChangesRequest, _config_service_pb2.ListChangesResponse]  # type: ignore[assignment]
     """Lists what was changed, when and by whom, newest first."""
+    ListAudit: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListAuditRequest, _config_service_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """Lists the audit log in order: changes of the configuration and acts by hand, with who, from where, before and after."""
     CheckCondition: _aio.UnaryUnaryMultiCallable[_config_service_pb2.CheckConditionRequest, _config_service_pb2.CheckConditionResponse]  # type: ignore[assignment]
     """Checks a condition without storing anything."""
     SimulateSegment: _aio.UnaryUnaryMultiCallable[_config_service_pb2.SimulateSegmentRequest, _config_service_pb2.SimulateSegmentResponse]  # type: ignore[assignment]
@@ -136,6 +140,14 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListChangesResponse, _abc.Awaitable[_config_service_pb2.ListChangesResponse]]:
         """Lists what was changed, when and by whom, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _config_service_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_config_service_pb2.ListAuditResponse, _abc.Awaitable[_config_service_pb2.ListAuditResponse]]:
+        """Lists the audit log in order: changes of the configuration and acts by hand, with who, from where, before and after."""
 
     @_abc_1.abstractmethod
     def CheckCondition(

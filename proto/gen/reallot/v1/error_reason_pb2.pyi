@@ -177,6 +177,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The run is no preview that waits to be applied or dropped.
     Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 81
+    """The call carries neither a bearer token nor a client certificate that would do instead.
+    Sample: {"reason": "CREDENTIALS_MISSING", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 82
+    """The token or certificate is not accepted; the server's log tells why.
+    Sample: {"reason": "CREDENTIALS_INVALID", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 83
+    """The token was accepted once, and has expired: come again with a new one.
+    Sample: {"reason": "TOKEN_EXPIRED", "domain": "reallot", "metadata": {}}
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 84
+    """The caller's roles do not allow the call in this workspace, whether it exists or not.
+    Sample: {"reason": "PERMISSION_DENIED", "domain": "reallot", "metadata": {"method": "RecordService.UpsertRecords"}}
+    """
+    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 85
+    """The keys of the tokens' issuer cannot be read at the moment.
+    Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
+    """
     ERROR_REASON_OFFER_NOT_OPEN: _ErrorReason.ValueType  # 61
     """The record is not offered to the seller, or not any more.
     Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
@@ -188,6 +208,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RUN_NOT_ENDED: _ErrorReason.ValueType  # 49
     """The run has not ended, so it cannot be undone.
     Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+    """
+    ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 86
+    """The configuration would be larger than the server allows.
+    Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
+    """
+    ERROR_REASON_MALFORMED_MESSAGE: _ErrorReason.ValueType  # 87
+    """The bytes are no message of the call.
+    Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
     """
     ERROR_REASON_DEFAULT_SEGMENT: _ErrorReason.ValueType  # 50
     """The default segment of a record type cannot be deleted, only replaced by applying another.
@@ -352,6 +380,26 @@ ERROR_REASON_RUN_NOT_PREVIEWED: ErrorReason.ValueType  # 41
 """The run is no preview that waits to be applied or dropped.
 Sample: {"reason": "RUN_NOT_PREVIEWED", "domain": "reallot", "metadata": {"run": "…", "state": "SUCCEEDED"}}
 """
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 81
+"""The call carries neither a bearer token nor a client certificate that would do instead.
+Sample: {"reason": "CREDENTIALS_MISSING", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 82
+"""The token or certificate is not accepted; the server's log tells why.
+Sample: {"reason": "CREDENTIALS_INVALID", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 83
+"""The token was accepted once, and has expired: come again with a new one.
+Sample: {"reason": "TOKEN_EXPIRED", "domain": "reallot", "metadata": {}}
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 84
+"""The caller's roles do not allow the call in this workspace, whether it exists or not.
+Sample: {"reason": "PERMISSION_DENIED", "domain": "reallot", "metadata": {"method": "RecordService.UpsertRecords"}}
+"""
+ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 85
+"""The keys of the tokens' issuer cannot be read at the moment.
+Sample: {"reason": "KEYS_UNAVAILABLE", "domain": "reallot", "metadata": {}}
+"""
 ERROR_REASON_OFFER_NOT_OPEN: ErrorReason.ValueType  # 61
 """The record is not offered to the seller, or not any more.
 Sample: {"reason": "OFFER_NOT_OPEN", "domain": "reallot", "metadata": {"record": "lead-1", "seller": "ana"}}
@@ -363,6 +411,14 @@ Sample: {"reason": "SELLER_TAKES_NONE", "domain": "reallot", "metadata": {"selle
 ERROR_REASON_RUN_NOT_ENDED: ErrorReason.ValueType  # 49
 """The run has not ended, so it cannot be undone.
 Sample: {"reason": "RUN_NOT_ENDED", "domain": "reallot", "metadata": {"run": "…", "state": "RUNNING"}}
+"""
+ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 86
+"""The configuration would be larger than the server allows.
+Sample: {"reason": "LIMIT_EXCEEDED", "domain": "reallot", "metadata": {"limit": "most_segments"}}
+"""
+ERROR_REASON_MALFORMED_MESSAGE: ErrorReason.ValueType  # 87
+"""The bytes are no message of the call.
+Sample: {"reason": "MALFORMED_MESSAGE", "domain": "reallot", "metadata": {}}
 """
 ERROR_REASON_DEFAULT_SEGMENT: ErrorReason.ValueType  # 50
 """The default segment of a record type cannot be deleted, only replaced by applying another.

@@ -635,3 +635,143 @@ class GetReportResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetReportResponse: _TypeAlias = GetReportResponse  # noqa: Y015
+
+@_typing.final
+class GetStatusRequest(_message.Message):
+    """Request of GetStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    workspace: _builtins.str
+    """Workspace; empty = default."""
+    def __init__(
+        self,
+        *,
+        workspace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetStatusResponse(_message.Message):
+    """How the server that answers stands, and the work of a workspace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    QUEUED_WRITES_FIELD_NUMBER: _builtins.int
+    WRITE_FAILURES_FIELD_NUMBER: _builtins.int
+    WORKER_RESTARTS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    OLDEST_WAITING_TIME_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    OLDEST_PENDING_TIME_FIELD_NUMBER: _builtins.int
+    LEASE_HOLDER_FIELD_NUMBER: _builtins.int
+    WORKS_HERE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    FOLLOWERS_FIELD_NUMBER: _builtins.int
+    FOLLOWER_LAG_FIELD_NUMBER: _builtins.int
+    ready: _builtins.bool
+    """Whether the server can do its work: the database can be used, and has a schema that serves it."""
+    version: _builtins.str
+    """Version of the server."""
+    schema: _builtins.str
+    """Revision of the schema that it needs."""
+    engine: _builtins.str
+    """Database: sqlite or postgresql."""
+    calls: _builtins.int
+    """Calls being answered, without streams."""
+    streams: _builtins.int
+    """Streams being served."""
+    refused: _builtins.int
+    """Calls that were refused so far because it was too much."""
+    queued_writes: _builtins.int
+    """Writes that wait."""
+    write_failures: _builtins.int
+    """Writes that the database has refused so far, for a reason of its own."""
+    worker_restarts: _builtins.int
+    """How often a worker process had to be started again."""
+    pending: _builtins.int
+    """Records that changed and were not looked at yet."""
+    lease_holder: _builtins.str
+    """Address of the server that works the workspace; empty = nobody does at the moment."""
+    works_here: _builtins.bool
+    """Whether that is the server that answers."""
+    paused: _builtins.bool
+    """Whether the workspace is paused."""
+    followers: _builtins.int
+    """Streams that follow the workspace at this server."""
+    follower_lag: _builtins.int
+    """Numbers by which the slowest of them is behind the log."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """The server's time."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it started."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.StatusCount]:
+        """Active records without an owner, by status."""
+
+    @_builtins.property
+    def oldest_waiting_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the first of them has waited; unset = nobody waits."""
+
+    @_builtins.property
+    def oldest_pending_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the first of them has waited; unset = there is none."""
+
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
+        """Runs that wait or are at work."""
+
+    def __init__(
+        self,
+        *,
+        ready: _builtins.bool = ...,
+        version: _builtins.str = ...,
+        schema: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        calls: _builtins.int = ...,
+        streams: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        queued_writes: _builtins.int = ...,
+        write_failures: _builtins.int = ...,
+        worker_restarts: _builtins.int = ...,
+        waiting: _abc.Iterable[_run_pb2.StatusCount] | None = ...,
+        oldest_waiting_time: _timestamp_pb2.Timestamp | None = ...,
+        pending: _builtins.int = ...,
+        oldest_pending_time: _timestamp_pb2.Timestamp | None = ...,
+        lease_holder: _builtins.str = ...,
+        works_here: _builtins.bool = ...,
+        paused: _builtins.bool = ...,
+        runs: _abc.Iterable[_run_pb2.Run] | None = ...,
+        followers: _builtins.int = ...,
+        follower_lag: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_time", b"oldest_pending_time", "oldest_waiting_time", b"oldest_waiting_time", "start_time", b"start_time", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "engine", b"engine", "follower_lag", b"follower_lag", "followers", b"followers", "lease_holder", b"lease_holder", "oldest_pending_time", b"oldest_pending_time", "oldest_waiting_time", b"oldest_waiting_time", "paused", b"paused", "pending", b"pending", "queued_writes", b"queued_writes", "ready", b"ready", "refused", b"refused", "runs", b"runs", "schema", b"schema", "start_time", b"start_time", "streams", b"streams", "time", b"time", "version", b"version", "waiting", b"waiting", "worker_restarts", b"worker_restarts", "works_here", b"works_here", "write_failures", b"write_failures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015

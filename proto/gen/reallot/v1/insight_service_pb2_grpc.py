@@ -65,6 +65,11 @@ class InsightServiceStub:
                 request_serializer=reallot_dot_v1_dot_insight__service__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/reallot.v1.InsightService/GetStatus',
+                request_serializer=reallot_dot_v1_dot_insight__service__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class InsightServiceServicer:
@@ -113,6 +118,13 @@ class InsightServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """Tells how the server and the work of a workspace stand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InsightServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +157,11 @@ def add_InsightServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetReportRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_insight__service__pb2.GetReportResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=reallot_dot_v1_dot_insight__service__pb2.GetStatusRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_insight__service__pb2.GetStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +327,33 @@ class InsightService:
             '/reallot.v1.InsightService/GetReport',
             reallot_dot_v1_dot_insight__service__pb2.GetReportRequest.SerializeToString,
             reallot_dot_v1_dot_insight__service__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.InsightService/GetStatus',
+            reallot_dot_v1_dot_insight__service__pb2.GetStatusRequest.SerializeToString,
+            reallot_dot_v1_dot_insight__service__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class InsightServiceStub:
     """Compares two policies on the same stored records."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]
     """Reports waiting times, utilisation and spread."""
+    GetStatus: _grpc.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]
+    """Tells how the server and the work of a workspace stand."""
 
 @_typing.type_check_only
 class InsightServiceAsyncStub(InsightServiceStub):
@@ -63,6 +65,8 @@ class InsightServiceAsyncStub(InsightServiceStub):
     """Compares two policies on the same stored records."""
     GetReport: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetReportRequest, _insight_service_pb2.GetReportResponse]  # type: ignore[assignment]
     """Reports waiting times, utilisation and spread."""
+    GetStatus: _aio.UnaryUnaryMultiCallable[_insight_service_pb2.GetStatusRequest, _insight_service_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """Tells how the server and the work of a workspace stand."""
 
 class InsightServiceServicer(metaclass=_abc_1.ABCMeta):
     """Explains decisions and weighs others."""
@@ -114,5 +118,13 @@ class InsightServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_insight_service_pb2.GetReportResponse, _abc.Awaitable[_insight_service_pb2.GetReportResponse]]:
         """Reports waiting times, utilisation and spread."""
+
+    @_abc_1.abstractmethod
+    def GetStatus(
+        self,
+        request: _insight_service_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_insight_service_pb2.GetStatusResponse, _abc.Awaitable[_insight_service_pb2.GetStatusResponse]]:
+        """Tells how the server and the work of a workspace stand."""
 
 def add_InsightServiceServicer_to_server(servicer: InsightServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

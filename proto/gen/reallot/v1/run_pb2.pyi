@@ -435,6 +435,7 @@ class RunSelection(_message.Message):
     RECORD_IDS_FIELD_NUMBER: _builtins.int
     WAITING_AT_LEAST_FIELD_NUMBER: _builtins.int
     RESEGMENT_FIELD_NUMBER: _builtins.int
+    SELLER_IDS_FIELD_NUMBER: _builtins.int
     record_type: _builtins.str
     """Only this type."""
     filter: _builtins.str
@@ -463,6 +464,10 @@ class RunSelection(_message.Message):
     def waiting_at_least(self) -> _duration_pb2.Duration:
         """Only records that have waited at least this long."""
 
+    @_builtins.property
+    def seller_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only records that one of these sellers fits by the rules."""
+
     def __init__(
         self,
         *,
@@ -475,10 +480,11 @@ class RunSelection(_message.Message):
         record_ids: _abc.Iterable[_builtins.str] | None = ...,
         waiting_at_least: _duration_pb2.Duration | None = ...,
         resegment: _builtins.bool = ...,
+        seller_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "seller_ids", b"seller_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ from google.type import dayofweek_pb2 as google_dot_type_dot_dayofweek__pb2
 from reallot.v1 import value_pb2 as reallot_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17reallot/v1/seller.proto\x12\nreallot.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x16reallot/v1/value.proto\"u\n\x0e\x43\x61pacityWindow\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0brecord_type\x18\x03 \x01(\t\x12\x12\n\nsegment_id\x18\x04 \x01(\t\"\xb5\x02\n\x08\x43\x61pacity\x12\x12\n\x05total\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12>\n\x0e\x62y_record_type\x18\x02 \x03(\x0b\x32&.reallot.v1.Capacity.ByRecordTypeEntry\x12\x37\n\nby_segment\x18\x03 \x03(\x0b\x32#.reallot.v1.Capacity.BySegmentEntry\x12+\n\x07windows\x18\x04 \x03(\x0b\x32\x1a.reallot.v1.CapacityWindow\x1a\x33\n\x11\x42yRecordTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x42ySegmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x08\n\x06_total\"\\\n\x0bWeeklyHours\x12#\n\x03\x64\x61y\x18\x01 \x01(\x0e\x32\x16.google.type.DayOfWeek\x12\x14\n\x0cstart_minute\x18\x02 \x01(\x05\x12\x12\n\nend_minute\x18\x03 \x01(\x05\"\\\n\x11\x43\x61lendarException\x12\x1f\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12&\n\x05hours\x18\x02 \x03(\x0b\x32\x17.reallot.v1.WeeklyHours\"\xaa\x01\n\x08\x43\x61lendar\x12\x11\n\ttime_zone\x18\x01 \x01(\t\x12\'\n\x06weekly\x18\x02 \x03(\x0b\x32\x17.reallot.v1.WeeklyHours\x12\x31\n\nexceptions\x18\x03 \x03(\x0b\x32\x1d.reallot.v1.CalendarException\x12\x17\n\x0fholiday_country\x18\x04 \x01(\t\x12\x16\n\x0eholiday_region\x18\x05 \x01(\t\"\x8a\x01\n\x07TimeOff\x12\x13\n\x0btime_off_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x04 \x01(\t\"G\n\x0cLastAssigned\x12\r\n\x05order\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x04Load\x12\x13\n\x0brecord_type\x18\x01 \x01(\t\x12\x12\n\nsegment_id\x18\x02 \x01(\t\x12\x0e\n\x06\x65\x66\x66ort\x18\x03 \x01(\x03\x12\x0f\n\x07records\x18\x04 \x01(\x03\"\xbe\x08\n\x06Seller\x12\x17\n\tseller_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0c\x64isplay_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x36\n\nattributes\x18\x04 \x03(\x0b\x32\".reallot.v1.Seller.AttributesEntry\x12.\n\x06skills\x18\x05 \x03(\x0b\x32\x1e.reallot.v1.Seller.SkillsEntry\x12\x10\n\x08team_ids\x18\x06 \x03(\t\x12\x17\n\nassignable\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12\x15\n\x08roles_ok\x18\x08 \x01(\x08H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\t \x01(\x05H\x04\x88\x01\x01\x12&\n\x08\x63\x61pacity\x18\n \x01(\x0b\x32\x14.reallot.v1.Capacity\x12&\n\x08\x63\x61lendar\x18\x0b \x01(\x0b\x32\x14.reallot.v1.Calendar\x12;\n\rlast_assigned\x18\x0c \x03(\x0b\x32$.reallot.v1.Seller.LastAssignedEntry\x12*\n\x07ramp_up\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x04load\x18\x0e \x03(\x0b\x32\x10.reallot.v1.LoadB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x66ree\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rover_capacity\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12+\n\x08time_off\x18\x11 \x03(\x0b\x32\x13.reallot.v1.TimeOffB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x19not_responding_since_time\x18\x1f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12#\n\x15not_responding_reason\x18  \x01(\tB\x04\xe2\x41\x01\x03\x1a\x44\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.reallot.v1.Value:\x02\x38\x01\x1a-\n\x0bSkillsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1aM\n\x11LastAssignedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.reallot.v1.LastAssigned:\x02\x38\x01\x42\x0f\n\r_display_nameB\x0b\n\t_priorityB\r\n\x0b_assignableB\x0b\n\t_roles_okB\t\n\x07_weightb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17reallot/v1/seller.proto\x12\nreallot.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1bgoogle/type/dayofweek.proto\x1a\x16reallot/v1/value.proto\"u\n\x0e\x43\x61pacityWindow\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0brecord_type\x18\x03 \x01(\t\x12\x12\n\nsegment_id\x18\x04 \x01(\t\"\x87\x01\n\tWindowUse\x12*\n\x06window\x18\x01 \x01(\x0b\x32\x1a.reallot.v1.CapacityWindow\x12\x0c\n\x04used\x18\x02 \x01(\x03\x12\x0c\n\x04\x66ree\x18\x03 \x01(\x03\x12\x32\n\x0enext_free_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb5\x02\n\x08\x43\x61pacity\x12\x12\n\x05total\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12>\n\x0e\x62y_record_type\x18\x02 \x03(\x0b\x32&.reallot.v1.Capacity.ByRecordTypeEntry\x12\x37\n\nby_segment\x18\x03 \x03(\x0b\x32#.reallot.v1.Capacity.BySegmentEntry\x12+\n\x07windows\x18\x04 \x03(\x0b\x32\x1a.reallot.v1.CapacityWindow\x1a\x33\n\x11\x42yRecordTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x42ySegmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x08\n\x06_total\"\\\n\x0bWeeklyHours\x12#\n\x03\x64\x61y\x18\x01 \x01(\x0e\x32\x16.google.type.DayOfWeek\x12\x14\n\x0cstart_minute\x18\x02 \x01(\x05\x12\x12\n\nend_minute\x18\x03 \x01(\x05\"\\\n\x11\x43\x61lendarException\x12\x1f\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12&\n\x05hours\x18\x02 \x03(\x0b\x32\x17.reallot.v1.WeeklyHours\"\xaa\x01\n\x08\x43\x61lendar\x12\x11\n\ttime_zone\x18\x01 \x01(\t\x12\'\n\x06weekly\x18\x02 \x03(\x0b\x32\x17.reallot.v1.WeeklyHours\x12\x31\n\nexceptions\x18\x03 \x03(\x0b\x32\x1d.reallot.v1.CalendarException\x12\x17\n\x0fholiday_country\x18\x04 \x01(\t\x12\x16\n\x0eholiday_region\x18\x05 \x01(\t\"\x8a\x01\n\x07TimeOff\x12\x13\n\x0btime_off_id\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x04 \x01(\t\"G\n\x0cLastAssigned\x12\r\n\x05order\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x04Load\x12\x13\n\x0brecord_type\x18\x01 \x01(\t\x12\x12\n\nsegment_id\x18\x02 \x01(\t\x12\x0e\n\x06\x65\x66\x66ort\x18\x03 \x01(\x03\x12\x0f\n\x07records\x18\x04 \x01(\x03\"\xef\x08\n\x06Seller\x12\x17\n\tseller_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0c\x64isplay_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x36\n\nattributes\x18\x04 \x03(\x0b\x32\".reallot.v1.Seller.AttributesEntry\x12.\n\x06skills\x18\x05 \x03(\x0b\x32\x1e.reallot.v1.Seller.SkillsEntry\x12\x10\n\x08team_ids\x18\x06 \x03(\t\x12\x17\n\nassignable\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12\x15\n\x08roles_ok\x18\x08 \x01(\x08H\x03\x88\x01\x01\x12\x13\n\x06weight\x18\t \x01(\x05H\x04\x88\x01\x01\x12&\n\x08\x63\x61pacity\x18\n \x01(\x0b\x32\x14.reallot.v1.Capacity\x12&\n\x08\x63\x61lendar\x18\x0b \x01(\x0b\x32\x14.reallot.v1.Calendar\x12;\n\rlast_assigned\x18\x0c \x03(\x0b\x32$.reallot.v1.Seller.LastAssignedEntry\x12*\n\x07ramp_up\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x04load\x18\x0e \x03(\x0b\x32\x10.reallot.v1.LoadB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x66ree\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rover_capacity\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12+\n\x08time_off\x18\x11 \x03(\x0b\x32\x13.reallot.v1.TimeOffB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12/\n\nwindow_use\x18\x15 \x03(\x0b\x32\x15.reallot.v1.WindowUseB\x04\xe2\x41\x01\x03\x12\x43\n\x19not_responding_since_time\x18\x1f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12#\n\x15not_responding_reason\x18  \x01(\tB\x04\xe2\x41\x01\x03\x1a\x44\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.reallot.v1.Value:\x02\x38\x01\x1a-\n\x0bSkillsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1aM\n\x11LastAssignedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.reallot.v1.LastAssigned:\x02\x38\x01\x42\x0f\n\r_display_nameB\x0b\n\t_priorityB\r\n\x0b_assignableB\x0b\n\t_roles_okB\t\n\x07_weightb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,36 +61,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELLER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_SELLER'].fields_by_name['update_time']._loaded_options = None
   _globals['_SELLER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_SELLER'].fields_by_name['window_use']._loaded_options = None
+  _globals['_SELLER'].fields_by_name['window_use']._serialized_options = b'\342A\001\003'
   _globals['_SELLER'].fields_by_name['not_responding_since_time']._loaded_options = None
   _globals['_SELLER'].fields_by_name['not_responding_since_time']._serialized_options = b'\342A\001\003'
   _globals['_SELLER'].fields_by_name['not_responding_reason']._loaded_options = None
   _globals['_SELLER'].fields_by_name['not_responding_reason']._serialized_options = b'\342A\001\003'
   _globals['_CAPACITYWINDOW']._serialized_start=214
   _globals['_CAPACITYWINDOW']._serialized_end=331
-  _globals['_CAPACITY']._serialized_start=334
-  _globals['_CAPACITY']._serialized_end=643
-  _globals['_CAPACITY_BYRECORDTYPEENTRY']._serialized_start=532
-  _globals['_CAPACITY_BYRECORDTYPEENTRY']._serialized_end=583
-  _globals['_CAPACITY_BYSEGMENTENTRY']._serialized_start=585
-  _globals['_CAPACITY_BYSEGMENTENTRY']._serialized_end=633
-  _globals['_WEEKLYHOURS']._serialized_start=645
-  _globals['_WEEKLYHOURS']._serialized_end=737
-  _globals['_CALENDAREXCEPTION']._serialized_start=739
-  _globals['_CALENDAREXCEPTION']._serialized_end=831
-  _globals['_CALENDAR']._serialized_start=834
-  _globals['_CALENDAR']._serialized_end=1004
-  _globals['_TIMEOFF']._serialized_start=1007
-  _globals['_TIMEOFF']._serialized_end=1145
-  _globals['_LASTASSIGNED']._serialized_start=1147
-  _globals['_LASTASSIGNED']._serialized_end=1218
-  _globals['_LOAD']._serialized_start=1220
-  _globals['_LOAD']._serialized_end=1300
-  _globals['_SELLER']._serialized_start=1303
-  _globals['_SELLER']._serialized_end=2389
-  _globals['_SELLER_ATTRIBUTESENTRY']._serialized_start=2126
-  _globals['_SELLER_ATTRIBUTESENTRY']._serialized_end=2194
-  _globals['_SELLER_SKILLSENTRY']._serialized_start=2196
-  _globals['_SELLER_SKILLSENTRY']._serialized_end=2241
-  _globals['_SELLER_LASTASSIGNEDENTRY']._serialized_start=2243
-  _globals['_SELLER_LASTASSIGNEDENTRY']._serialized_end=2320
+  _globals['_WINDOWUSE']._serialized_start=334
+  _globals['_WINDOWUSE']._serialized_end=469
+  _globals['_CAPACITY']._serialized_start=472
+  _globals['_CAPACITY']._serialized_end=781
+  _globals['_CAPACITY_BYRECORDTYPEENTRY']._serialized_start=670
+  _globals['_CAPACITY_BYRECORDTYPEENTRY']._serialized_end=721
+  _globals['_CAPACITY_BYSEGMENTENTRY']._serialized_start=723
+  _globals['_CAPACITY_BYSEGMENTENTRY']._serialized_end=771
+  _globals['_WEEKLYHOURS']._serialized_start=783
+  _globals['_WEEKLYHOURS']._serialized_end=875
+  _globals['_CALENDAREXCEPTION']._serialized_start=877
+  _globals['_CALENDAREXCEPTION']._serialized_end=969
+  _globals['_CALENDAR']._serialized_start=972
+  _globals['_CALENDAR']._serialized_end=1142
+  _globals['_TIMEOFF']._serialized_start=1145
+  _globals['_TIMEOFF']._serialized_end=1283
+  _globals['_LASTASSIGNED']._serialized_start=1285
+  _globals['_LASTASSIGNED']._serialized_end=1356
+  _globals['_LOAD']._serialized_start=1358
+  _globals['_LOAD']._serialized_end=1438
+  _globals['_SELLER']._serialized_start=1441
+  _globals['_SELLER']._serialized_end=2576
+  _globals['_SELLER_ATTRIBUTESENTRY']._serialized_start=2313
+  _globals['_SELLER_ATTRIBUTESENTRY']._serialized_end=2381
+  _globals['_SELLER_SKILLSENTRY']._serialized_start=2383
+  _globals['_SELLER_SKILLSENTRY']._serialized_end=2428
+  _globals['_SELLER_LASTASSIGNEDENTRY']._serialized_start=2430
+  _globals['_SELLER_LASTASSIGNEDENTRY']._serialized_end=2507
 # @@protoc_insertion_point(module_scope)

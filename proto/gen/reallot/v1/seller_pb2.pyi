@@ -41,7 +41,7 @@ class CapacityWindow(_message.Message):
     """Only records of this segment; empty = all."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """Length of the window."""
+        """Length of the window, a second to 366 days."""
 
     def __init__(
         self,
@@ -58,6 +58,46 @@ class CapacityWindow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CapacityWindow: _TypeAlias = CapacityWindow  # noqa: Y015
+
+@_typing.final
+class WindowUse(_message.Message):
+    """How a rolling window stands. What a seller is given by a rule or by hand, or makes, counts from then on for the window's length,
+    whatever becomes of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    NEXT_FREE_TIME_FIELD_NUMBER: _builtins.int
+    used: _builtins.int
+    """Units that count now."""
+    free: _builtins.int
+    """What is left; below 0 if more was given by hand or by the CRM."""
+    @_builtins.property
+    def window(self) -> Global___CapacityWindow:
+        """The window."""
+
+    @_builtins.property
+    def next_free_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next of these units leaves it; absent = there are none."""
+
+    def __init__(
+        self,
+        *,
+        window: Global___CapacityWindow | None = ...,
+        used: _builtins.int = ...,
+        free: _builtins.int = ...,
+        next_free_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_free_time", b"next_free_time", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "next_free_time", b"next_free_time", "used", b"used", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WindowUse: _TypeAlias = WindowUse  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
@@ -431,6 +471,7 @@ class Seller(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_USE_FIELD_NUMBER: _builtins.int
     NOT_RESPONDING_SINCE_TIME_FIELD_NUMBER: _builtins.int
     NOT_RESPONDING_REASON_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
@@ -498,6 +539,10 @@ class Seller(_message.Message):
         """When it was changed last."""
 
     @_builtins.property
+    def window_use(self) -> _containers.RepeatedCompositeFieldContainer[Global___WindowUse]:
+        """How the rolling windows of the capacity stand."""
+
+    @_builtins.property
     def not_responding_since_time(self) -> _timestamp_pb2.Timestamp:
         """Since when the seller is out of the pool of every rule for letting offers run out; absent = in the pool."""
 
@@ -524,12 +569,13 @@ class Seller(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        window_use: _abc.Iterable[Global___WindowUse] | None = ...,
         not_responding_since_time: _timestamp_pb2.Timestamp | None = ...,
         not_responding_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "not_responding_since_time", b"not_responding_since_time", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "not_responding_reason", b"not_responding_reason", "not_responding_since_time", b"not_responding_since_time", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assignable", b"_assignable", "_display_name", b"_display_name", "_priority", b"_priority", "_roles_ok", b"_roles_ok", "_weight", b"_weight", "assignable", b"assignable", "attributes", b"attributes", "calendar", b"calendar", "capacity", b"capacity", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "free", b"free", "last_assigned", b"last_assigned", "load", b"load", "not_responding_reason", b"not_responding_reason", "not_responding_since_time", b"not_responding_since_time", "over_capacity", b"over_capacity", "priority", b"priority", "ramp_up", b"ramp_up", "roles_ok", b"roles_ok", "seller_id", b"seller_id", "skills", b"skills", "team_ids", b"team_ids", "time_off", b"time_off", "update_time", b"update_time", "weight", b"weight", "window_use", b"window_use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assignable: _TypeAlias = _typing.Literal["assignable"]  # noqa: Y015
     _WhichOneofArgType__assignable: _TypeAlias = _typing.Literal["_assignable", b"_assignable"]  # noqa: Y015

@@ -669,6 +669,7 @@ class SellerCapacity(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
     LOADS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     seller_id: _builtins.str
     """The seller."""
     maximum: _builtins.int
@@ -681,6 +682,10 @@ class SellerCapacity(_message.Message):
     def loads(self) -> _containers.RepeatedCompositeFieldContainer[_seller_pb2.Load]:
         """Load by type and segment."""
 
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[_seller_pb2.WindowUse]:
+        """How the rolling windows stand."""
+
     def __init__(
         self,
         *,
@@ -689,10 +694,11 @@ class SellerCapacity(_message.Message):
         load: _builtins.int = ...,
         free: _builtins.int = ...,
         loads: _abc.Iterable[_seller_pb2.Load] | None = ...,
+        windows: _abc.Iterable[_seller_pb2.WindowUse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "load", b"load", "loads", b"loads", "maximum", b"maximum", "seller_id", b"seller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "load", b"load", "loads", b"loads", "maximum", b"maximum", "seller_id", b"seller_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
