@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_brute_force import plan_values, problems
 
 from reallot.solver.problems import Fairness, InvalidProblem, Problem, Reason, Sense, Solution, problem_of, solve, violations
+from support.own_problems import plan_values, problems
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
