@@ -79,7 +79,7 @@ def test_scores_beyond_all_bounds_count_as_the_largest_or_as_none(world: Make) -
         (Seller("ana", weight=0), "seller.weight"),
         (Seller("ana", weight=1_001), "seller.weight"),
         (Seller("ana", priority=101), "seller.priority"),
-        (Seller("ana", capacity=LARGEST_CAPACITY + 1), "capacity.total"),
+        (Seller("ana", capacity=LARGEST_CAPACITY + 1), "seller.capacity.total"),
         (served("ana", 2**53 + 1, "10:00"), "seller.last_assigned.lead.order"),
     ],
 )
