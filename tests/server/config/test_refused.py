@@ -258,7 +258,6 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
 UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
     "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
     "handling time": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes"),
-    "offer": (with_rule(offer={"timeout": "60s"}), "segment.rules[0].offer"),
 }
 
 
