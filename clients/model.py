@@ -120,6 +120,7 @@ class Seller:
     hours: str | None = None
     zone: str | None = None
     priority: int | None = None
+    weight: int | None = None
     assignable: bool | None = None
     stand_in_id: str | None = None
     roles_ok: bool | None = None
@@ -130,7 +131,7 @@ class Seller:
         message = seller_pb2.Seller(
             seller_id=self.seller_id, attributes=to_values(self.attributes), skills=dict(self.skills), team_ids=self.team_ids
         )
-        for name in ("display_name", "priority", "assignable", "roles_ok", "stand_in_id"):
+        for name in ("display_name", "priority", "weight", "assignable", "roles_ok", "stand_in_id"):
             if (value := getattr(self, name)) is not None:
                 setattr(message, name, value)
         if self.capacity is not None:

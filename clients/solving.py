@@ -17,6 +17,7 @@ ROWS = 200_000
 """Rows of a column in one message."""
 TRIES = 30
 Columns = Mapping[str, Sequence[Any]]
+_FAIRNESS = {"": pb.FAIRNESS_UNSPECIFIED, "even-load": pb.FAIRNESS_EVEN_LOAD, "maximin-value": pb.FAIRNESS_MAXIMIN_VALUE}
 _SENSES = {"min": pb.SENSE_MINIMISE, "max": pb.SENSE_MAXIMISE}
 
 
@@ -35,6 +36,8 @@ class SolverCalls:
         sense: str = "min",
         time_limit: timedelta | None = None,
         seed: int = 0,
+        fairness: str = "",
+        price_steps: int = 0,
         on_progress: Callable[[pb.SolveProgress], None] | None = None,
     ) -> pb.Solution:
         """Solve a problem and return the solution; one without a plan says why.
@@ -46,13 +49,15 @@ class SolverCalls:
             sense: "min" or "max".
             time_limit: Wall time of the search; None = the server's.
             seed: Seed of every random choice.
+            fairness: "" = only values count, "even-load" or "maximin-value"; the solution then says how fair it is.
+            price_steps: In how many steps to say what fairness costs.
             on_progress: Hears of better plans and bounds on the way.
 
         Raises:
             InvalidArgument: the problem cannot be understood; names the column and the position.
             ReallotError: the call failed. A server that is busy is asked again for a while.
         """
-        options = pb.SolveOptions(sense=_SENSES[sense], seed=seed)
+        options = pb.SolveOptions(sense=_SENSES[sense], seed=seed, fairness=_FAIRNESS[fairness], price_steps=price_steps)
         if time_limit is not None:
             options.time_limit.FromTimedelta(time_limit)
         for attempt in range(TRIES):

@@ -11,15 +11,13 @@ from google.protobuf.message import Message
 from reallot.server.config_fit import fit_faults
 from reallot.server.config_groups import attribute_faults, group_target_faults
 from reallot.server.config_sequences import sequence_faults
-from reallot.server.config_unserved import unserved
 from reallot.server.convert.values import instant_fault, to_stored
-from reallot.server.errors import Violation, not_implemented
 from reallot.server.firings import RecurrenceError
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.road.offers import LONGEST_US
 from reallot.server.schedules import recurrence_of
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
-from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active, to_body
+from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active
 from reallot.solver.calendars import DAY_US
 from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
@@ -43,7 +41,6 @@ def validate(config: WorkspaceConfig) -> None:
     if config.violations:
         # What cannot be a value cannot be compiled or stored either.
         return
-    _refuse_unserved(config)
     config.compiled()
     for (kind, name), resource in sorted(config.resources.items()):
         if kind != "settings":
@@ -54,17 +51,6 @@ def validate(config: WorkspaceConfig) -> None:
         if kind in _CHECKS:
             _CHECKS[kind](config, getattr(resource, kind))
     _check_priorities(config)
-
-
-def _refuse_unserved(config: WorkspaceConfig) -> None:
-    found = [
-        (Violation(f"{config.place(kind, name)}.{path}", f"{feature}: not served by this version", "NOT_IMPLEMENTED"), feature)
-        for (kind, name), resource in sorted(config.resources.items())
-        for path, feature in unserved(kind, to_body(resource))
-    ]
-    if found:
-        features = ", ".join(dict.fromkeys(feature for _, feature in found))
-        raise not_implemented(features, [violation for violation, _ in found])
 
 
 def value_faults(message: Message, path: str = "") -> Iterator[tuple[str, str]]:

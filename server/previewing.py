@@ -75,6 +75,6 @@ class Doing(Commitment):
         same = [move for move in moves if said.get(move.record_id) == outcome_of(move)]
         if len(same) == len(moves):
             return super()._make(tx, piece, digests, first_turn)
-        counts, told = super()._make(tx, Piece.of(same, digests.flooded), digests, first_turn)
+        counts, told = super()._make(tx, Piece.of(same, digests.flooded, piece.pools), digests, first_turn)
         counts["lost"] += len(moves) - len(same)
         return counts, told

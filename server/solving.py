@@ -35,6 +35,8 @@ class Job:
     kind: Kind
     time_limit_s: float
     seed: int
+    fairness: int = 0
+    price_steps: int = 0
 
 
 def _main(pipe: Connection) -> None:
@@ -62,7 +64,7 @@ def _answered(pipe: Connection, job: Job, parts: list[bytes]) -> tuple[Said, byt
     """Return the answer to a job, with progress on the way."""
     import numpy as np
 
-    from reallot.server.convert.problems import checked_message, progress_message, solution_message, to_problem
+    from reallot.server.convert.problems import checked_message, progress_message, solution_message, to_fairness, to_problem
     from reallot.solver.problems import InvalidProblem, Progress, solve
     from reallot.v1 import solver_service_pb2 as pb
 
@@ -83,7 +85,19 @@ def _answered(pipe: Connection, job: Job, parts: list[bytes]) -> tuple[Said, byt
         chosen = np.array([pair for message in messages for pair in message.chosen], dtype=np.int64)
         return "done", checked_message(problem, chosen).SerializeToString()
     messages.clear()
-    return "done", solution_message(solve(problem, time_limit_s=job.time_limit_s, seed=job.seed, on_progress=told)).SerializeToString()
+    fairness: Any = job.fairness
+    try:
+        solution = solve(
+            problem,
+            time_limit_s=job.time_limit_s,
+            seed=job.seed,
+            on_progress=told,
+            fairness=to_fairness(fairness),
+            price_steps=job.price_steps,
+        )
+    except InvalidProblem as error:
+        return "invalid", pickle.dumps((error.field, error.text))
+    return "done", solution_message(solution).SerializeToString()
 
 
 def _say(pipe: Connection, said: Said, content: bytes) -> None:

@@ -141,6 +141,22 @@ class RuleConfig:
         return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score, of_group) if asked is not None)
 
     @property
+    def fits_by_record(self) -> bool:
+        """Whom it may choose depends on the record."""
+        asked = [asked for asked in (self.target, self.conflict) if asked is not None]
+        return self.message.exclusions.previous_owners or self.message.sticky.required or any(a.fields("record") for a in asked)
+
+    @property
+    def shares(self) -> bool:
+        """It gives by shares, and what it has given is counted."""
+        return self.message.policy == segment_pb2.POLICY_WEIGHTED_SHARES or self.evens_value
+
+    @property
+    def evens_value(self) -> bool:
+        """What it shares out evenly is the records' value."""
+        return self.message.policy == segment_pb2.POLICY_EVEN_VALUE
+
+    @property
     def use_capacity(self) -> bool:
         """Only sellers with free capacity."""
         return not self.message.HasField("use_capacity") or self.message.use_capacity
@@ -376,6 +392,11 @@ class WorkspaceConfig:
     def rules(self) -> dict[str, RuleConfig]:
         """Active rules of active segments by key."""
         return {rule.key: rule for segment in self.segments.values() for rule in segment.rules}
+
+    @cached_property
+    def sharing_rules(self) -> frozenset[str]:
+        """Keys of the active rules that give by shares."""
+        return frozenset(key for key, rule in self.rules.items() if rule.shares)
 
     def default_segment(self, record_type: str) -> SegmentConfig | None:
         """Return the default segment of a type; None if there is none."""

@@ -47,6 +47,7 @@ class RecordColumns:
     owner_id: list[str]
     priority: list[int]
     effort: list[int]
+    value_units: list[int]
     created_us: list[int]
     waiting_since_us: list[int | None]
     group_key: list[str]

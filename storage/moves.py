@@ -127,6 +127,7 @@ class Pattern(NamedTuple):
         looks: Its steps are to be looked at.
         closes: It is worked no more.
         parties: Sellers whom the old owner and whom the new owner concerns.
+        pool: Position, among the pools of its plan, of that from which it is given by shares; -1 = none.
     """
 
     version: int | None
@@ -150,6 +151,7 @@ class Pattern(NamedTuple):
     looks: bool = False
     closes: str = ""
     parties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    pool: int = -1
 
 
 class Move(NamedTuple):
@@ -164,6 +166,7 @@ class Move(NamedTuple):
         considered: What the rules made of it, as JSON.
         generation: Generation of the pending mark that is cleared, 0 = none.
         mark: Pending mark to be added.
+        amount: How much of what its rule shares out it is.
     """
 
     record_id: str
@@ -174,6 +177,7 @@ class Move(NamedTuple):
     considered: str = "null"
     generation: int = 0
     mark: PendingMark | None = None
+    amount: int = 1
 
 
 def decision_text(line: Decision, version: int) -> DecisionText:

@@ -200,6 +200,19 @@ loads = Table(
 
 turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
 
+shares = Table(
+    "shares",
+    metadata,
+    _key("workspace"),
+    _key("rule_id"),
+    _key("seller_id"),
+    _number("weight"),
+    _number("given"),
+    _number("carried"),
+    Index(None, "workspace", "seller_id"),
+)
+"""What rules that give by shares have given since their pool or its weights last changed (see `storage.shares`)."""
+
 gains = Table(
     "gains",
     metadata,

@@ -29,6 +29,7 @@ from reallot.storage.related import RelatedRepository
 from reallot.storage.reports import ReportRepository
 from reallot.storage.runs import DecisionRepository, EnrollmentRepository, RequestRepository, RunRepository
 from reallot.storage.sellers import SellerRepository
+from reallot.storage.shares import ShareRepository
 from reallot.storage.shown import shown_records
 from reallot.storage.steps import StepRepository
 
@@ -42,6 +43,7 @@ class ReadTransaction:
         self.config = ConfigRepository(connection, self.audit)
         self.schedules = ScheduleRepository(connection)
         self.sellers = SellerRepository(connection, self.audit)
+        self.shares = ShareRepository(connection)
         self.pending = PendingRepository(connection)
         self.reruns = RerunRepository(connection)
         self.related = RelatedRepository(connection)

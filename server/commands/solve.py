@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from reallot.solver.problems import InvalidProblem, Problem, Progress, Reason, Sense, Solution, solve
+from reallot.solver.problems import Fairness, InvalidProblem, Problem, Progress, Reason, Sense, Solution, solve
 from reallot.solver.problems.formats import (
     FlowNetwork,
     Format,
@@ -28,7 +28,18 @@ from reallot.solver.problems.networks import flow_violations, solve_network
 from reallot.solver.problems.solve import DEFAULT_TIME_LIMIT_S
 
 INVALID, TIMED_OUT = 2, 8
+_FAIRNESS = {"": Fairness.NONE, "even-load": Fairness.EVEN_LOAD, "maximin-value": Fairness.MAXIMIN_VALUE}
 _SENSES = {"min": Sense.MINIMISE, "max": Sense.MAXIMISE}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How to solve."""
+
+    time_limit: float
+    seed: int
+    fairness: Fairness
+    price_steps: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Answer:
     unassigned: int
     rows: list[tuple[Any, ...]]
     reason: str = ""
+    fairness: dict[str, Any] | None = None
 
     @property
     def gap(self) -> float | None:
@@ -62,7 +74,7 @@ class Answer:
             "assigned": self.assigned,
             "unassigned": self.unassigned,
         }
-        return made | ({"reason": self.reason} if self.reason else {})
+        return made | ({"reason": self.reason} if self.reason else {}) | ({"fairness": self.fairness} if self.fairness else {})
 
 
 def solve_file(
@@ -71,15 +83,27 @@ def solve_file(
     sense: Annotated[str, typer.Option(help="min or max; default: what the file says, else min.")] = "",
     time_limit: Annotated[float, typer.Option(help="Seconds that the search may take.", min=0.1)] = DEFAULT_TIME_LIMIT_S,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    fairness: Annotated[str, typer.Option(help="even-load or maximin-value: what is fair, before anything else counts.")] = "",
+    price_steps: Annotated[int, typer.Option(help="In how many steps to say what fairness costs.", min=0, max=20)] = 0,
     plan: Annotated[Path | None, typer.Option(help="Write the plan to this CSV file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Solve a problem of your own; the plan comes with a proven bound, or a reason why there is none."""
     if sense not in ("", *_SENSES):
         _refuse(f"--sense {sense!r} is neither min nor max")
+    if fairness not in _FAIRNESS:
+        _refuse(f"--fairness {fairness!r} is neither even-load nor maximin-value")
+    if fairness and form is Format.DIMACS_MIN:
+        _refuse("--fairness is for records and sellers, not for flows")
+    if price_steps and not fairness:
+        _refuse("--price-steps needs --fairness")
     try:
         read = _read(file.read_text(), form, _SENSES.get(sense))
-        answer = _flow(read) if isinstance(read, FlowNetwork) else _assignment(read, time_limit, seed, quiet=as_json)
+        answer = (
+            _flow(read)
+            if isinstance(read, FlowNetwork)
+            else _assignment(read, Asked(time_limit, seed, _FAIRNESS[fairness], price_steps), quiet=as_json)
+        )
         if plan is not None and answer.rows:
             _write(plan, answer.rows)
     except (InvalidProblem, UnreadableFile, UnicodeDecodeError, OSError) as error:
@@ -111,7 +135,7 @@ def _read(text: str, form: Format, sense: Sense | None) -> Reading | FlowNetwork
             return read_dimacs_min(text)
 
 
-def _assignment(reading: Reading, time_limit: float, seed: int, *, quiet: bool) -> Answer:
+def _assignment(reading: Reading, asked: Asked, *, quiet: bool) -> Answer:
     problem, console = reading.problem, Console(stderr=True, highlight=False)
     shows = console.is_terminal and not quiet
     with console.status("solving") as status:
@@ -121,11 +145,18 @@ def _assignment(reading: Reading, time_limit: float, seed: int, *, quiet: bool) 
         def told(progress: Progress) -> None:
             status.update(f"solving: value {progress.value}, bound {progress.bound}, {progress.seconds:.1f} s")
 
-        solution = solve(problem, time_limit_s=time_limit, seed=seed, on_progress=told)
-    return _answer(problem, solution, reading.scale)
+        solution = solve(
+            problem,
+            time_limit_s=asked.time_limit,
+            seed=asked.seed,
+            on_progress=told,
+            fairness=asked.fairness,
+            price_steps=asked.price_steps,
+        )
+    return _answer(problem, solution, asked.fairness, reading.scale)
 
 
-def _answer(problem: Problem, solution: Solution, scale: int) -> Answer:
+def _answer(problem: Problem, solution: Solution, fairness: Fairness, scale: int) -> Answer:
     first = solution.levels[0] if solution.levels else None
     assigned = len(np.unique(problem.record[solution.chosen]))
     rows: list[tuple[Any, ...]] = [("record", "seller", "value", "load")]
@@ -143,7 +174,31 @@ def _answer(problem: Problem, solution: Solution, scale: int) -> Answer:
         unassigned=len(solution.unassigned) if solution.has_plan else needing,
         rows=rows if solution.has_plan else [],
         reason=_reason(solution),
+        fairness=_fairness(problem, solution, fairness, scale),
     )
+
+
+def _fairness(problem: Problem, solution: Solution, fairness: Fairness, scale: int) -> dict[str, Any] | None:
+    report = solution.fairness
+    if report is None:
+        return None
+    own = 1 if fairness is Fairness.EVEN_LOAD else scale
+    names = problem.seller_ids or tuple(str(seller) for seller in range(problem.sellers))
+    return {
+        "measure": _unscaled(report.measure, own),
+        "bound": _unscaled(report.bound, own),
+        "loads": dict(zip(names, report.loads.tolist(), strict=True)),
+        "values": {name: _unscaled(value, scale) for name, value in zip(names, report.values.tolist(), strict=True)},
+        "price": [
+            {
+                "floor": _unscaled(s.floor, own),
+                "measure": _unscaled(s.measure, own),
+                "value": _unscaled(s.value, scale),
+                "bound": _unscaled(s.bound, scale),
+            }
+            for s in report.price
+        ],
+    }
 
 
 def _reason(solution: Solution) -> str:
@@ -194,6 +249,10 @@ def _show(answer: Answer, file: Path) -> None:
         ("unassigned", f"{answer.unassigned:,}"),
     ):
         table.add_row(name, value)
+    if answer.fairness:
+        table.add_row("fairness", f"{answer.fairness['measure']:,} (bound {answer.fairness['bound']:,})")
+    for step in (answer.fairness or {}).get("price", ()):
+        table.add_row(f"at {step['measure']:,}", f"{step['value']:,}")
     console.print(table)
     if answer.reason:
         console.print(f"no solution: {answer.reason}", markup=False)

@@ -5,7 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from reallot.solver.problems import Conflict, Problem, Progress, Sense, Solution, level_values, problem_of, violations
+from reallot.solver.problems import (
+    Conflict,
+    Fairness,
+    FairnessReport,
+    Problem,
+    Progress,
+    Sense,
+    Solution,
+    level_values,
+    problem_of,
+    violations,
+)
 from reallot.solver.problems.problem import Ints
 from reallot.v1 import run_pb2, solver_service_pb2
 
@@ -67,7 +78,21 @@ def solution_message(solution: Solution) -> solver_service_pb2.Solution:
         conflict=_conflict(solution.conflict) if solution.conflict is not None else None,
         seconds=solution.seconds["total"],
         replayable=solution.replayable,
+        fairness=_fairness(solution.fairness) if solution.fairness is not None else None,
     )
+
+
+def _fairness(report: FairnessReport) -> solver_service_pb2.FairnessReport:
+    price = [solver_service_pb2.PriceStep(floor=s.floor, measure=s.measure, value=s.value, bound=s.bound) for s in report.price]
+    return solver_service_pb2.FairnessReport(
+        loads=report.loads.tolist(), values=report.values.tolist(), measure=report.measure, bound=report.bound, price=price
+    )
+
+
+def to_fairness(fairness: solver_service_pb2.Fairness.ValueType) -> Fairness:
+    """Return what a caller thinks fair."""
+    name = solver_service_pb2.Fairness.Name(fairness).removeprefix("FAIRNESS_")
+    return Fairness.NONE if name == "UNSPECIFIED" else Fairness(name)
 
 
 def _level(index: int, value: int, bound: int) -> run_pb2.LevelResult:

@@ -10,6 +10,7 @@ from reallot.storage.entities import Json
 from reallot.storage.moves import Move, Pattern
 from reallot.storage.prepared import PreparedMoves, prepare
 from reallot.storage.rechecks import Recheck
+from reallot.storage.shares import SharePool
 
 CHUNK = 2_000
 """Most moves in one piece, so that other writers pass in between."""
@@ -109,11 +110,13 @@ class Tally(NamedTuple):
         counts: How many raise each counter by one.
         freed: Sellers who may have more room than before.
         told: Moves of which flooded sellers would be told.
+        given: Pool, seller, and how many records, or how much value, the seller is given from it by shares.
     """
 
     counts: Mapping[str, int]
     freed: frozenset[str]
     told: tuple[Handed, ...]
+    given: tuple[tuple[int, str, int], ...] = ()
 
 
 def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
@@ -129,7 +132,15 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
             told[key] = (old, new)
     lines = tuple(Handed(*told[id(move.pattern)], move.record_id) for move in moves if id(move.pattern) in told)
     freed = frozenset(p.weight.place[0] for p in patterns.values() if p.frees and p.weight is not None)
-    return Tally(counts, freed, lines)
+    return Tally(counts, freed, lines, _given(moves))
+
+
+def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:
+    given: Counter[tuple[int, str]] = Counter()
+    for move in moves:
+        if move.pattern.pool >= 0 and move.pattern.turn is not None:
+            given[move.pattern.pool, move.pattern.turn.seller_id] += move.amount
+    return tuple((pool, seller, amount) for (pool, seller), amount in sorted(given.items()))
 
 
 def _told_parties(pattern: Pattern, flooded: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -148,18 +159,20 @@ class Piece:
         packed: One by one, pickled: mostly nobody looks at them, and to build them in the server would hold up its other threads.
         prepared: All of them as rows, for a commit that finds everything as the plan did; None if they cannot be prepared.
         tally: What all of them come to.
+        pools: From which their plan gives by shares.
     """
 
     size: int
     packed: bytes
     prepared: PreparedMoves | None
     tally: Tally
+    pools: tuple[SharePool, ...] = ()
 
     @classmethod
-    def of(cls, moves: Sequence[Move], flooded: Set[str]) -> "Piece":
+    def of(cls, moves: Sequence[Move], flooded: Set[str], pools: tuple[SharePool, ...] = ()) -> "Piece":
         """Return moves as a piece; the sellers in `flooded` get one digest instead of notices."""
         packed = pickle.dumps(moves, pickle.HIGHEST_PROTOCOL)
-        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded))
+        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded), pools)
 
     @property
     def moves(self) -> Sequence[Move]:

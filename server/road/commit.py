@@ -82,6 +82,7 @@ def commit_piece(
     lost: list[Move] = []
     if prepared is None or not tx.commit_prepared(config.workspace, prepared, _limits(tx, config, prepared.takers), first_turn):
         made, lost = _one_by_one(tx, config, piece.moves, digests.flooded, first_turn)
+    tx.shares.count(config.workspace, piece.pools, made.given)
     _put_back(tx, config.workspace, lost)
     request_rerun(tx, config, "CAPACITY_FREED", made.freed)
     return Counter({**made.counts, "lost": len(lost)}), digests.with_told(made.told)

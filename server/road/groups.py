@@ -54,7 +54,7 @@ class GroupTargets:
         shown = self.matches.sellers_of(combination)[:MOST_SHOWN].tolist()
         return RuleTrace(self.rule.key, status, {}, tuple(self.pool.owner_at(place) for place in shown))
 
-    def options(self, combination: int, rank: int, scope: Callable[[Ints], Ints], leaves: Ints) -> Ints:
+    def options(self, combination: int, rank: int, scope: Callable[[Ints, Ints], Ints], leaves: Ints) -> Ints:
         """Return one combination's options as the columns of `RuleTargets.options`: one, or none."""
         taker = self.taker[combination]
         rows = [[taker, rank, 0, NO_SCORE, -1, -1, 0]] if taker >= 0 else []

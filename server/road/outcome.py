@@ -14,6 +14,7 @@ from reallot.server.road.offers import OFFERED
 from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
+from reallot.server.road.shares import Shared, shared_out
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig
 from reallot.solver import assignment
@@ -61,6 +62,7 @@ class Decided(NamedTuple):
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
         group: Kind and id of the team or queue that gets it; empty = none does.
+        pool: Position, among the plan's, of the pool from which it is given by shares; -1 = none.
     """
 
     assignment: str
@@ -68,6 +70,7 @@ class Decided(NamedTuple):
     rule_id: str = ""
     reason: str = ""
     binding: bool = False
+    pool: int = -1
     group: tuple[str, str] | tuple[()] = ()
 
     @property
@@ -147,7 +150,16 @@ class Decisions:
         return _listed(self._of_option(self.solved.problem.option_rank))
 
     @cached_property
-    def _given(self) -> dict[tuple[int, str, bool], Decided]:
+    def shared(self) -> Shared:
+        """The pools from which records are given by shares, and which record from which."""
+        return shared_out(self.planner.books, self.planner.pool, self.solved.problem, self.solved.solution.option_of)
+
+    @cached_property
+    def _pools(self) -> list[int]:
+        return _listed(self._by_row(self.solved.rows, self.shared.pool_of))
+
+    @cached_property
+    def _given(self) -> dict[tuple[int, str, bool, int], Decided]:
         return {}
 
     @cached_property
@@ -158,12 +170,12 @@ class Decisions:
         rule, pool = self.planner.draft.chains[chain][rank], self.planner.pool
         # Who has the record already need not be asked.
         has_it = self.work.records.owner_kind[row] == "SELLER" and pool.owner_at(taker).id == self.work.records.owner_id[row]
-        key = (taker, rule.key, rule.message.HasField("offer") and not has_it)
+        key = (taker, rule.key, rule.message.HasField("offer") and not has_it, self._pools[row])
         if key not in self._given:
-            self._given[key] = self._decided(rule, taker, asks=key[2])
+            self._given[key] = self._decided(rule, taker, asks=key[2], shared=key[3])
         return self._given[key]
 
-    def _decided(self, rule: RuleConfig, taker: int, *, asks: bool) -> Decided:
+    def _decided(self, rule: RuleConfig, taker: int, *, asks: bool, shared: int) -> Decided:
         pool, named = self.planner.pool, rule.message.display_name or rule.key
         if taker >= len(pool.sellers):
             group = pool.owner_at(taker)
@@ -172,7 +184,7 @@ class Decisions:
         seller = pool.sellers[taker]
         whom = seller.display_name or seller.seller_id
         status, reason = (OFFERED, f"rule {named} offers it to {whom}") if asks else ("ASSIGNED", f"rule {named} chose {whom}")
-        return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity)
+        return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity, shared)
 
     def _unassigned(self, chain: int, row: int) -> Decided:
         if (bundle := self._bundles[row]) >= 0:

@@ -13,11 +13,14 @@ from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, NO_
 from reallot.server.road.groups import GroupTargets, group_targets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reasons import RuleTrace, rule_status
+from reallot.server.road.shares import ShareBooks
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
-from reallot.solver.assignment import Policy, Problem, Scope
-from reallot.solver.assignment.problem import Ints
+from reallot.solver.assignment import Contacts, Policy, Problem, Scope
+from reallot.solver.assignment.contacts import MINUTE_US
+from reallot.solver.assignment.problem import NEEDED, Ints
 from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
 from reallot.solver.segmentation import Matches, evaluate
+from reallot.solver.timetables import Timetables
 from reallot.v1 import config_pb2, segment_pb2
 
 NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
@@ -79,12 +82,12 @@ class RuleTargets:
         }
         return RuleTrace(self.rule.key, rule_status(fitting, able, there, free), {k: v for k, v in counts.items() if v})
 
-    def options(self, combination: int, rank: int, scope: Callable[[Ints], Ints], leaves: Ints) -> Ints:
+    def options(self, combination: int, rank: int, scope: Callable[[Ints, Ints], Ints], leaves: Ints) -> Ints:
         """Return one combination's options as the columns seller, rank, bucket, score, scope, capacity node, misses.
 
         They are not to be changed.
 
-        `scope` gives the policy's scope by availability bucket, `leaves` the capacity node by seller.
+        `scope` gives the policy's scope by seller and availability bucket, `leaves` the capacity node by seller.
         """
         if rank not in self._tables:
             seller = self._choices.seller.astype(np.int64)
@@ -92,7 +95,7 @@ class RuleTargets:
             bucket = self.pool.bucket[seller].astype(np.int64) if looks else np.zeros(len(seller), dtype=np.int64)
             cap = leaves[seller] if self.rule.use_capacity else np.full(len(seller), -1)
             score, misses = (column[self._chosen] for column in (self.fit.score, self.fit.misses))
-            columns = [seller, np.full(len(seller), rank), bucket, score, scope(bucket), cap, misses]
+            columns = [seller, np.full(len(seller), rank), bucket, score, scope(seller, bucket), cap, misses]
             self._tables[rank] = np.column_stack(columns).astype(np.int64)
         return self._tables[rank][self._choices.start[combination] : self._choices.start[combination + 1]]
 
@@ -193,6 +196,8 @@ class Planner:
         self.cap_parent: list[int] = [-1] * len(pool.sellers)
         self.cap_names: list[CapName] = [CapName(index) for index in range(len(pool.sellers))]
         self._leaves: dict[str, Ints] = {}
+        self.books = ShareBooks(pool)
+        self._handling_us: dict[int, int] = {}
 
     def targets_of(self, candidates: Candidates) -> list[RuleTargets | GroupTargets]:
         """Return the rules of a segment over its candidates.
@@ -251,6 +256,9 @@ class Planner:
         """
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
+        for target in targets:
+            if isinstance(target, RuleTargets) and target.rule.shares:
+                self.books.open(target, self._room(candidates.segment, target.rule))
         left_out = np.zeros(0, dtype=np.int64)
         if wanted is not None:
             kept = np.zeros(len(chain), dtype=np.bool_)
@@ -308,11 +316,25 @@ class Planner:
             self.draft.efforts.append(effort)
         return self.draft.known[key]
 
-    def _scope(self, rule: RuleConfig, bucket: Ints) -> Ints:
+    def _room(self, segment: SegmentConfig, rule: RuleConfig) -> npt.NDArray[np.bool_]:
+        """Return which sellers have room for one more record of a segment: bool, shape (m,)."""
+        room = np.ones(len(self.pool.sellers), dtype=np.bool_)
+        node = self._leaf(segment) if rule.use_capacity else np.full(len(room), -1)
+        free, parent = np.array(self.cap_free, dtype=np.int64), np.array(self.cap_parent, dtype=np.int64)
+        while (inside := node >= 0).any():
+            room[inside] &= free[node[inside]] > 0
+            node = np.where(inside, parent[node], -1)
+        return room
+
+    def _scope(self, rule: RuleConfig, seller: Ints, bucket: Ints) -> Ints:
         per_rule = self.config.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE
         turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
         if rule.message.policy == segment_pb2.POLICY_BEST_FIT:
             return np.full(len(bucket), -1)
+        if rule.message.policy == segment_pb2.POLICY_EARLIEST_FIRST_CONTACT:
+            return np.full(len(bucket), self._contact_scope(rule.message.handling_minutes))
+        if rule.shares:
+            return self._shared_scopes(rule, seller, bucket)
         if rule.message.policy != segment_pb2.POLICY_LOAD_BALANCING:
             return np.full(len(bucket), self._scope_number(turns, Policy.ROUND_ROBIN))
         balance = self._scope_number("load_balancing", Policy.LOAD_BALANCING)
@@ -320,6 +342,23 @@ class Planner:
             return np.full(len(bucket), balance)
         # Whoever is not available now takes turns instead.
         return np.where(bucket == 0, balance, self._scope_number(turns, Policy.ROUND_ROBIN))
+
+    def _shared_scopes(self, rule: RuleConfig, seller: Ints, bucket: Ints) -> Ints:
+        """Return scopes of shares, one for each availability: shares hold among those who can take a record equally soon."""
+        found = np.full(len(bucket), -1)
+        for soon in np.unique(bucket).tolist():
+            policy = Policy.EVEN_VALUE if rule.evens_value else Policy.WEIGHTED_SHARES
+            number = self._scope_number(f"{policy.lower()}:{rule.key}" + (f":{soon}" if soon else ""), policy)
+            self.books.rule_of[number] = rule.key
+            found[bucket == soon] = number
+        # Whoever has no room can get nothing, and has no share.
+        return np.where(self.books.has_room(rule.key, seller), found, -1)
+
+    def _contact_scope(self, minutes: int) -> int:
+        """Return the scope of rules whose records take so many minutes: what a seller has to do is one thing for all of them."""
+        number = self._scope_number(f"earliest_first_contact:{minutes}", Policy.EARLIEST_FIRST_CONTACT)
+        self._handling_us[number] = minutes * MINUTE_US
+        return number
 
     def _scope_number(self, name: str, policy: Policy) -> int:
         if (name, policy) not in self.scopes:
@@ -351,8 +390,8 @@ class Planner:
             self._leaves[name] = nodes
         return self._leaves[name]
 
-    def problem(self, priority: Ints, age_us: Ints) -> Problem:
-        """Return the problem; `priority` and `age_us` are those of the batch's rows."""
+    def problem(self, priority: Ints, age_us: Ints, value: Ints) -> Problem:
+        """Return the problem; `priority`, `age_us` and `value` are those of the batch's rows."""
         rows = self.rows()
         options = np.concatenate(self.draft.options) if self.draft.options else np.zeros((0, 7), dtype=np.int64)
         lengths = [len(o) for o in self.draft.options]
@@ -372,9 +411,10 @@ class Planner:
             option_cap=options[:, 5].astype(np.int32),
             cap_free=np.array(self.cap_free, dtype=np.int64),
             cap_parent=np.array(self.cap_parent, dtype=np.int32),
-            scopes=tuple(self._made_scope(name, policy) for name, policy in self.scopes),
+            scopes=tuple(self._made_scope(number, options) for number in range(len(self.scopes))),
             option_continuity=_missed(options[:, 6], MISSES_CONTINUITY),
             option_preferred=_missed(options[:, 6], MISSES_PREFERRED),
+            value=value[rows],
             together=_numbered([name for part in self.draft.together for name in part]),
         )
 
@@ -409,22 +449,30 @@ class Planner:
 
         Without a score it costs at the fit what the worst option does.
         """
-        now = np.zeros(1, dtype=np.int64)
+        one, now = np.array([seller], dtype=np.int64), np.zeros(1, dtype=np.int64)
         costs = fit_costs(np.append(self.scores(), NO_SCORE if score is None else score))
         return {
             "seller": seller,
             "rank": rank,
             "bucket": 0,
             "fit": int(costs[-1] if score is not None else costs.max(initial=0)),
-            "scope": int(self._scope(rule, now)[0]),
+            "scope": int(self._scope(rule, one, now)[0]),
             "cap": int(self._leaf(segment)[seller]) if rule.use_capacity else -1,
             "continuity": int(bool(misses & MISSES_CONTINUITY)),
             "preferred": int(bool(misses & MISSES_PREFERRED)),
         }
 
-    def _made_scope(self, name: str, policy: Policy) -> Scope:
-        pool = self.pool
-        return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+    def _made_scope(self, number: int, options: Ints) -> Scope:
+        pool, (name, policy) = self.pool, self.scopes[number]
+        if policy not in NEEDED:
+            return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+        own = np.unique(options[options[:, 4] == number, 0])
+        standing = self.books.standing_of(number, own) if number in self.books.rule_of else self._contacts(number, own)
+        return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], standing)
+
+    def _contacts(self, number: int, seller: Ints) -> Contacts:
+        timetables = Timetables.of([self.pool.calendars[place] for place in seller.tolist()], self.now_us)
+        return Contacts(self.pool.owned[seller], self._handling_us[number], timetables)
 
 
 def _numbered(names: Sequence[str]) -> Ints:

@@ -18,6 +18,7 @@ from reallot.solver.calendars import Availability, Calendar
 from reallot.solver.segmentation import frame_of
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Reserve, Seller, TimeOff, Turn, Window
+from reallot.storage.shares import Share
 from reallot.storage.windows import room_in_window, windows_of
 
 
@@ -38,6 +39,7 @@ class Pool:
     gains: Sequence[Gain]
     silent: frozenset[str]
     stands_in: bool = True
+    shares: Sequence[Share] = ()
 
     @staticmethod
     def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
@@ -54,6 +56,7 @@ class Pool:
             now_us=now_us,
             gains=tx.sellers.windows.gains(workspace, windows, now_us),
             silent=silent_sellers(tx, workspace),
+            shares=tx.shares.of(workspace, config.sharing_rules),
         )
 
     @cached_property
@@ -117,6 +120,11 @@ class Pool:
         return np.array([seller.priority for seller in self.sellers], dtype=np.int64)
 
     @cached_property
+    def weight(self) -> Ints:
+        """Weight in shares: int64, shape (m,)."""
+        return np.array([seller.weight for seller in self.sellers], dtype=np.int64)
+
+    @cached_property
     def turn(self) -> Ints:
         """Number of the last unit of a counted type, 0 = never: int64, shape (m,)."""
         latest = np.zeros(len(self.sellers), dtype=np.int64)
@@ -135,6 +143,15 @@ class Pool:
                 key = (self.place[load.seller_id], load.record_type, load.segment_id)
                 found[key] = found.get(key, 0) + load.effort
         return found
+
+    @cached_property
+    def owned(self) -> Ints:
+        """Active records of counted types that each seller owns: int64, shape (m,)."""
+        count = np.zeros(len(self.sellers), dtype=np.int64)
+        for load in self.loads:
+            if load.seller_id in self.place and load.record_type in self.config.counted_types:
+                count[self.place[load.seller_id]] += load.records
+        return np.maximum(count, 0)
 
     @cached_property
     def free(self) -> Ints:

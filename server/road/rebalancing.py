@@ -12,7 +12,7 @@ from reallot.solver.assignment.answers import Owned, Point, frontier, owned, wit
 from reallot.solver.assignment.problem import Ints
 from reallot.v1 import run_pb2
 
-_BY_RECORD = ("class_of", "priority", "age_us", "key")
+_BY_RECORD = ("class_of", "priority", "age_us", "key", "value")
 
 
 def points_of(work: Work, planner: Planner, problem: assignment.Problem) -> tuple[Owned, list[Point]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ import numpy as np
 from reallot.server.road.outcome import Frame, Solved
 from reallot.solver import assignment
 from reallot.solver.assignment import Policy, Problem, Scope
-from reallot.solver.assignment.problem import Ints
+from reallot.solver.assignment.problem import Contacts, Holdings, Ints, Shares
 
 FORM = 1
 """Version of the kept form."""
+STANDINGS = {kind.__name__: kind for kind in (Shares, Contacts, Holdings)}
 FAST = 1
 """Level of compression: more would take longer than it saves."""
 
@@ -44,7 +45,7 @@ def _limited(solved: Solved, frame: Frame) -> Solved:
     """
     problem, rows = solved.problem, solved.rows
     kept, beyond = assignment.most_urgent(problem, solved.solution, frame.limit)
-    columns = ("class_of", "priority", "age_us", "key", *(("together",) if len(problem.together) else ()))
+    columns = ("class_of", "priority", "age_us", "key", "value", *(("together",) if len(problem.together) else ()))
     only = replace(problem, **{name: getattr(problem, name)[kept] for name in columns})
     solution = assignment.solve(only, sequential=frame.sequential)
     return Solved(only, solution, rows[kept], frozenset(rows[beyond].tolist()))
@@ -74,16 +75,36 @@ def packed(problem: Problem, rows: Ints, frame: Frame) -> bytes:
     scopes = []
     for index, scope in enumerate(problem.scopes):
         columns += _columns(f"{index}.", scope)
-        scopes.append({"scope_id": scope.scope_id, "policy": scope.policy.value})
+        standing = type(scope.standing).__name__ if scope.standing is not None else ""
+        scopes.append({"scope_id": scope.scope_id, "policy": scope.policy.value, "standing": standing})
     parts = [(name, column.dtype.str, len(column)) for name, column in columns]
     head = json.dumps({"form": FORM, "frame": frame._asdict(), "scopes": scopes, "columns": parts}).encode()
     body = b"".join(np.ascontiguousarray(column).tobytes() for _, column in columns)
     return zlib.compress(len(head).to_bytes(8, "little") + head + body, FAST)
 
 
-def _columns(prefix: str, of: Problem | Scope) -> list[tuple[str, Any]]:
-    values = [(f"{prefix}{f.name}", getattr(of, f.name)) for f in fields(of)]
-    return [(name, value) for name, value in values if isinstance(value, np.ndarray)]
+def _columns(prefix: str, of: Any) -> list[tuple[str, Any]]:
+    """Return the columns of something and of its parts; numbers are columns of one."""
+    found: list[tuple[str, Any]] = []
+    for name, value in ((f"{prefix}{f.name}", getattr(of, f.name)) for f in fields(of)):
+        if isinstance(value, np.ndarray):
+            found.append((name, value))
+        elif isinstance(value, int):
+            found.append((name, np.array([value], dtype=np.int64)))
+        elif is_dataclass(value):
+            found += _columns(f"{name}.", value)
+    return found
+
+
+def _part(kind: Any, prefix: str, columns: dict[str, Any]) -> Any:
+    """Return a part of a problem of its columns."""
+    values = {}
+    for f in fields(kind):
+        name = f"{prefix}{f.name}"
+        values[f.name] = _part(f.type, f"{name}.", columns) if is_dataclass(f.type) else columns[name]
+        if f.type is int:
+            values[f.name] = int(values[f.name][0])
+    return kind(**values)
 
 
 def unpacked(content: bytes) -> tuple[Problem, Ints, Frame]:
@@ -104,7 +125,11 @@ def unpacked(content: bytes) -> tuple[Problem, Ints, Frame]:
     scopes = []
     for index, named in enumerate(head["scopes"]):
         own = {name.partition(".")[2]: column for name, column in columns.items() if name.startswith(f"{index}.")}
-        scopes.append(Scope(**_known(Scope, own | {"scope_id": named["scope_id"], "policy": Policy(named["policy"])})))
+        own = {name: column for name, column in own.items() if "." not in name}
+        kind = STANDINGS[named["standing"]] if named["standing"] else None
+        standing = _part(kind, f"{index}.standing.", columns) if kind is not None else None
+        known = own | {"scope_id": named["scope_id"], "policy": Policy(named["policy"]), "standing": standing}
+        scopes.append(Scope(**_known(Scope, known)))
     own = {name: column for name, column in columns.items() if "." not in name and name != "rows"}
     problem = Problem(**_known(Problem, own | {"scopes": tuple(scopes)}))
     return problem, columns["rows"], Frame(**head["frame"])

@@ -22,6 +22,7 @@ from reallot.server.road.rebalancing import rebalanced
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
+from reallot.server.road.shares import counted_value
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
@@ -82,7 +83,8 @@ def drafted(
     _drop_eligible_owners(work, Planner(config, replace(pool, stands_in=False), task.now_us, task.seed), frames)
     planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, task.seed, keep_full=keep_full)
     _add_candidates(work, planner, frames)
-    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work)), frames)
+    values = _column([counted_value(value) for value in work.records.value_units])
+    return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work), values), frames)
 
 
 def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
@@ -354,17 +356,20 @@ def _may_own(work: Work, row: int, planner: Planner, target: RuleTargets | Group
 def _given_back(work: Work, pool: Pool) -> list[Load]:
     """Return the loads without the records whose owner is being decided anew, and with moved records where they will be."""
     records = work.records
-    changes: dict[tuple[str, str, str], int] = {}
+    changes: dict[tuple[str, str, str], tuple[int, int]] = {}
+
+    def change(key: tuple[str, str, str], effort: int, count: int) -> None:
+        held = changes.get(key, (0, 0))
+        changes[key] = (held[0] + effort, held[1] + count)
+
     for row in np.flatnonzero(work.assign | work.moved | work.released).tolist():
         owner, kind, effort = work.holder(row), records.record_type[row], records.effort[row]
         if not owner:
             continue
-        key = (owner, kind, records.segment_id[row])
-        changes[key] = changes.get(key, 0) - effort
+        change((owner, kind, records.segment_id[row]), -effort, -1)
         if not work.assign[row] and not work.released[row] and not work.offered(row):
-            there = (owner, kind, str(work.segment[row]))
-            changes[there] = changes.get(there, 0) + effort
-    return [*pool.loads, *(Load(owner, kind, segment, effort, 0) for (owner, kind, segment), effort in sorted(changes.items()))]
+            change((owner, kind, str(work.segment[row])), effort, 1)
+    return [*pool.loads, *(Load(*key, *held) for key, held in sorted(changes.items()))]
 
 
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:

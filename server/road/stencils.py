@@ -41,7 +41,7 @@ class Stencil:
     sentence: str
     waits: bool
 
-    def cast(self, names: Names, *, place: int, waiting_since_us: int, generation: int, considered: str) -> Move:
+    def cast(self, names: Names, *, place: int, waiting_since_us: int, generation: int, considered: str, amount: int = 1) -> Move:
         """Return the move of one record.
 
         Args:
@@ -50,13 +50,13 @@ class Stencil:
             waiting_since_us: Since when it waits, if it does.
             generation: Generation of its pending mark, 0 = none.
             considered: What its rules made of it, as JSON.
+            amount: How much of what its rule shares out it is.
         """
         pattern = self.pattern
         if names.enrollment or pattern.starts is not None:
             pattern = _enrolled(pattern, names)
-        return Move(
-            names.record, pattern, waiting_since_us if self.waits else None, place, _filled(self.sentence, names), considered, generation
-        )
+        since = waiting_since_us if self.waits else None
+        return Move(names.record, pattern, since, place, _filled(self.sentence, names), considered, generation, amount=amount)
 
 
 def _enrolled(pattern: Pattern, names: Names) -> Pattern:

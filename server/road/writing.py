@@ -17,6 +17,7 @@ from reallot.server.road.enrol import follow_segment, leave
 from reallot.server.road.events import concerned, event_of
 from reallot.server.road.offers import OFFERED, starts_anew, times_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
+from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
 from reallot.storage.documents import JsonText, dump, load, owner_of
@@ -42,8 +43,11 @@ class Writing:
     def pieces(self) -> Iterator[Piece]:
         """Yield the moves in pieces of one commit each."""
         flooded = self.flooded()
+        pools, left = self._decisions.shared.pools, len(self._decisions.rows)
         for rows in self._decisions.pieces():
-            yield Piece.of([self._move(row) for row in rows], flooded)
+            left -= len(rows)
+            # Whoever is full in the end is so with the last piece.
+            yield Piece.of([self._move(row) for row in rows], flooded, tuple(pool.among(last=left == 0) for pool in pools))
 
     def flooded(self) -> frozenset[str]:
         """Return the sellers who would get more notices than the workspace wants."""
@@ -90,7 +94,14 @@ class Writing:
             waiting_since_us=records.waiting_since_us[row] or self._work.task.now_us,
             generation=records.pending_generation[row],
             considered=self._trace(self._decisions.chains[row]),
+            amount=counted_value(records.value_units[row]) if decided.pool in self._valued else 1,
         )
+
+    @cached_property
+    def _valued(self) -> frozenset[int]:
+        """Pools that share out value instead of records."""
+        rules, pools = self._config.rules, self._decisions.shared.pools
+        return frozenset(place for place, pool in enumerate(pools) if rules[pool.rule_id].evens_value)
 
     @cached_property
     def _titles(self) -> list[str]:
@@ -164,6 +175,7 @@ class Writing:
             counted=_counted(before, after, tried),
             looks=looks(before, after, change),
             parties=(concerned([before.owner], self._members), concerned([after.owner], self._members)),
+            pool=decided.pool,
         )
         return Stencil(pattern, dump(draft.sentence) if draft is not None else "null", waits=after.owner is None)
 

@@ -16,6 +16,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Request = pb.SolveRequest | pb.CheckPlanRequest
 
 
+MOST_PRICE_STEPS = 20
+
+
 class SolverService(solver_service_pb2_grpc.SolverServiceServicer):
     """Hands problems to processes of their own."""
 
@@ -54,7 +57,14 @@ class SolverService(solver_service_pb2_grpc.SolverServiceServicer):
             limit_s = first.options.time_limit.ToTimedelta().total_seconds()
             if limit_s <= 0:
                 raise invalid_field("options.time_limit", "must be above 0")
-        return Job(kind, min(limit_s, most_s), first.options.seed), self._bounded(first, requests)
+        options = first.options
+        if options.fairness not in pb.Fairness.values():
+            raise invalid_field("options.fairness", f"there is no fairness {options.fairness}")
+        if not 0 <= options.price_steps <= MOST_PRICE_STEPS:
+            raise invalid_field("options.price_steps", f"must be 0 to {MOST_PRICE_STEPS}")
+        if options.price_steps and not options.fairness:
+            raise invalid_field("options.price_steps", "without fairness there is no price of it")
+        return Job(kind, min(limit_s, most_s), options.seed, options.fairness, options.price_steps), self._bounded(first, requests)
 
     async def _bounded(self, first: Request, others: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         """Yield messages as bytes, as long as there are not too many rows."""

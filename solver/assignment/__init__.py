@@ -2,7 +2,7 @@
 
 from reallot.solver.assignment.bundles import Bundles, most_urgent
 from reallot.solver.assignment.check import CheckFailed, check
-from reallot.solver.assignment.problem import InvalidProblem, Policy, Problem, Scope
+from reallot.solver.assignment.problem import Contacts, Holdings, InvalidProblem, Policy, Problem, Scope, Shares
 from reallot.solver.assignment.result import Level, Limit, Reason, Solution, Termination
 from reallot.solver.assignment.solve import SOLVER_VERSION, solve
 
@@ -10,6 +10,8 @@ __all__ = [
     "SOLVER_VERSION",
     "Bundles",
     "CheckFailed",
+    "Contacts",
+    "Holdings",
     "InvalidProblem",
     "Level",
     "Limit",
@@ -17,6 +19,7 @@ __all__ = [
     "Problem",
     "Reason",
     "Scope",
+    "Shares",
     "Solution",
     "Termination",
     "check",

@@ -64,11 +64,18 @@ def _plan_violations(problem: Problem, solution: Solution) -> Iterator[str]:
 
 def _value_violations(problem: Problem, network: Network, solution: Solution) -> Iterator[str]:
     proven = frozenset(level for stage in solution.proof for level in stage.levels)
+    even = {f"policy:{problem.scopes[index].scope_id}" for index in problem.even_scopes}
     true = level_values(problem, network, solution.option_of, proven=proven)
     for claimed, counted in zip(solution.levels, true, strict=False):
         if (claimed.level_id, claimed.value) != (counted.level_id, counted.value):
             yield f"level {claimed.level_id} is given as {claimed.value}, counted {counted.level_id} {counted.value}"
-        if claimed.bound is not None and (counted.bound is None or claimed.bound > counted.bound):
+        if claimed.level_id in even:
+            # No potentials prove how even values can be: the bound is the integer solver's, and no plan is better than its own.
+            if claimed.bound is not None and claimed.bound > counted.value:
+                yield f"level {claimed.level_id} claims the bound {claimed.bound}, its plan has {counted.value}"
+            if claimed.bound != claimed.value and solution.termination.reason is Reason.OPTIMAL:
+                yield f"the plan is called optimal, at level {claimed.level_id} it may not be"
+        elif claimed.bound is not None and (counted.bound is None or claimed.bound > counted.bound):
             yield f"level {claimed.level_id} claims the bound {claimed.bound}, proven is {counted.bound}"
     if len(true) != len(solution.levels):
         yield f"{len(solution.levels)} levels are given, there are {len(true)}"

@@ -159,8 +159,9 @@ class _Hand:
             self.free[node] -= effort * times
             node = int(self.problem.cap_parent[node])
         if (scope := int(self.problem.option_scope[option])) >= 0:
-            balancing = self.problem.scopes[scope].policy is Policy.LOAD_BALANCING
-            self.given[scope, self.problem.option_seller[option]] += (effort if balancing else 1) * times
+            value = int(self.problem.value[record]) if len(self.problem.value) else 0
+            counted = {Policy.LOAD_BALANCING: effort, Policy.EVEN_VALUE: value}.get(self.problem.scopes[scope].policy, 1)
+            self.given[scope, self.problem.option_seller[option]] += counted * times
         if times > 0:
             self.option_of[record] = option
             self.turns.append(record)

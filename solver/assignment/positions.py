@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reallot.solver.assignment.problem import Ints, Policy, Scope
+from reallot.solver.assignment.contacts import ContactOrder, contact_order
+from reallot.solver.assignment.laid_out import LaidOutOrder
+from reallot.solver.assignment.problem import Holdings, Ints, Policy, Scope
+from reallot.solver.assignment.shares import shares_order
 
 LARGEST_POSITION = 2**36
 """Positions up to here can be added up over any network that fits into memory."""
@@ -62,11 +65,28 @@ class LoadBalancingOrder:
         return position
 
 
-Order = RoundRobinOrder | LoadBalancingOrder
+@dataclass(frozen=True)
+class ValueOrder:
+    """Whoever has been given least is served first: units are values here, not records."""
+
+    held: Ints
+
+    def costs(self, seller: Ints, unit: Ints) -> Ints:
+        """Return what each of some sellers would hold after so much more: int64, of one shape."""
+        return self.held[seller] + unit
+
+
+Order = RoundRobinOrder | LoadBalancingOrder | LaidOutOrder | ContactOrder | ValueOrder
 
 
 def order_of(scope: Scope, units: int) -> Order:
     """Make a scope ready for handing out up to `units` units."""
+    if scope.policy is Policy.WEIGHTED_SHARES:
+        return shares_order(scope, units)
+    if scope.policy is Policy.EARLIEST_FIRST_CONTACT:
+        return contact_order(scope, units)
+    if isinstance(scope.standing, Holdings):
+        return ValueOrder(scope.standing.held)
     ranked = np.lexsort((scope.seller, scope.turn, -scope.priority))
     priorities = np.unique(-scope.priority)
     group = np.searchsorted(priorities, -scope.priority)

@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from reallot.solver.timetables import Timetables
+
 Ints = npt.NDArray[np.int64]
 
 LARGEST_COST = 2**40
 """Most that an option may cost at one level: sums over any number of records that fit into memory stay clear of overflow."""
+
+
+LARGEST_HELD = 2**60
+"""Most that a seller of a scope of even value may have been given before, and that all values of records together may be."""
+LARGEST_HANDLING_US = 28 * 86_400_000_000
+"""Most working time that one record may take."""
 
 
 class InvalidProblem(ValueError):
@@ -23,6 +31,71 @@ class Policy(enum.StrEnum):
     """To the seller of the highest priority; among equals to the one whose last unit is oldest."""
     LOAD_BALANCING = "LOAD_BALANCING"
     """To the seller with the most free capacity; ties as in round robin."""
+    WEIGHTED_SHARES = "WEIGHTED_SHARES"
+    """In proportion to weights: nobody is ever a whole unit behind or ahead of the share; ties by priority."""
+    EVEN_VALUE = "EVEN_VALUE"
+    """So that the values that its sellers were given are as even as can be; there is no order of units to it."""
+    EARLIEST_FIRST_CONTACT = "EARLIEST_FIRST_CONTACT"
+    """To the seller who gets to it first, in working time and after what the seller has to do before; ties as in round robin."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the sellers of a scope stand to their shares of what it gives.
+
+    Attributes:
+        weight: Weight, 1 or more: int64, shape (m,).
+        given: Units given since the pool or its weights last changed: int64, shape (m,).
+        carried: What was due less what was given at that change, in parts of `scale`: int64, shape (m,).
+        scale: What one unit is in `carried`.
+    """
+
+    weight: Ints
+    given: Ints
+    carried: Ints
+    scale: int
+
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        if any(len(column) != sellers for column in (self.weight, self.given, self.carried)):
+            return True
+        return bool((self.weight < 1).any() or (self.given < 0).any() or self.scale < 1)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """What the sellers of a scope have to do before they get to a further record.
+
+    Attributes:
+        owned: Records before it: int64, shape (m,).
+        handling_us: Working time that each of them takes.
+        timetables: When the sellers work, from the present instant on.
+    """
+
+    owned: Ints
+    handling_us: int
+    timetables: Timetables
+
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        if len(self.owned) != sellers or len(self.timetables.table) != sellers:
+            return True
+        return bool((self.owned < 0).any() or not 1 <= self.handling_us <= LARGEST_HANDLING_US)
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the sellers of a scope of even value were given before.
+
+    Attributes:
+        held: Sum of values: int64, shape (m,).
+    """
+
+    held: Ints
+
+    def faults(self, sellers: int) -> bool:
+        """Tell whether the columns make no sense for so many sellers."""
+        return len(self.held) != sellers or bool((abs(self.held) > LARGEST_HELD).any())
 
 
 @dataclass(frozen=True)
@@ -36,6 +109,7 @@ class Scope:
         priority: Higher is served first: int64, shape (m,).
         turn: Number of the seller's last unit, 0 = never: int64, shape (m,).
         free: Free capacity: int64, shape (m,); read by load balancing only.
+        standing: How the sellers stand in what the policy counts; those that count anything but turns and free capacity must have it.
     """
 
     scope_id: str
@@ -44,6 +118,21 @@ class Scope:
     priority: Ints
     turn: Ints
     free: Ints
+    standing: Shares | Contacts | Holdings | None = None
+
+    def __post_init__(self) -> None:
+        needed = NEEDED.get(self.policy)
+        standing = self.standing
+        if needed is not None and (standing is None or not isinstance(standing, needed) or standing.faults(len(self.seller))):
+            raise InvalidProblem(f"scope {self.scope_id} of {self.policy} does not say how its sellers stand, or says what cannot be")
+
+
+NEEDED: dict[Policy, type[Shares] | type[Contacts] | type[Holdings]] = {
+    Policy.WEIGHTED_SHARES: Shares,
+    Policy.EARLIEST_FIRST_CONTACT: Contacts,
+    Policy.EVEN_VALUE: Holdings,
+}
+"""What scopes of a policy must have."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +157,7 @@ class Problem:
         scopes: In the order of their levels.
         option_continuity: Cost of not going on with whom it belongs to: int64, shape (j,), 0 … LARGEST_COST, or (0,) where nothing does.
         option_preferred: Cost of not being preferred: int64, likewise.
+        value: Value of each record, which scopes of even value count: int64, shape (n,), or (0,) where none does.
         together: Number of the bundle of each record, below 0 = it goes alone: int64, shape (n,), or (0,) where all do. Records of one
             bundle all go to one seller, or none of them goes to anybody.
 
@@ -92,6 +182,7 @@ class Problem:
     scopes: tuple[Scope, ...] = ()
     option_continuity: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     option_preferred: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    value: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     together: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
@@ -118,6 +209,10 @@ class Problem:
             column = getattr(self, name)
             if len(column) and (int(column.min()) < least or int(column.max()) > most):
                 raise InvalidProblem(f"{name} must lie in {least} … {most}, found {column.min()} … {column.max()}")
+        if self.even_scopes and len(self.value) != records:
+            raise InvalidProblem(f"value has {len(self.value)} rows, expected {records}")
+        if len(self.value) and float(np.abs(self.value).sum(dtype=np.float64)) > LARGEST_HELD:
+            raise InvalidProblem(f"value adds up to more than {LARGEST_HELD}")
         if self.option_start[0] != 0 or self.option_start[-1] != options or (np.diff(self.option_start) < 0).any():
             raise InvalidProblem("option_start must ascend from 0 to the number of options")
         self._check_references()
@@ -159,6 +254,15 @@ class Problem:
             *((("preferred", self.option_preferred),) if len(self.option_preferred) else ()),
             ("fit", self.option_fit),
         )
+
+    @property
+    def even_scopes(self) -> tuple[int, ...]:
+        """Positions of the scopes of even value."""
+        return tuple(index for index, scope in enumerate(self.scopes) if scope.policy is Policy.EVEN_VALUE)
+
+    def ordered(self) -> npt.NDArray[np.int32]:
+        """Return the scope of each option that hands out units in an order, -1 = none: int32, shape (j,)."""
+        return np.where(np.isin(self.option_scope, self.even_scopes), -1, self.option_scope).astype(np.int32)
 
     def urgency(self) -> Ints:
         """Return the records from the most to the least urgent: by priority, then age, then key: int64, shape (n,)."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from reallot.solver.assignment import levels as lv
 from reallot.solver.assignment.bundles import Bundles
+from reallot.solver.assignment.even import even_out
 from reallot.solver.assignment.expansion import expand_records
 from reallot.solver.assignment.flow import CostsTooLarge, NoFlow, optimal_flow
 from reallot.solver.assignment.greedy import greedy_plan, mended_plan, turns_of
@@ -42,7 +43,8 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
     if sequential:
         return _sequential(problem, network, seconds, Limit.TIME)
     if not (problem.effort == 1).all() or Bundles(problem).members:
-        return _indivisible(problem, network, seconds)
+        # What integer models say of positions does not hold for values.
+        return _sequential(problem, network, seconds, Limit.METHOD) if problem.even_scopes else _indivisible(problem, network, seconds)
     if on_incumbent is not None:
         on_incumbent(_sequential(problem, network, {}, Limit.TIME))
     descent = Descent(problem, network, seconds)
@@ -50,7 +52,8 @@ def solve(problem: Problem, *, on_incumbent: Incumbent | None = None, sequential
         if on_incumbent is not None and descent.level < len(network.levels):
             on_incumbent(descent.solution(Termination(Reason.FEASIBLE, Limit.TIME)))
     proven = network.exact and descent.level == len(network.levels)
-    return descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
+    found = descent.solution(Termination(Reason.OPTIMAL) if proven else Termination(Reason.FEASIBLE, Limit.METHOD))
+    return even_out(problem, network, descent.face, found) if problem.even_scopes else found
 
 
 class Descent:

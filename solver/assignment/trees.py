@@ -87,7 +87,7 @@ def _groups(problem: Problem) -> _Groups:
     owner = _owners(problem, seller, cap)
     # A node has one seller, so nodes (and for units that pass all maxima the sellers) number the pairs without gaps to speak of.
     place = np.where(cap >= 0, cap, nodes + seller)
-    key = place * scopes + problem.option_scope + 1
+    key = place * scopes + problem.ordered() + 1
     reached = np.bincount(key, weights=problem.class_sizes()[problem.class_of_option()], minlength=(nodes + sellers) * scopes)
     used = np.zeros(len(reached), dtype=np.bool_)
     used[key] = True

@@ -3,7 +3,7 @@
 import numpy as np
 
 from reallot.solver.assignment.network import Network
-from reallot.solver.assignment.problem import Ints, Problem
+from reallot.solver.assignment.problem import Holdings, Ints, Problem
 from reallot.solver.assignment.result import Level
 
 
@@ -19,6 +19,9 @@ def level_values(problem: Problem, network: Network, option_of: Ints, *, proven:
         value = int(costs[chosen].sum())
         levels.append(Level(name, value, value if index in proven else None))
     for index, scope in enumerate(problem.scopes):
+        if index in problem.even_scopes:
+            levels.append(Level(f"policy:{scope.scope_id}", spread_of(problem, index, option_of), None))
+            continue
         value = _position_sum(problem, network, index, chosen)
         levels.append(Level(f"policy:{scope.scope_id}", value, value if index + network.first_policy in proven else None))
     return tuple(levels)
@@ -31,3 +34,20 @@ def _position_sum(problem: Problem, network: Network, index: int, chosen: Ints) 
     place = np.repeat(np.arange(len(units)), units)
     number = np.arange(len(place)) - np.repeat(np.cumsum(units) - units, units)
     return int(network.orders[index].costs(place, number.astype(np.int64)).sum())
+
+
+def spread_of(problem: Problem, index: int, option_of: Ints) -> int:
+    """Return how far apart a plan leaves the sellers of a scope of even value: what the first has been given more than the last."""
+    held = held_after(problem, index, option_of)
+    return int(held.max() - held.min()) if len(held) else 0
+
+
+def held_after(problem: Problem, index: int, option_of: Ints) -> Ints:
+    """Return the values that the sellers of a scope of even value have been given after a plan: int64, shape (m,)."""
+    scope = problem.scopes[index]
+    standing = scope.standing
+    held = standing.held.copy() if isinstance(standing, Holdings) else np.zeros(len(scope.seller), dtype=np.int64)
+    given = np.flatnonzero(option_of >= 0)
+    given = given[problem.option_scope[option_of[given]] == index]
+    np.add.at(held, problem.places()[index, problem.option_seller[option_of[given]]], problem.value[given])
+    return held

@@ -66,6 +66,35 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceStep:
+    """What a floor under the measure of fairness costs: floor, measure reached, best value of the first level and its bound."""
+
+    floor: int
+    measure: int
+    value: int
+    bound: int
+
+
+@dataclass(frozen=True)
+class FairnessReport:
+    """How fair a plan is.
+
+    Attributes:
+        loads: Load of each seller: int64, shape (m,).
+        values: Value of each seller at the first level: int64, shape (m,).
+        measure: What was made fair: the smallest load, or the smallest value (the largest cost where less is better).
+        bound: Proven bound of it.
+        price: From the plan without fairness to the fairest; empty unless asked for.
+    """
+
+    loads: Ints
+    values: Ints
+    measure: int
+    bound: int
+    price: tuple[PriceStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a solve is: best value and bound of the first level so far, None = none yet; seconds since it began."""
 
@@ -92,6 +121,7 @@ class Solution:
         levels: Values and bounds; empty without a plan.
         conflict: Why there is no plan; None unless INFEASIBLE.
         seconds: Wall seconds by step.
+        fairness: How fair the plan is; None unless that was asked for.
     """
 
     termination: Termination
@@ -100,6 +130,7 @@ class Solution:
     levels: tuple[Level, ...] = ()
     conflict: Conflict | None = None
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    fairness: FairnessReport | None = None
 
     @property
     def has_plan(self) -> bool:

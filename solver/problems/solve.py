@@ -1,6 +1,7 @@
 """From a problem to a checked plan: the method is chosen by the structure, and every plan is checked before it is handed out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,10 +10,11 @@ from reallot.solver.assignment.result import Limit
 from reallot.solver.problems.check import level_values, unassigned, violations
 from reallot.solver.problems.conflict import flow_conflict, narrowed
 from reallot.solver.problems.core import Core, alone_conflict, core_of
+from reallot.solver.problems.fairness import Fairness, OutOfTime, check_fair, fair_plan, measured, sums_of
 from reallot.solver.problems.integer import Outcome, Told, least_cost, solve_level
 from reallot.solver.problems.linear import Search, program_of, relax
-from reallot.solver.problems.problem import Ints, Problem, Sense
-from reallot.solver.problems.result import Conflict, Level, OnProgress, Progress, Reason, Solution, Termination, ignore
+from reallot.solver.problems.problem import UNLIMITED, Ints, Problem, Sense
+from reallot.solver.problems.result import Conflict, FairnessReport, Level, OnProgress, Progress, Reason, Solution, Termination, ignore
 from reallot.solver.problems.transport import FlowTooLarge, Units, solve_transport, units_of
 
 DEFAULT_TIME_LIMIT_S = 60.0
@@ -20,7 +22,15 @@ QUESTION_NODES, QUESTION_S = 2_000, 10.0
 """Bounds of one question whether some records and sellers can be satisfied."""
 
 
-def solve(problem: Problem, *, time_limit_s: float = DEFAULT_TIME_LIMIT_S, seed: int = 0, on_progress: OnProgress = ignore) -> Solution:
+def solve(
+    problem: Problem,
+    *,
+    time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    seed: int = 0,
+    on_progress: OnProgress = ignore,
+    fairness: Fairness = Fairness.NONE,
+    price_steps: int = 0,
+) -> Solution:
     """Solve a problem.
 
     Where every seller's pairs have one load, the plan is exact (a flow). Elsewhere it comes with a bound, and at the time limit it is the
@@ -31,17 +41,43 @@ def solve(problem: Problem, *, time_limit_s: float = DEFAULT_TIME_LIMIT_S, seed:
         time_limit_s: Wall time for the search on problems that are no flow.
         seed: Seed of every random choice.
         on_progress: Hears of better plans and bounds of the first level, from any thread.
+        fairness: What is fair, before anything else counts; the best plan without it is found first, in a third of the time.
+        price_steps: In how many steps from no fairness to all of it to say what it costs, 0 = not at all.
 
     Raises:
         CheckFailed: a plan did not pass the independent check; never handed out.
     """
-    run = _Run(problem, time_limit_s, seed, on_progress)
+    check_fair(problem, fairness)
+    fair = fairness is not Fairness.NONE and problem.sellers > 0
+    run = _Run(problem, time_limit_s / 3 if fair else time_limit_s, seed, on_progress)
     solution = run.solution()
+    if fair and solution.has_plan:
+        solution = _fairest(problem, solution, fairness, price_steps, run.started + time_limit_s, seed)
     if solution.has_plan:
         found = violations(problem, solution.chosen)
         if found:
             raise CheckFailed(found)
     return solution
+
+
+def _fairest(problem: Problem, plain: Solution, fairness: Fairness, price_steps: int, deadline: float, seed: int) -> Solution:
+    """Return the fairest plan, given the best without fairness; where the time is up before anything fairer is found, that one."""
+    started, first = time.perf_counter(), plain.levels[0]
+    try:
+        core, plan, report = fair_plan(problem, fairness, plain.chosen, (first.value, first.bound), price_steps, deadline, seed)
+    except OutOfTime:
+        loads, values = sums_of(problem, plain.chosen)
+        reached = measured(problem, fairness, plain.chosen)
+        widest = -UNLIMITED if fairness is Fairness.MAXIMIN_VALUE and problem.sense is Sense.MINIMISE else UNLIMITED
+        report = FairnessReport(loads, values, reached, widest)
+        return replace(plain, termination=Termination(Reason.FEASIBLE, Limit.TIME), fairness=report)
+    chosen, sign = core.chosen(plan.picked), 1 if problem.sense is Sense.MINIMISE else -1
+    pinned = [int(problem.value[core.pinned[problem.level[core.pinned] == level]].sum()) for level in range(problem.levels)]
+    levels = tuple(Level(at + sign * cost, at + sign * bound) for at, (cost, bound) in zip(pinned, plan.levels, strict=True))
+    termination = Termination(Reason.FEASIBLE, plan.limit) if plan.limit else Termination(Reason.OPTIMAL)
+    spent = time.perf_counter() - started
+    seconds = {**plain.seconds, "fairness": spent, "total": plain.seconds["total"] + spent}
+    return Solution(termination, chosen, unassigned(problem, chosen), levels, None, seconds, report)
 
 
 class _Run:

@@ -106,7 +106,9 @@ def test_steps_are_done_from_the_command_line(run: Run, tmp_path: Path) -> None:
     visits.write_text("record_id\nv1\nv2\n")
     run("import", "records", str(visits), "--type", "visit", "--live")
     run("clock", "advance", "1s")
-    assert "v1 │ tour     │    1 │ call" in run("steps", "list")
+    listed = [json.loads(line) for line in run("steps", "list", "--sequence", "tour", "--json").splitlines()]
+    assert [(step["record_id"], step["step"], step["kind"]) for step in listed] == [("v1", 1, "call"), ("v2", 1, "call")]
+    assert "call" in run("steps", "list", "--record", "v1")
     assert run("steps", "complete", "v1", "1", "--outcome", "reached") == "v1 is at step 2 of tour\n"
     assert run("steps", "skip", "v1", "2") == "v1 is in no sequence\n"
     assert json.loads(run("steps", "snooze", "v2", "1", "2h", "--json"))["step"] == 1

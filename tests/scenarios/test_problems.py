@@ -59,6 +59,37 @@ def test_r5_a_problem_without_a_pair_has_no_solution_and_says_why(world: Any) ->
     assert not solution.pairs
 
 
+@pytest.mark.parametrize(
+    ("fairness", "measure", "value"), [("even-load", 2, 37), ("maximin-value", 7, 32)], ids=["even load", "maximin value"]
+)
+def test_a_fair_plan_says_how_fair_it_is_and_what_that_costs(world: Any, fairness: str, measure: int, value: int) -> None:
+    client = world().client
+    problem: dict[str, Any] = {"pairs": scores(), "records": {"demand": [3, 2, 3]}, "sense": "max"}
+
+    solution = client.solver.solve(**problem, fairness=fairness, price_steps=2)
+
+    assert solution.termination.reason == run_pb2.TERMINATION_REASON_OPTIMAL
+    assert (solution.fairness.measure, solution.fairness.bound, solution.levels[0].value) == (measure, measure, value)
+    assert min(solution.fairness.loads if fairness == "even-load" else solution.fairness.values) == measure
+    assert [step.floor for step in solution.fairness.price] == sorted(step.floor for step in solution.fairness.price)
+    assert solution.fairness.price[0].value >= solution.fairness.price[-1].value == value
+    assert not client.solver.check_plan(list(solution.pairs), **problem).violations
+
+
+def test_minima_that_cannot_all_be_kept_are_told_with_the_sellers_and_records(world: Any) -> None:
+    """Two records, three sellers who must each have one; and two records that need the same two units of a seller."""
+    client = world().client
+    pairs = {"record": [0, 0, 0, 1, 1, 1], "seller": [0, 1, 2, 0, 1, 2]}
+
+    short = client.solver.solve(pairs=pairs, sellers={"minimum_load": [1, 1, 1]}, fairness="even-load")
+
+    assert short.termination.reason == run_pb2.TERMINATION_REASON_INFEASIBLE
+    assert (list(short.conflict.sellers), short.conflict.minimal) == ([0, 1, 2], True)
+    assert not short.HasField("fairness")
+    full = client.solver.solve(pairs={"record": [0, 1], "seller": [0, 0], "load": [2, 2]}, sellers={"maximum_load": [3]})
+    assert (list(full.conflict.records), list(full.conflict.sellers), full.conflict.minimal) == ([0, 1], [0], True)
+
+
 def test_a_plan_that_breaks_the_rules_is_told_what_it_breaks(world: Any) -> None:
     client = world().client
 
@@ -74,6 +105,14 @@ def test_a_plan_that_breaks_the_rules_is_told_what_it_breaks(world: Any) -> None
         ("seller", [0, 7], "pairs.seller[1]"),
         ("value", [1, 2**50], "pairs.value[1]"),
         ("record", [0, 0], "pairs[1]"),
+        ("value", [-(2**40) - 1, 1], "pairs.value[0]"),
+        ("value", [2**63 - 1, 1], "pairs.value[0]"),
+        ("load", [2**40 + 1, 1], "pairs.load[0]"),
+        ("load", [1, -1], "pairs.load[1]"),
+        ("level", [0, 16], "pairs.level[1]"),
+        ("level", [-1, 0], "pairs.level[0]"),
+        ("record", [0, 2], "pairs.record[1]"),
+        ("record", [-1, 1], "pairs.record[0]"),
         ("load", [1], "pairs.load"),
     ],
 )

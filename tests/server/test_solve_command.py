@@ -55,6 +55,24 @@ def test_r5_no_pair_allowed_is_an_answer_with_a_reason(tmp_path: pathlib.Path) -
     assert answer["reason"] == "record 0 needs 1 sellers, none of its pairs can be chosen (and so for 19 more records)"
 
 
+def test_a_fair_plan_says_how_fair_it_is(tmp_path: pathlib.Path) -> None:
+    problem = {
+        "sense": "max",
+        "records": [{}] * 4,
+        "sellers": [{"id": "ana"}, {"id": "ben"}],
+        "pairs": [{"record": r, "seller": s, "value": 2.5 if s == "ana" else 1.5} for r in range(4) for s in ("ana", "ben")],
+    }
+
+    answer = answer_of(solved(tmp_path, json.dumps(problem), "--json", "--fairness", "even-load", "--price-steps", "1"))
+
+    assert (answer["status"], answer["value"]) == ("OPTIMAL", 8.0)
+    price = [{"floor": 0, "measure": 0, "value": 10.0, "bound": 10.0}, {"floor": 2, "measure": 2, "value": 8.0, "bound": 8.0}]
+    loads, values = {"ana": 2, "ben": 2}, {"ana": 5.0, "ben": 3.0}
+    assert answer["fairness"] == {"measure": 2, "bound": 2, "loads": loads, "values": values, "price": price}
+    refused = solved(tmp_path, json.dumps(problem), "--price-steps", "1")
+    assert (refused.returncode, refused.stderr) == (2, "error: --price-steps needs --fairness\n")
+
+
 def test_flows_of_dimacs_are_solved_too(tmp_path: pathlib.Path) -> None:
     text = "p min 3 3\nn 1 4\nn 3 -4\na 1 3 1 2 5\na 1 2 0 3 1\na 2 3 0 3 1\n"
 

@@ -3,11 +3,19 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import strategies as st
 
-from reallot.solver.assignment import Policy, Problem, Scope
+from reallot.solver.assignment import Contacts, Policy, Problem, Scope, Shares
+from reallot.solver.timetables import Timetables
+
+SCALE = 2**32
+ORDERED = [policy for policy in Policy if policy is not Policy.EVEN_VALUE]
+"""Policies that hand out units in an order."""
+HANDLING = 10
+"""Minutes that a record takes."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,20 @@ def a_scope(
     free: Sequence[int] | None = None,
     priority: Sequence[int] | None = None,
     name: str = "rr",
+    weight: Sequence[int] | None = None,
+    given: Sequence[int] | None = None,
+    carried: Sequence[int] | None = None,
+    owned: Sequence[int] | None = None,
 ) -> Scope:
+    """Sellers always work; see `test_contacts` for those who do not."""
     m = len(turns)
+    columns = ((weight, 1), (given, 0), (carried, 0))
+    shares = [np.array(column if column is not None else [default] * m, dtype=np.int64) for column, default in columns]
+    standing: Shares | Contacts | None = None
+    if policy is Policy.WEIGHTED_SHARES:
+        standing = Shares(*shares, SCALE)
+    elif policy is Policy.EARLIEST_FIRST_CONTACT:
+        standing = Contacts(np.array(owned or [0] * m, dtype=np.int64), HANDLING * 60_000_000, Timetables.of([None] * m, 0))
     return Scope(
         name,
         policy,
@@ -35,6 +55,7 @@ def a_scope(
         np.array(priority or [50] * m, dtype=np.int64),
         np.array(turns, dtype=np.int64),
         np.array(free if free is not None else [1000] * m, dtype=np.int64),
+        standing,
     )
 
 
@@ -47,6 +68,7 @@ def a_problem(
     priority: Sequence[int] | None = None,
     age: Sequence[int] | None = None,
     effort: Sequence[int] | None = None,
+    value: Sequence[int] = (),
 ) -> Problem:
     options = [option for kind in classes for option in kind]
     n = len(class_of)
@@ -66,33 +88,63 @@ def a_problem(
         cap_free=np.array(free, dtype=np.int64),
         cap_parent=np.array(parent or [-1] * len(free), dtype=np.int32),
         scopes=tuple(scopes),
+        value=np.array(value, dtype=np.int64),
     )
 
 
 def hand_out(scope: Scope, units: int) -> list[int]:
     """The sequential rule, word for word: who gets each of the next units, alone and without maxima."""
+    if isinstance(scope.standing, Shares):
+        return list(itertools.islice(chairmen(scope), units))
     free, turn = scope.free.tolist(), scope.turn.tolist()
+    before = scope.standing.owned.tolist() if isinstance(scope.standing, Contacts) else [0] * len(turn)
     clock, given = max([*turn, 0]) + 1, []
+    levels = {
+        Policy.ROUND_ROBIN: lambda i: 0,
+        Policy.LOAD_BALANCING: lambda i: -free[i],
+        Policy.EARLIEST_FIRST_CONTACT: lambda i: before[i],
+    }
+    level = levels[scope.policy]
     for _ in range(units):
-        balancing = scope.policy is Policy.LOAD_BALANCING
-
-        def order(i: int, balancing: bool = balancing) -> tuple[int, int, int, int]:
-            return (-free[i] if balancing else 0, -int(scope.priority[i]), turn[i], i)
-
-        chosen = min(range(len(turn)), key=order)
+        chosen = min(range(len(turn)), key=lambda i: (level(i), -int(scope.priority[i]), turn[i], i))
         given.append(chosen)
-        free[chosen] -= 1
+        free[chosen], before[chosen] = free[chosen] - 1, before[chosen] + 1
         turn[chosen], clock = clock, clock + 1
     return given
+
+
+def chairmen(scope: Scope) -> Iterator[int]:
+    """The quota-keeping sequence, word for word. Deviations that do not add up to nothing are taken from all in proportion."""
+    shares = scope.standing
+    assert isinstance(shares, Shares)
+    weight, given, total = shares.weight.tolist(), shares.given.tolist(), int(shares.weight.sum())
+    carried = [Fraction(c, shares.scale) for c in shares.carried.tolist()]
+    least = Fraction(1, max(2 * len(weight) - 2, 2))
+    while True:
+        n = sum(given) + 1 - sum(carried)
+        ahead = [n * w / total + c - g for w, c, g in zip(weight, carried, given, strict=True)]
+        able = [i for i in range(len(weight)) if ahead[i] >= least]
+        chosen = min(able, key=lambda i, ahead=ahead: ((1 - least - ahead[i]) * total / weight[i], -int(scope.priority[i]), i))
+        given[chosen] += 1
+        yield chosen
 
 
 def position_costs(scope: Scope, most: int) -> list[list[int]]:
     """Cost of the first `most` units of each seller, from handing out units one by one.
 
     Round robin: the unit's place in the hand-out, a higher priority's whole hand-out lying before that of the next. Load balancing: the
-    level at which the unit is taken, and the place in the hand-out among the units of that level.
+    level at which the unit is taken, and the place in the hand-out among the units of that level. Shares: the place in the hand-out. First
+    contact: the minute, and the place in the hand-out among the units of that minute.
     """
     sellers = range(len(scope.seller))
+    if scope.policy is Policy.EARLIEST_FIRST_CONTACT:
+        return _contact_costs(scope, most)
+    if scope.policy is Policy.WEIGHTED_SHARES:
+        places: list[list[int]] = [[] for _ in sellers]
+        for place, seller in enumerate(chairmen(scope)):
+            places[seller].append(place)
+            if min(map(len, places)) >= most:
+                return [own[:most] for own in places]
     if scope.policy is Policy.ROUND_ROBIN:
         costs: list[list[int]] = [[] for _ in sellers]
         before = 0
@@ -105,6 +157,19 @@ def position_costs(scope: Scope, most: int) -> list[list[int]]:
         return costs
     highest, lowest = max([0, *scope.free.tolist()]), min(scope.free.tolist())
     return _balanced_costs(scope, most, highest, lowest)
+
+
+def _contact_costs(scope: Scope, most: int) -> list[list[int]]:
+    assert isinstance(scope.standing, Contacts)
+    m, before = len(scope.seller), scope.standing.owned.tolist()
+    costs: list[list[int]] = [[] for _ in range(m)]
+    seen = dict[int, int]()
+    for seller in hand_out(scope, m * (max(before) + most)):
+        minute = before[seller] * HANDLING
+        costs[seller].append(minute * m + seen.get(minute, 0))
+        seen[minute], before[seller] = seen.get(minute, 0) + 1, before[seller] + 1
+    assert min(map(len, costs)) >= most
+    return [own[:most] for own in costs]
 
 
 def _balanced_costs(scope: Scope, most: int, highest: int, lowest: int) -> list[list[int]]:
@@ -176,10 +241,14 @@ def problems(draw: st.DrawFn, *, scopes: int = 1, nested: bool = True) -> Proble
     found = [
         a_scope(
             [draw(st.integers(0, 9)) for _ in range(sellers)],
-            draw(st.sampled_from(Policy)),
+            draw(st.sampled_from(ORDERED)),
             free=free[:sellers],
             priority=[draw(st.sampled_from([40, 50])) for _ in range(sellers)],
             name=f"s{index}",
+            weight=[draw(st.integers(1, 9)) for _ in range(sellers)],
+            given=[draw(st.integers(0, 3)) for _ in range(sellers)],
+            carried=[draw(st.integers(-6, 6)) * (SCALE // 4) for _ in range(sellers)],
+            owned=[draw(st.integers(0, 3)) for _ in range(sellers)],
         )
         for index in range(scopes)
     ]

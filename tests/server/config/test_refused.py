@@ -1,11 +1,9 @@
 """What a configuration is refused for: every fault is named with its place, and nothing is stored."""
 
-import re
 from typing import Any
 
 import pytest
 
-from reallot.server.config_unserved import UNSERVED as TABLE
 from reallot.v1 import config_pb2, config_service_pb2
 from support.api import a_segment, fields_of, refusal, resource
 from support.services import Api
@@ -167,6 +165,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "sequence.steps[1].step_id",
         "INVALID_ID",
     ),
+    "no handling time": (with_rule(policy="POLICY_EARLIEST_FIRST_CONTACT"), "segment.rules[0].handling_minutes", "INVALID_FIELD"),
+    "handling time of nothing": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes", "INVALID_FIELD"),
     "wait for no time": (a_sequence({"step_id": "a", "wait": {}}), "sequence.steps[0].wait.duration", "INVALID_FIELD"),
     "exit on an unknown field": (a_sequence(STEP, exit_when=[CEL, "record.no == 1"]), "sequence.exit_when[1]", "CONDITION_INVALID"),
     "exit that reads the clock": (a_sequence(STEP, exit_when=[CLOCK]), "sequence.exit_when[0]", "CONDITION_INVALID"),
@@ -253,26 +253,6 @@ async def test_a_fault_is_named_and_nothing_is_stored(api: Api, name: str) -> No
     left = await api.config.Export(config_service_pb2.ExportRequest())
     assert left.config_version == 1
     assert not any(r.team.team_id == "key" for r in left.resources)
-
-
-UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
-    "even value": (with_rule(policy="POLICY_EVEN_VALUE"), "segment.rules[0].policy"),
-    "handling time": (with_rule(handling_minutes=5), "segment.rules[0].handling_minutes"),
-}
-
-
-@pytest.mark.parametrize("name", UNSERVED)
-async def test_what_would_decide_nothing_is_refused_by_name(api: Api, name: str) -> None:
-    document, field = UNSERVED[name]
-    found = await refusal(api.apply(resource(**document)))
-    assert (found.code, found.reason, found.fields) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED", (f"resources[0].{field}",))
-    assert found.metadata["feature"] in found.text
-    assert (await api.config.Export(config_service_pb2.ExportRequest())).config_version == 1
-
-
-def test_every_row_of_the_table_of_what_is_not_served_is_shown() -> None:
-    shown = {re.sub(r"\[\d+\]", "[]", field) for _, field in UNSERVED.values()}
-    assert shown == {f"{row.kind}.{row.path}" for row in TABLE}
 
 
 async def test_all_faults_of_a_bundle_are_named_in_its_order(api: Api) -> None:

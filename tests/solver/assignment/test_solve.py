@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reallot.solver.assignment import Limit, Policy, Problem, Reason, Solution, Termination, check, solve
-from support.problems import Option, a_problem, a_scope, hand_out, level_vectors, permuted, plans, problems
+from reallot.solver.assignment import Contacts, Limit, Policy, Problem, Reason, Shares, Solution, Termination, check, solve
+from support.problems import ORDERED, Option, a_problem, a_scope, chairmen, hand_out, level_vectors, permuted, plans, problems
 
 
 def sellers_in_turn(problem: Problem, solution: Solution) -> list[int]:
@@ -53,13 +53,15 @@ def test_large_costs_are_kept_apart_exactly(problem: Problem, data: st.DataObjec
 
 @settings(max_examples=200, deadline=None)
 @given(
-    policy=st.sampled_from(Policy),
-    sellers=st.lists(st.tuples(st.integers(0, 9), st.integers(-2, 8), st.sampled_from([40, 50, 60])), min_size=1, max_size=5),
+    policy=st.sampled_from(ORDERED),
+    sellers=st.lists(
+        st.tuples(st.integers(0, 9), st.integers(-2, 8), st.sampled_from([40, 50, 60]), st.integers(1, 9)), min_size=1, max_size=5
+    ),
     records=st.integers(0, 20),
 )
-def test_a_batch_of_one_rule_is_the_sequential_rule(policy: Policy, sellers: list[tuple[int, int, int]], records: int) -> None:
-    turns, free, priority = (list(column) for column in zip(*sellers, strict=True))
-    scope = a_scope(turns, policy, free=free, priority=priority)
+def test_a_batch_of_one_rule_is_the_sequential_rule(policy: Policy, sellers: list[tuple[int, int, int, int]], records: int) -> None:
+    turns, free, priority, weight = (list(column) for column in zip(*sellers, strict=True))
+    scope = a_scope(turns, policy, free=free, priority=priority, weight=weight, owned=weight)
     problem = a_problem([[Option(s, cap=-1) for s in range(len(sellers))]], [0] * records, [], [scope])
     solution = solve(problem)
     check(problem, solution)
@@ -68,13 +70,15 @@ def test_a_batch_of_one_rule_is_the_sequential_rule(policy: Policy, sellers: lis
 
 @settings(max_examples=200, deadline=None)
 @given(
-    policy=st.sampled_from(Policy),
-    sellers=st.lists(st.tuples(st.integers(0, 9), st.integers(-2, 6), st.sampled_from([40, 50])), min_size=1, max_size=5),
+    policy=st.sampled_from(ORDERED),
+    sellers=st.lists(
+        st.tuples(st.integers(0, 9), st.integers(-2, 6), st.sampled_from([40, 50]), st.integers(1, 9)), min_size=1, max_size=5
+    ),
     records=st.integers(0, 20),
 )
-def test_a_batch_with_maxima_passes_over_who_is_full(policy: Policy, sellers: list[tuple[int, int, int]], records: int) -> None:
-    turns, free, priority = (list(column) for column in zip(*sellers, strict=True))
-    scope = a_scope(turns, policy, free=free, priority=priority)
+def test_a_batch_with_maxima_passes_over_who_is_full(policy: Policy, sellers: list[tuple[int, int, int, int]], records: int) -> None:
+    turns, free, priority, weight = (list(column) for column in zip(*sellers, strict=True))
+    scope = a_scope(turns, policy, free=free, priority=priority, weight=weight, owned=weight)
     problem = a_problem([[Option(s, cap=s) for s in range(len(sellers))]], [0] * records, free, [scope])
     solution = solve(problem)
     check(problem, solution)
@@ -82,16 +86,26 @@ def test_a_batch_with_maxima_passes_over_who_is_full(policy: Policy, sellers: li
 
 
 def hand_out_with_maxima(scope, records: int) -> list[int]:  # type: ignore[no-untyped-def]
-    """The sequential rule among those who have room, one record after the other."""
+    """The sequential rule among those who have room, one record after the other; with shares, whoever is full is passed over."""
+    if isinstance(scope.standing, Shares):
+        room, served = np.maximum(scope.free, 0).tolist(), []
+        for chosen in chairmen(scope):
+            if len(served) == min(records, int(np.maximum(scope.free, 0).sum())):
+                return served
+            if room[chosen]:
+                room[chosen] -= 1
+                served.append(chosen)
     free, turn = scope.free.tolist(), scope.turn.tolist()
+    before = scope.standing.owned.tolist() if isinstance(scope.standing, Contacts) else [0] * len(turn)
     clock, given_to = 100, []
     for _ in range(records):
         able = [i for i in range(len(free)) if free[i] > 0]
         if not able:
             break
-        level = {i: -free[i] if scope.policy is Policy.LOAD_BALANCING else 0 for i in able}
+        level = {i: -free[i] if scope.policy is Policy.LOAD_BALANCING else before[i] for i in able}
         chosen = min(able, key=lambda i, level=level: (level[i], -int(scope.priority[i]), turn[i], i))
         free[chosen], turn[chosen], clock = free[chosen] - 1, clock, clock + 1
+        before[chosen] += scope.policy is Policy.EARLIEST_FIRST_CONTACT
         given_to.append(chosen)
     return given_to
 

@@ -26,37 +26,43 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from reallot.v1 import run_pb2 as reallot_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freallot/v1/solver_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14reallot/v1/run.proto\"i\n\x0eProblemRecords\x12\x12\n\nrecord_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x64\x65mand\x18\x02 \x03(\x05\x12\x0e\n\x06\x65\x66\x66ort\x18\x03 \x03(\x03\x12\x10\n\x08optional\x18\x04 \x03(\x08\x12\x11\n\tskip_cost\x18\x05 \x03(\x03\"P\n\x0eProblemSellers\x12\x12\n\nseller_ids\x18\x01 \x03(\t\x12\x14\n\x0cminimum_load\x18\x02 \x03(\x03\x12\x14\n\x0cmaximum_load\x18\x03 \x03(\x03\"x\n\x0cProblemPairs\x12\x0e\n\x06record\x18\x01 \x03(\x05\x12\x0e\n\x06seller\x18\x02 \x03(\x05\x12\r\n\x05value\x18\x03 \x03(\x03\x12\x0c\n\x04load\x18\x04 \x03(\x03\x12\r\n\x05level\x18\x05 \x03(\x05\x12\x0e\n\x06pinned\x18\x06 \x03(\x08\x12\x0c\n\x04hint\x18\x07 \x03(\x08\"m\n\x0cSolveOptions\x12 \n\x05sense\x18\x01 \x01(\x0e\x32\x11.reallot.v1.Sense\x12-\n\ntime_limit\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\xcf\x01\n\x0cSolveRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.reallot.v1.SolveOptions\x12+\n\x07records\x18\x03 \x01(\x0b\x32\x1a.reallot.v1.ProblemRecords\x12+\n\x07sellers\x18\x04 \x01(\x0b\x32\x1a.reallot.v1.ProblemSellers\x12\'\n\x05pairs\x18\x05 \x01(\x0b\x32\x18.reallot.v1.ProblemPairs\"\\\n\rSolveProgress\x12\x12\n\x05value\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x62ound\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x42\x08\n\x06_valueB\x08\n\x06_bound\"N\n\x0b\x43onflictSet\x12\x0f\n\x07records\x18\x01 \x03(\x05\x12\x0f\n\x07sellers\x18\x02 \x03(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07minimal\x18\x04 \x01(\x08\"\xd4\x01\n\x08Solution\x12,\n\x0btermination\x18\x01 \x01(\x0b\x32\x17.reallot.v1.Termination\x12\r\n\x05pairs\x18\x02 \x03(\x03\x12\x12\n\nunassigned\x18\x03 \x03(\x05\x12\'\n\x06levels\x18\x04 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12)\n\x08\x63onflict\x18\x05 \x01(\x0b\x32\x17.reallot.v1.ConflictSet\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\x12\x12\n\nreplayable\x18\x07 \x01(\x08\"p\n\rSolveResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.reallot.v1.SolveProgressH\x00\x12(\n\x08solution\x18\x02 \x01(\x0b\x32\x14.reallot.v1.SolutionH\x00\x42\x06\n\x04item\"\xe3\x01\n\x10\x43heckPlanRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.reallot.v1.SolveOptions\x12+\n\x07records\x18\x03 \x01(\x0b\x32\x1a.reallot.v1.ProblemRecords\x12+\n\x07sellers\x18\x04 \x01(\x0b\x32\x1a.reallot.v1.ProblemSellers\x12\'\n\x05pairs\x18\x05 \x01(\x0b\x32\x18.reallot.v1.ProblemPairs\x12\x0e\n\x06\x63hosen\x18\x06 \x03(\x03\"P\n\x11\x43heckPlanResponse\x12\'\n\x06levels\x18\x01 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12\x12\n\nviolations\x18\x02 \x03(\t*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MINIMISE\x10\x01\x12\x12\n\x0eSENSE_MAXIMISE\x10\x02\x32\x9d\x01\n\rSolverService\x12@\n\x05Solve\x12\x18.reallot.v1.SolveRequest\x1a\x19.reallot.v1.SolveResponse(\x01\x30\x01\x12J\n\tCheckPlan\x12\x1c.reallot.v1.CheckPlanRequest\x1a\x1d.reallot.v1.CheckPlanResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freallot/v1/solver_service.proto\x12\nreallot.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14reallot/v1/run.proto\"i\n\x0eProblemRecords\x12\x12\n\nrecord_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x64\x65mand\x18\x02 \x03(\x05\x12\x0e\n\x06\x65\x66\x66ort\x18\x03 \x03(\x03\x12\x10\n\x08optional\x18\x04 \x03(\x08\x12\x11\n\tskip_cost\x18\x05 \x03(\x03\"P\n\x0eProblemSellers\x12\x12\n\nseller_ids\x18\x01 \x03(\t\x12\x14\n\x0cminimum_load\x18\x02 \x03(\x03\x12\x14\n\x0cmaximum_load\x18\x03 \x03(\x03\"x\n\x0cProblemPairs\x12\x0e\n\x06record\x18\x01 \x03(\x05\x12\x0e\n\x06seller\x18\x02 \x03(\x05\x12\r\n\x05value\x18\x03 \x03(\x03\x12\x0c\n\x04load\x18\x04 \x03(\x03\x12\r\n\x05level\x18\x05 \x03(\x05\x12\x0e\n\x06pinned\x18\x06 \x03(\x08\x12\x0c\n\x04hint\x18\x07 \x03(\x08\"\xaa\x01\n\x0cSolveOptions\x12 \n\x05sense\x18\x01 \x01(\x0e\x32\x11.reallot.v1.Sense\x12-\n\ntime_limit\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04seed\x18\x03 \x01(\x03\x12&\n\x08\x66\x61irness\x18\x04 \x01(\x0e\x32\x14.reallot.v1.Fairness\x12\x13\n\x0bprice_steps\x18\x05 \x01(\x05\"\xcf\x01\n\x0cSolveRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.reallot.v1.SolveOptions\x12+\n\x07records\x18\x03 \x01(\x0b\x32\x1a.reallot.v1.ProblemRecords\x12+\n\x07sellers\x18\x04 \x01(\x0b\x32\x1a.reallot.v1.ProblemSellers\x12\'\n\x05pairs\x18\x05 \x01(\x0b\x32\x18.reallot.v1.ProblemPairs\"\\\n\rSolveProgress\x12\x12\n\x05value\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05\x62ound\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x42\x08\n\x06_valueB\x08\n\x06_bound\"N\n\x0b\x43onflictSet\x12\x0f\n\x07records\x18\x01 \x03(\x05\x12\x0f\n\x07sellers\x18\x02 \x03(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07minimal\x18\x04 \x01(\x08\"I\n\tPriceStep\x12\r\n\x05\x66loor\x18\x01 \x01(\x03\x12\x0f\n\x07measure\x18\x02 \x01(\x03\x12\r\n\x05value\x18\x03 \x01(\x03\x12\r\n\x05\x62ound\x18\x04 \x01(\x03\"u\n\x0e\x46\x61irnessReport\x12\r\n\x05loads\x18\x01 \x03(\x03\x12\x0e\n\x06values\x18\x02 \x03(\x03\x12\x0f\n\x07measure\x18\x03 \x01(\x03\x12\r\n\x05\x62ound\x18\x04 \x01(\x03\x12$\n\x05price\x18\x05 \x03(\x0b\x32\x15.reallot.v1.PriceStep\"\x82\x02\n\x08Solution\x12,\n\x0btermination\x18\x01 \x01(\x0b\x32\x17.reallot.v1.Termination\x12\r\n\x05pairs\x18\x02 \x03(\x03\x12\x12\n\nunassigned\x18\x03 \x03(\x05\x12\'\n\x06levels\x18\x04 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12)\n\x08\x63onflict\x18\x05 \x01(\x0b\x32\x17.reallot.v1.ConflictSet\x12\x0f\n\x07seconds\x18\x06 \x01(\x01\x12\x12\n\nreplayable\x18\x07 \x01(\x08\x12,\n\x08\x66\x61irness\x18\x08 \x01(\x0b\x32\x1a.reallot.v1.FairnessReport\"p\n\rSolveResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.reallot.v1.SolveProgressH\x00\x12(\n\x08solution\x18\x02 \x01(\x0b\x32\x14.reallot.v1.SolutionH\x00\x42\x06\n\x04item\"\xe3\x01\n\x10\x43heckPlanRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.reallot.v1.SolveOptions\x12+\n\x07records\x18\x03 \x01(\x0b\x32\x1a.reallot.v1.ProblemRecords\x12+\n\x07sellers\x18\x04 \x01(\x0b\x32\x1a.reallot.v1.ProblemSellers\x12\'\n\x05pairs\x18\x05 \x01(\x0b\x32\x18.reallot.v1.ProblemPairs\x12\x0e\n\x06\x63hosen\x18\x06 \x03(\x03\"P\n\x11\x43heckPlanResponse\x12\'\n\x06levels\x18\x01 \x03(\x0b\x32\x17.reallot.v1.LevelResult\x12\x12\n\nviolations\x18\x02 \x03(\t*F\n\x05Sense\x12\x15\n\x11SENSE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSENSE_MINIMISE\x10\x01\x12\x12\n\x0eSENSE_MAXIMISE\x10\x02*X\n\x08\x46\x61irness\x12\x18\n\x14\x46\x41IRNESS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x41IRNESS_EVEN_LOAD\x10\x01\x12\x1a\n\x16\x46\x41IRNESS_MAXIMIN_VALUE\x10\x02\x32\x9d\x01\n\rSolverService\x12@\n\x05Solve\x12\x18.reallot.v1.SolveRequest\x1a\x19.reallot.v1.SolveResponse(\x01\x30\x01\x12J\n\tCheckPlan\x12\x1c.reallot.v1.CheckPlanRequest\x1a\x1d.reallot.v1.CheckPlanResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reallot.v1.solver_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SENSE']._serialized_start=1548
-  _globals['_SENSE']._serialized_end=1618
+  _globals['_SENSE']._serialized_start=1850
+  _globals['_SENSE']._serialized_end=1920
+  _globals['_FAIRNESS']._serialized_start=1922
+  _globals['_FAIRNESS']._serialized_end=2010
   _globals['_PROBLEMRECORDS']._serialized_start=101
   _globals['_PROBLEMRECORDS']._serialized_end=206
   _globals['_PROBLEMSELLERS']._serialized_start=208
   _globals['_PROBLEMSELLERS']._serialized_end=288
   _globals['_PROBLEMPAIRS']._serialized_start=290
   _globals['_PROBLEMPAIRS']._serialized_end=410
-  _globals['_SOLVEOPTIONS']._serialized_start=412
-  _globals['_SOLVEOPTIONS']._serialized_end=521
-  _globals['_SOLVEREQUEST']._serialized_start=524
-  _globals['_SOLVEREQUEST']._serialized_end=731
-  _globals['_SOLVEPROGRESS']._serialized_start=733
-  _globals['_SOLVEPROGRESS']._serialized_end=825
-  _globals['_CONFLICTSET']._serialized_start=827
-  _globals['_CONFLICTSET']._serialized_end=905
-  _globals['_SOLUTION']._serialized_start=908
-  _globals['_SOLUTION']._serialized_end=1120
-  _globals['_SOLVERESPONSE']._serialized_start=1122
-  _globals['_SOLVERESPONSE']._serialized_end=1234
-  _globals['_CHECKPLANREQUEST']._serialized_start=1237
-  _globals['_CHECKPLANREQUEST']._serialized_end=1464
-  _globals['_CHECKPLANRESPONSE']._serialized_start=1466
-  _globals['_CHECKPLANRESPONSE']._serialized_end=1546
-  _globals['_SOLVERSERVICE']._serialized_start=1621
-  _globals['_SOLVERSERVICE']._serialized_end=1778
+  _globals['_SOLVEOPTIONS']._serialized_start=413
+  _globals['_SOLVEOPTIONS']._serialized_end=583
+  _globals['_SOLVEREQUEST']._serialized_start=586
+  _globals['_SOLVEREQUEST']._serialized_end=793
+  _globals['_SOLVEPROGRESS']._serialized_start=795
+  _globals['_SOLVEPROGRESS']._serialized_end=887
+  _globals['_CONFLICTSET']._serialized_start=889
+  _globals['_CONFLICTSET']._serialized_end=967
+  _globals['_PRICESTEP']._serialized_start=969
+  _globals['_PRICESTEP']._serialized_end=1042
+  _globals['_FAIRNESSREPORT']._serialized_start=1044
+  _globals['_FAIRNESSREPORT']._serialized_end=1161
+  _globals['_SOLUTION']._serialized_start=1164
+  _globals['_SOLUTION']._serialized_end=1422
+  _globals['_SOLVERESPONSE']._serialized_start=1424
+  _globals['_SOLVERESPONSE']._serialized_end=1536
+  _globals['_CHECKPLANREQUEST']._serialized_start=1539
+  _globals['_CHECKPLANREQUEST']._serialized_end=1766
+  _globals['_CHECKPLANRESPONSE']._serialized_start=1768
+  _globals['_CHECKPLANRESPONSE']._serialized_end=1848
+  _globals['_SOLVERSERVICE']._serialized_start=2013
+  _globals['_SOLVERSERVICE']._serialized_end=2170
 # @@protoc_insertion_point(module_scope)

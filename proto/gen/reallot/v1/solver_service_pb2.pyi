@@ -45,6 +45,30 @@ SENSE_MAXIMISE: Sense.ValueType  # 2
 """More is better."""
 Global___Sense: _TypeAlias = Sense  # noqa: Y015
 
+class _Fairness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FairnessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fairness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAIRNESS_UNSPECIFIED: _Fairness.ValueType  # 0
+    """Nothing: only values count."""
+    FAIRNESS_EVEN_LOAD: _Fairness.ValueType  # 1
+    """Even loads: the smallest load of a seller is as large as can be, then the sum of the two smallest, and so on."""
+    FAIRNESS_MAXIMIN_VALUE: _Fairness.ValueType  # 2
+    """The smallest value of a seller is as large as can be; where less is better, the largest cost is as small as can be."""
+
+class Fairness(_Fairness, metaclass=_FairnessEnumTypeWrapper):
+    """What is fair, before anything else counts."""
+
+FAIRNESS_UNSPECIFIED: Fairness.ValueType  # 0
+"""Nothing: only values count."""
+FAIRNESS_EVEN_LOAD: Fairness.ValueType  # 1
+"""Even loads: the smallest load of a seller is as large as can be, then the sum of the two smallest, and so on."""
+FAIRNESS_MAXIMIN_VALUE: Fairness.ValueType  # 2
+"""The smallest value of a seller is as large as can be; where less is better, the largest cost is as small as can be."""
+Global___Fairness: _TypeAlias = Fairness  # noqa: Y015
+
 @_typing.final
 class ProblemRecords(_message.Message):
     """Records of the problem, in columns of equal length; an empty column means its default throughout."""
@@ -198,10 +222,16 @@ class SolveOptions(_message.Message):
     SENSE_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
+    PRICE_STEPS_FIELD_NUMBER: _builtins.int
     sense: Global___Sense.ValueType
     """Better is less or more."""
     seed: _builtins.int
     """Seed of every random choice."""
+    fairness: Global___Fairness.ValueType
+    """What is fair: it comes before all levels, and the plan says how fair it is."""
+    price_steps: _builtins.int
+    """In how many steps, from no fairness to all of it, to say what it costs; 0 = not at all. At most 20."""
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
         """Wall time of the search. Default, and at most: the server's setting."""
@@ -212,10 +242,12 @@ class SolveOptions(_message.Message):
         sense: Global___Sense.ValueType = ...,
         time_limit: _duration_pb2.Duration | None = ...,
         seed: _builtins.int = ...,
+        fairness: Global___Fairness.ValueType = ...,
+        price_steps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time_limit", b"time_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed", "sense", b"sense", "time_limit", b"time_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fairness", b"fairness", "price_steps", b"price_steps", "seed", b"seed", "sense", b"sense", "time_limit", b"time_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,6 +377,84 @@ class ConflictSet(_message.Message):
 Global___ConflictSet: _TypeAlias = ConflictSet  # noqa: Y015
 
 @_typing.final
+class PriceStep(_message.Message):
+    """What a floor under the measure of fairness costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FLOOR_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    floor: _builtins.int
+    """The floor that was asked for; a ceiling where less is better and values count."""
+    measure: _builtins.int
+    """The measure of the plan."""
+    value: _builtins.int
+    """Best value of the first level with this floor."""
+    bound: _builtins.int
+    """Its proven bound."""
+    def __init__(
+        self,
+        *,
+        floor: _builtins.int = ...,
+        measure: _builtins.int = ...,
+        value: _builtins.int = ...,
+        bound: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "floor", b"floor", "measure", b"measure", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceStep: _TypeAlias = PriceStep  # noqa: Y015
+
+@_typing.final
+class FairnessReport(_message.Message):
+    """How fair a plan is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOADS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    measure: _builtins.int
+    """What was made fair: the smallest load, or the smallest value (the largest cost where less is better)."""
+    bound: _builtins.int
+    """Proven bound of the measure."""
+    @_builtins.property
+    def loads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Load of each seller."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Value of each seller at the first level."""
+
+    @_builtins.property
+    def price(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceStep]:
+        """What fairness costs, from the best plan without it to the fairest."""
+
+    def __init__(
+        self,
+        *,
+        loads: _abc.Iterable[_builtins.int] | None = ...,
+        values: _abc.Iterable[_builtins.int] | None = ...,
+        measure: _builtins.int = ...,
+        bound: _builtins.int = ...,
+        price: _abc.Iterable[Global___PriceStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "loads", b"loads", "measure", b"measure", "price", b"price", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FairnessReport: _TypeAlias = FairnessReport  # noqa: Y015
+
+@_typing.final
 class Solution(_message.Message):
     """What a solve found."""
 
@@ -357,6 +467,7 @@ class Solution(_message.Message):
     CONFLICT_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     REPLAYABLE_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     seconds: _builtins.float
     """Seconds."""
     replayable: _builtins.bool
@@ -383,6 +494,10 @@ class Solution(_message.Message):
     def conflict(self) -> Global___ConflictSet:
         """Why there is no plan; only with INFEASIBLE."""
 
+    @_builtins.property
+    def fairness(self) -> Global___FairnessReport:
+        """How fair the plan is; only where fairness was asked for."""
+
     def __init__(
         self,
         *,
@@ -393,10 +508,11 @@ class Solution(_message.Message):
         conflict: Global___ConflictSet | None = ...,
         seconds: _builtins.float = ...,
         replayable: _builtins.bool = ...,
+        fairness: Global___FairnessReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "termination", b"termination"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "fairness", b"fairness", "termination", b"termination"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "levels", b"levels", "pairs", b"pairs", "replayable", b"replayable", "seconds", b"seconds", "termination", b"termination", "unassigned", b"unassigned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict", b"conflict", "fairness", b"fairness", "levels", b"levels", "pairs", b"pairs", "replayable", b"replayable", "seconds", b"seconds", "termination", b"termination", "unassigned", b"unassigned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
