@@ -72,6 +72,13 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 
+def _of_age_us(tx: ReadTransaction, workspace: str, kept_days: tuple[int, int], now_us: int) -> int:
+    """Return when the oldest of what is kept will be too old."""
+    oldest_us = tx.events.oldest_us(workspace), tx.decisions.oldest_us(workspace)
+    ages = [(now_us if us is None else us) + days * DAY_US for us, days in zip(oldest_us, kept_days, strict=True) if days]
+    return min(ages, default=now_us + DAY_US)
+
+
 class Keeper:
     """The loop that looks for what is too old, in all workspaces that this server works. Belongs to the event loop."""
 
@@ -79,6 +86,7 @@ class Keeper:
         self._runtime = runtime
         self._rest = Rest(runtime.clock)
         self._recounted_us = -RECOUNT_US
+        self._young_until_us: dict[tuple[str, tuple[int, int]], int] = {}
 
     @property
     def wake(self) -> Wake:
@@ -134,9 +142,18 @@ class Keeper:
 
     def _with_something_old(self, tx: ReadTransaction) -> list[str]:
         now_us = self._runtime.clock.now_us()
-        with_answers = set(tx.requests.workspaces(now_us - KEPT_US))
-        limits = {workspace: Limits.of(self._runtime.configs.of(tx, workspace), now_us) for workspace in tx.config.workspaces()}
-        return sorted(with_answers | {workspace for workspace, limit in limits.items() if _log_is_old(tx, workspace, limit)})
+        found = set(tx.requests.workspaces(now_us - KEPT_US))
+        for workspace in tx.config.workspaces():
+            config = self._runtime.configs.of(tx, workspace)
+            kept = config.events_days, config.decisions_days
+            # What is written later is younger: until its oldest has come of age, a workspace need not be looked at.
+            if self._young_until_us.get((workspace, kept), 0) > now_us:
+                continue
+            if _log_is_old(tx, workspace, Limits.of(config, now_us)):
+                found.add(workspace)
+            else:
+                self._young_until_us[workspace, kept] = _of_age_us(tx, workspace, kept, now_us)
+        return sorted(found)
 
     async def _clear(self, workspace: str, lease: Lease) -> bool:
         limits = Limits.of(await self._runtime.config(workspace), self._runtime.clock.now_us())

@@ -16,11 +16,11 @@ from reallot.solver.assignment.problem import Ints, Policy, Problem
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-LARGEST = 5_000
-"""Most pairs of a record and an option that are looked at so."""
-LARGEST_UNITS = 50_000
+LARGEST = 400
+"""Most pairs of a record and an option that are looked at so: a change must not wait for seconds because many came with it."""
+LARGEST_UNITS = 4_000
 """Most units of the policies."""
-STEPS = 1.0
+STEPS = 0.2
 """Deterministic time of a problem, about as many seconds."""
 
 

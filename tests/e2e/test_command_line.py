@@ -52,7 +52,7 @@ def test_the_first_hour(run: Run, tmp_path: Path) -> None:
     assert "succeeded" in run("rerun", "--segment", "smb", "--text")
     assert "manual" in run("runs", "list")
     (row,) = csv.DictReader(io.StringIO(run("runs", "export")))
-    assert (row["kind"], row["state"], row["considered"], row["seconds"]) == ("manual", "succeeded", "0", "0.0")
+    assert (row["kind"], row["state"], row["assigned"], row["seconds"]) == ("manual", "succeeded", "0", "0.0")
     assert json.loads(run("runs", "export", "--format", "json", "--from", "2026-03-05"))["run_id"] == row["run_id"]
     assert run("runs", "export", "--format", "json", "--to", "2026-03-05") == ""
     assert "rolling windows" not in run("sellers", "show", "ana").lower()

@@ -30,4 +30,4 @@ def world(address: str) -> Iterator[Make]:
 
     yield make
     for item in made:
-        item.client.close()
+        item.rest()

@@ -13,7 +13,7 @@ from reallot.clients.bundle import parse_bundle
 from reallot.clients.cli import application
 from reallot.clients.values import owner_text, timestamp
 from reallot.testing.v1 import clock_service_pb2, clock_service_pb2_grpc
-from reallot.v1 import assignment_service_pb2, event_pb2, event_service_pb2, record_pb2, run_pb2, value_pb2
+from reallot.v1 import assignment_service_pb2, config_pb2, event_pb2, event_service_pb2, record_pb2, run_pb2, value_pb2
 
 NUMBERS = itertools.count(1)
 
@@ -59,6 +59,15 @@ class World:
     def apply(self, **bundle: Any) -> None:
         resources, _ = parse_bundle(bundle)
         self.client.config.apply(resources)
+
+    def rest(self) -> None:
+        """Pause the workspace, so that the time of other scenarios does not go by here."""
+        resources = [resource for resource in self.client.config.export() if resource.WhichOneof("resource") == "settings"]
+        settings = resources[0] if resources else config_pb2.ConfigResource()
+        settings.settings.paused = True
+        settings.ClearField("etag")
+        self.client.config.apply([settings])
+        self.client.close()
 
     def sellers(self, *sellers: Seller) -> None:
         self.client.sellers.upsert(sellers)
