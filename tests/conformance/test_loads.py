@@ -162,7 +162,7 @@ histories = st.lists(st.builds(Batch, steps, st.booleans()), min_size=1, max_siz
 def within_maxima(taken: Record, records: Sequence[Record], held: Sequence[Record] | None = None) -> bool:
     """Tell from the records alone whether the owner of `taken` is within those of `MAXIMA` that it counts in (the oracle).
 
-    What is kept for deals in x binds other deals only: `held` are the records without leads that may have come after this one.
+    `held` are the records that what is kept for deals in x is looked at with, None = all.
 
     Another type or segment may stand above its maximum already, by writes that claim nothing.
     """
@@ -216,8 +216,8 @@ def check_claims(before: Sequence[Record], asked: Sequence[Transition], outcomes
     kept = [t for t, outcome in zip(asked, outcomes, strict=True) if outcome is COMMITTED]
     lost = [t for t, outcome in zip(asked, outcomes, strict=True) if outcome is LOST]
     after = after_these(before, kept)
-    held = after_these(before, [t for t in kept if t.after is None or t.after.record_type != "lead"])
-    assert all(within_maxima(record, after, held) for record in taken_by(kept)), "a claim went above a maximum"
+    # What is kept for deals in x binds other deals only, when they come: leads may use it up behind them.
+    assert all(within_maxima(record, after, held=()) for record in taken_by(kept)), "a claim went above a maximum"
     whole = after_these(before, asked)
     assert lost == [] or not all(within_maxima(record, whole) for record in taken_by(asked)), "all would have fitted"
     for t in lost:

@@ -48,7 +48,7 @@ def test_a_paused_workspace_writes_down_and_does_nothing_until_it_goes_on(world:
     assert {e.record_id: kinds([e])[0] for e in here.events() if e.number > last} == {
         "new": "ASSIGNED",
         "owned": "RESEGMENTED",
-        "given": "ENROLLED",
+        "given": "STEP_DUE",
     }
     assert [here.record(i).segment_id for i in ("new", "owned", "given")] == ["leads", "big", "leads"]
     taker = here.owner("new")
