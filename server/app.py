@@ -104,7 +104,7 @@ class Application:
         self.metrics_port = 0
         self._desk = SolvingDesk(settings.most_solves)
         self._questions = QuestionDesk(settings.database_url, settings.most_questions, settings.solve_time_limit_s)
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | FanoutLoop | Keeper, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":

@@ -4,76 +4,34 @@ What is to be passed on is written with the change itself, so that it outlives a
 to which many refer holds up nobody.
 """
 
-from functools import partial
-
 import polars as pl
-import structlog
 
-from reallot.server.clock import MICROSECONDS
+from reallot.server.due import DueLoop
 from reallot.server.road.fanout import cause_of, fanouts_of, marks_of, watched_fields
-from reallot.server.runtime import Runtime
-from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import WriteTransaction
+from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.arrivals import Arrivals
 from reallot.storage.entities import Transition
 from reallot.storage.references import Fanout
-
-log = structlog.get_logger("reallot.fanouts")
 
 BATCH = 1_000
 """Most references that one commit looks at."""
 MOST_TARGETS = 200
 """Most changed records that one commit passes on."""
-AFTER_FAULT_US = 5 * MICROSECONDS
 
 
-class FanoutLoop:
-    """Passes on what waits, in all workspaces that this server works. Belongs to the event loop."""
+class FanoutLoop(DueLoop):
+    """Passes on what waits, which is due as soon as it is written down."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._rest = Rest(runtime.clock)
+    @staticmethod
+    def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
+        """Return the workspaces in which something waits."""
+        return [(workspace, 0) for workspace in tx.references.workspaces()]
 
-    @property
-    def wake(self) -> Wake:
-        """Has it look at once."""
-        return self._rest.wake
-
-    @property
-    def busy(self) -> bool:
-        """Whether it is at work or will be."""
-        return self._rest.is_over
-
-    async def run_forever(self) -> None:
-        """Look until cancelled."""
-        while True:
-            self._rest.rise()
-            try:
-                again_us = await self._pass_on_all()
-            except Exception:
-                log.exception("fanouts failed")
-                again_us = self._runtime.clock.now_us() + AFTER_FAULT_US
-            await self._rest.until(again_us)
-
-    async def _pass_on_all(self) -> int | None:
-        """Pass on everything, but in paused workspaces, which wake this loop when they go on; return when to look again."""
-        again_us: int | None = None
-        for workspace in await self._runtime.read(lambda tx: tx.references.workspaces()):
-            lease = self._runtime.leases.of(workspace)
-            if lease is None or (await self._runtime.config(workspace)).settings.paused:
-                continue
-            try:
-                while await self._runtime.write(workspace, partial(self._pass_on, workspace=workspace), lease):
-                    pass
-            except Exception:
-                # One workspace must not keep the others waiting.
-                log.exception("fanouts failed", workspace=workspace)
-                again_us = self._runtime.clock.now_us() + AFTER_FAULT_US
-        return again_us
-
-    def _pass_on(self, tx: WriteTransaction, workspace: str) -> bool:
-        return pass_on(tx, self._runtime.configs.of(tx, workspace))
+    @staticmethod
+    def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
+        """Pass on a part of what waits."""
+        return pass_on(tx, config)
 
 
 def pass_on(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
