@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from reallot.solver.assignment.levels import Face
 from reallot.solver.assignment.network import Network, arc_units
@@ -75,9 +76,7 @@ def _is_best(solution: Solution) -> bool:
 
 
 def _part(problem: Problem, network: Network, face: Face, option_of: Ints) -> _Part:
-    even = np.isin(problem.option_scope, problem.even_scopes) & (face.upper[: problem.options] > 0)
-    classes = np.unique(problem.class_of_option()[even])
-    records = np.flatnonzero(np.isin(problem.class_of, classes) & (option_of >= 0)).astype(np.int64)
+    records = np.flatnonzero(_concerned(problem, network, face)[problem.class_of] & (option_of >= 0)).astype(np.int64)
     others = option_of.copy()
     others[records] = -1
     fixed = arc_units(problem, network, others)
@@ -86,15 +85,42 @@ def _part(problem: Problem, network: Network, face: Face, option_of: Ints) -> _P
         own = np.arange(problem.option_start[kind], problem.option_start[kind + 1])
         options[kind] = own[face.upper[own] > 0].tolist()
         for option in options[kind]:
-            path, at = [option], int(network.trees.first[option])
-            while at >= 0:
-                path.append(first + at)
-                at = int(network.trees.next[at])
-            arcs[option] = path
+            arcs[option] = [option, *(first + at for at in _path(network, option))]
     passed = sorted({arc for path in arcs.values() for arc in path})
     least = {arc: int(face.lower[arc] - fixed[arc]) for arc in passed}
     most = {arc: int(face.upper[arc] - fixed[arc]) for arc in passed}
     return _Part(records, options, arcs, least, most)
+
+
+def _concerned(problem: Problem, network: Network, face: Face) -> npt.NDArray[np.bool_]:
+    """Tell of each class whether its records may be given by even value, or may make room for one that is.
+
+    A record of another scope makes room by passing fewer or more of what an arc still leaves open, and so do others for it in turn.
+    """
+    class_of, first = problem.class_of_option(), problem.options + problem.classes
+    open_to = face.upper[: problem.options] > 0
+    moving = np.flatnonzero(open_to & (face.lower[: problem.options] < face.upper[: problem.options])).tolist()
+    slack = face.lower[first:] < face.upper[first:]
+    shared = {option: [at for at in _path(network, option) if slack[at]] for option in moving}
+    concerned = np.zeros(problem.classes, dtype=bool)
+    concerned[class_of[np.isin(problem.option_scope, problem.even_scopes) & open_to]] = True
+    reached: set[int] = set()
+    while True:
+        arcs = {at for option in moving if concerned[class_of[option]] for at in shared[option]} - reached
+        found = {int(class_of[option]) for option in moving if not concerned[class_of[option]] and not arcs.isdisjoint(shared[option])}
+        reached |= arcs
+        if not found:
+            return concerned
+        concerned[sorted(found)] = True
+
+
+def _path(network: Network, option: int) -> list[int]:
+    """Return the arcs of the sellers' trees that a unit of an option passes."""
+    path, at = [], int(network.trees.first[option])
+    while at >= 0:
+        path.append(at)
+        at = int(network.trees.next[at])
+    return path
 
 
 def _alone(problem: Problem, part: _Part) -> bool:

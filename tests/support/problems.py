@@ -28,6 +28,10 @@ class Option:
     cap: int | None = None
 
 
+ORDERED = [policy for policy in Policy if policy is not Policy.EVEN_VALUE]
+"""The policies that hand out units in an order, whatever the records are worth."""
+
+
 def a_scope(
     turns: Sequence[int],
     policy: Policy = Policy.ROUND_ROBIN,

@@ -58,7 +58,7 @@ GOOD_KEY, BAD_KEY = ec.generate_private_key(ec.SECP256R1()), ec.generate_private
 
 def signed(subject: str = "somebody", *grants: str, key: Any = GOOD_KEY, algorithm: str | None = "ES256", **claims: Any) -> str:
     """Return a token that the server accepts, but for what is said otherwise; claims of None are left out."""
-    base = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 600, "reallot": list(grants)}
+    base = {"sub": subject, "iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 86_400, "reallot": list(grants)}
     content = {name: value for name, value in (base | claims).items() if value is not None}
     return jwt.encode(content, key, algorithm=algorithm, headers={"kid": "first"})
 

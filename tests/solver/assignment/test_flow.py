@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ortools.graph.python import min_cost_flow
 
-from reallot.solver.assignment import Policy, Problem, Reason, check, solve
-from support.problems import Option, a_problem, a_scope, position_costs
+from reallot.solver.assignment import Problem, Reason, check, solve
+from support.problems import ORDERED, Option, a_problem, a_scope, position_costs
 
 
 @st.composite
@@ -17,7 +17,7 @@ def uneven_problems(draw: st.DrawFn) -> Problem:
     chosen = draw(st.lists(anyone, min_size=1, max_size=4))
     chosen.append([draw(st.integers(0, sellers - 1))])
     free = draw(st.lists(st.integers(0, 500), min_size=sellers, max_size=sellers))
-    scope = a_scope(draw(st.permutations(range(sellers))), draw(st.sampled_from(Policy)), free=free)
+    scope = a_scope(draw(st.permutations(range(sellers))), draw(st.sampled_from(ORDERED)), free=free)
     caps = draw(st.sampled_from([-1, None]))
     class_of = draw(st.lists(st.integers(0, len(chosen) - 1), min_size=records, max_size=records))
     return a_problem([[Option(s, cap=caps) for s in kind] for kind in chosen], class_of, [1000] * sellers, [scope])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.assignment import Policy, Scope
 from reallot.solver.assignment.positions import LARGEST_POSITION, order_of
-from support.problems import a_scope, hand_out, position_costs
+from support.problems import ORDERED, a_scope, hand_out, position_costs
 
 
 @st.composite
@@ -18,7 +18,7 @@ def scopes(draw: st.DrawFn) -> Scope:
         "priority": st.sampled_from([10, 50, 90]),
     }
     drawn = {name: draw(st.lists(values, min_size=m, max_size=m)) for name, values in column.items()}
-    return a_scope(drawn["turns"], draw(st.sampled_from(Policy)), free=drawn["free"], priority=drawn["priority"])
+    return a_scope(drawn["turns"], draw(st.sampled_from(ORDERED)), free=drawn["free"], priority=drawn["priority"])
 
 
 def costs_of(scope: Scope, units: int) -> np.ndarray:  # type: ignore[type-arg]
