@@ -100,11 +100,12 @@ class ScheduleLoop:
         failed: set[tuple[str, str]] = set()
         fired = True
         while fired:
-            fired = False
+            fired, later_us = False, None
             for workspace, state in await self._runtime.read(lambda tx: tx.schedules.next_due()):
                 now_us = self._runtime.clock.now_us()
                 if state.next_us is None or state.next_us > now_us:
-                    return min(filter(None, (state.next_us, again_us)), default=None)
+                    later_us = state.next_us
+                    break
                 if (workspace, state.schedule_id) in failed:
                     continue
                 try:
@@ -114,7 +115,8 @@ class ScheduleLoop:
                     log.exception("a schedule cannot be fired", workspace=workspace, schedule=state.schedule_id)
                     failed.add((workspace, state.schedule_id))
                     again_us = now_us + AFTER_FAULT_US
-        return again_us
+        # Only a look that fired nothing knows when the next firing is: what fires has a next one too.
+        return min(filter(None, (later_us, again_us)), default=None)
 
     async def _fire(self, workspace: str, schedule_id: str, now_us: int) -> bool:
         """Fire one schedule, if this server works its workspace and that is not paused; return whether it did."""

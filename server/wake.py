@@ -1,6 +1,7 @@
 """Signals between parts of the event loop: something may have to be done. Belongs to the event loop."""
 
 import asyncio
+from contextlib import suppress
 
 from reallot.server.clock import Clock
 
@@ -21,14 +22,11 @@ class Wake:
         self._event.set()
 
     async def wait(self, at_most_s: float) -> None:
-        """Return when woken, or after a while."""
-        try:
+        """Return when woken, or after a while. Whoever is cancelled leaves the signal to the next who waits."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
                 await self._event.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._event.clear()
+        self._event.clear()
 
 
 class Rest:

@@ -197,6 +197,13 @@ def test_a_week_that_is_lived_through_fires_every_day_once(office: Office) -> No
     assert firings(office) == [9.0 + 24 * day for day in range(7)]
 
 
+def test_one_that_fires_often_does_not_wait_for_one_that_fires_seldom(office: Office) -> None:
+    schedule(office, overlap="OVERLAP_POLICY_CANCEL_OTHER")
+    schedule(office, "seldom", cron="30 9 * * FRI", overlap="OVERLAP_POLICY_CANCEL_OTHER")
+    office.runner.run(fired_by_loop(office, office.clock.now_us() + 5 * DAY_US))
+    assert firings(office) == [9.0, 33.0, 57.0, 81.0, 105.0, 105.5]
+
+
 def test_a_paused_workspace_does_not_keep_others_from_firing(office: Office) -> None:
     schedule(office, "first")
     office.apply(resource(settings={"paused": True}))
