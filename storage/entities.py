@@ -499,7 +499,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist."""
+    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist. `redacted_us`: when it was redacted."""
 
     number: int
     time_us: int
@@ -512,6 +512,7 @@ class AuditEntry:
     id: str
     before: str
     after: str
+    redacted_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def explain_seller(tx: ReadTransaction, config: WorkspaceConfig, request: pb.Exp
         _suited(draft, solution, record_id, index, own)
         for record_id, index, own in zip(ids, mine[chosen].tolist(), option[chosen].tolist(), strict=True)
     ]
-    return pb.ExplainSellerResponse(records=[record_message(records[i], config) for i in ids], suited=suited)
+    return pb.ExplainSellerResponse(records=[record_message(records[i], config, masked=True) for i in ids], suited=suited)
 
 
 def _best_options(problem: assignment.Problem, seller: int) -> Ints:
