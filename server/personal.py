@@ -61,17 +61,18 @@ def person_of(tx: ReadTransaction, config: WorkspaceConfig, request: Request) ->
     workspace = config.workspace
     if request.WhichOneof("person") == "seller_id":
         plain = frozenset(f.field_id for f in config.settings.seller_fields if not f.personal)
-        return Person("seller", request.seller_id, plain, tx.personal.names_of_seller(workspace, request.seller_id))
+        names = tx.personal.names_of_seller(workspace, request.seller_id)
+        return Person("seller", request.seller_id, plain, names, tx.personal.shared_names(workspace, request.seller_id, names))
     record = tx.records.get(workspace, [request.record_id]).get(request.record_id)
     types = {record.record_type} if record is not None else set(tx.personal.types_of_record(workspace, request.record_id))
     # What a type that is gone has declared is not known any more: nothing of it stays.
     kept = [config.record_types[name].plain if name in config.record_types else frozenset[str]() for name in types]
     plain = frozenset.intersection(*kept) if kept else frozenset[str]()
-    names = set(tx.personal.titles_of_record(workspace, request.record_id))
+    called = set(tx.personal.titles_of_record(workspace, request.record_id))
     for name, value in record.fields.items() if record is not None else ():
         if name not in plain:
-            names.update(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text)
-    return Person("record", request.record_id, plain, frozenset(names))
+            called.update(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text)
+    return Person("record", request.record_id, plain, frozenset(called))
 
 
 async def export_person(runtime: Runtime, workspace: str, request: pb.ExportPersonalDataRequest) -> AsyncIterator[Any]:

@@ -6,11 +6,12 @@ replayed afterwards as before. Rows are named by the values of their primary key
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, false, or_, select, update
 
+from reallot.storage.among import among
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json
 from reallot.storage.rows import to_json
@@ -66,17 +67,21 @@ class Person:
         id: Its id.
         kept: Fields, or attributes, that are declared and not personal: all others go.
         names: What it is or was called, apart from its id.
+        shared: Those of the names that others have as well: only what says whom it names can be told to be about this one.
     """
 
     kind: Literal["seller", "record"]
     id: str
     kept: frozenset[str] = frozenset()
-    names: frozenset[str] = field(default_factory=frozenset)
+    names: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
     @property
     def sought(self) -> list[str]:
         """The names that are looked for in texts, the longest first."""
-        fit = {name for name in self.names if len(name) >= SHORTEST_NAME and any(c.isalpha() for c in name) and name != self.id}
+        fit = {
+            name for name in self.names - self.shared if len(name) >= SHORTEST_NAME and any(c.isalpha() for c in name) and name != self.id
+        }
         return sorted(fit, key=lambda name: (-len(name), name))
 
     def without_names(self, text: str, names: Iterable[str] | None = None) -> str:
@@ -101,6 +106,12 @@ class PersonalRepository:
         lines = self._connection.execute(select(a.before, a.after).where(a.workspace == workspace, a.kind == "seller", a.id == seller_id))
         found.update((load(text) or {}).get("display_name", "") for line in lines for text in line if text)
         return frozenset(found - {"", seller_id})
+
+    def shared_names(self, workspace: str, seller_id: str, names: Iterable[str]) -> frozenset[str]:
+        """Return those of the names that another seller has."""
+        c = sellers.c
+        others = select(c.display_name).where(c.workspace == workspace, c.seller_id != seller_id, among(c.display_name, names))
+        return frozenset(self._connection.execute(others).scalars())
 
     def titles_of_record(self, workspace: str, record_id: str) -> frozenset[str]:
         """Return what a record is called in the events that are kept."""
@@ -194,19 +205,18 @@ def _of_seller(person: Person) -> Iterable[tuple[Table, ColumnElement[bool]]]:
         yield table, table.c.seller_id == person.id
     c = records.c
     owned = [and_(kind == "SELLER", name == person.id) for kind, name in _owner_columns()]
-    yield records, or_(*owned, c.offered_to == person.id, c.created_by == person.id)
-    states = {events: (events.c.before, events.c.after, events.c.cause), previews: (previews.c.before, previews.c.after)}
-    states[decisions] = (decisions.c.before, decisions.c.after, decisions.c.cause)
-    for table, columns in states.items():
-        yield table, _holds(columns, owner)
+    yield records, or_(*owned, c.offered_to == person.id, c.created_by == person.id, _holds([c.reason], person.sought))
+    e, d, p = events.c, decisions.c, previews.c
+    yield events, or_(_holds((e.before, e.after, e.cause), owner), _holds((e.sentence, e.cause), named))
+    yield decisions, or_(_holds((d.before, d.after, d.cause), owner), _holds([d.reason], person.sought), _holds([d.cause], named))
+    yield previews, _holds((p.before, p.after), owner)
     a = audit.c
     about = or_(and_(a.kind == "seller", a.id == person.id), and_(a.kind == "time_off", a.id.startswith(f"{person.id}/", autoescape=True)))
     told = [_holds((a.before, a.after), [*owner, *named])]
-    yield audit, or_(about, *told, *([_holds((a.remark, a.on_behalf_of), person.sought)] if person.sought else []))
-    if named:
-        yield runs, _holds([runs.c.cause], named)
-        yield pending, _holds([pending.c.cause], named)
-        yield config_changes, _holds((config_changes.c.before, config_changes.c.after), named)
+    yield audit, or_(about, *told, _holds((a.remark, a.on_behalf_of), person.sought))
+    yield runs, _holds([runs.c.cause], named)
+    yield pending, _holds([pending.c.cause], named)
+    yield config_changes, _holds((config_changes.c.before, config_changes.c.after), named)
 
 
 def _owner_columns() -> list[tuple[ColumnElement[str], ColumnElement[str]]]:
