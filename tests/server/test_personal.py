@@ -1,11 +1,10 @@
 """Personal data: kept in one place, given out whole, and removed everywhere without the log's losing its truth; on both engines."""
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,14 +37,11 @@ from support.api import a_row, refusal, resource
 from support.postgres import fresh_postgresql
 
 SECRETS = {"name": "Jane Roe", "mail": "jane@roe.example", "born": 19700131}
+NUMBERS = itertools.count(1)
 NAME, PHONE, NOTE = "Ana Ruiz", "+49 30 555", "in hospital"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    found = fresh_postgresql() if request.param == "postgresql" else f"sqlite:///{tmp_path / 'personal.sqlite'}"
-    migrate(found)
-    return found
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Office:
@@ -110,7 +106,9 @@ class Office:
         """Return the tables in which a text stands, by looking at every column of every row."""
         engine = create_engine(normal_url(self.url))
         with engine.connect() as connection:
-            found = {t.name for t in metadata.sorted_tables for row in connection.execute(select(t)) if any(text in shown(v) for v in row)}
+            tables = [table for table in metadata.sorted_tables if "workspace" in table.c]
+            rows = [(t.name, row) for t in tables for row in connection.execute(select(t).where(t.c.workspace == self.client.workspace))]
+            found = {name for name, row in rows if any(text in shown(value) for value in row)}
         engine.dispose()
         return found
 
@@ -123,17 +121,20 @@ def counted(answer: pb.RedactPersonalDataResponse) -> Mapping[str, int]:
     return {row.table: row.rows for row in answer.tables}
 
 
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Office]:
-    settings = Settings(database_url=url, port=0, clock="manual:2026-03-02T08:00Z")
-    async with Application(settings) as app, AsyncClient(f"127.0.0.1:{app.port}") as client:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
+async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, Application]]:
+    file = tmp_path_factory.mktemp("personal") / "personal.sqlite"
+    url = fresh_postgresql() if request.param == "postgresql" else f"sqlite:///{file}"
+    migrate(url)
+    async with Application(Settings(database_url=url, port=0, clock="manual:2026-03-02T08:00Z")) as app:
+        yield url, app
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def office(server: tuple[str, Application]) -> AsyncIterator[Office]:
+    url, app = server
+    async with AsyncClient(f"127.0.0.1:{app.port}", workspace=f"office-{next(NUMBERS)}") as client:
         yield Office(url, app, client)
-
-
-@pytest_asyncio.fixture
-async def office(url: str) -> AsyncIterator[Office]:
-    async with opened(url) as found:
-        yield found
 
 
 async def hire(office: Office) -> None:
@@ -202,7 +203,11 @@ async def test_a_record_is_given_out_and_redacted_everywhere(office: Office) -> 
     await office.client.call(office.stubs.records.DeleteRecords, record_service_pb2.DeleteRecordsRequest(record_ids=["l2"]))
     assert counted(await office.redact(record_id="l2"))["events"] > 0
     assert office.tables_with("Jane") == set(), "one that is gone is redacted as well"
-    assert (await refusal(office.stubs.workspaces.RedactPersonalData(pb.RedactPersonalDataRequest(record_id="none")))).code == "NOT_FOUND"
+    assert (
+        await refusal(
+            office.stubs.workspaces.RedactPersonalData(pb.RedactPersonalDataRequest(workspace=office.client.workspace, record_id="none"))
+        )
+    ).code == "NOT_FOUND"
     assert (await refusal(office.stubs.workspaces.RedactPersonalData(pb.RedactPersonalDataRequest()))).fields == ("person",)
 
 
@@ -263,11 +268,15 @@ async def test_errors_of_the_database_do_not_take_values_to_the_log(
     engine = create_engine(normal_url(office.url))
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE records RENAME COLUMN effort TO efforts")
-    engine.dispose()
-    request = record_service_pb2.UpsertRecordsRequest(records=[a_row("l1", {"mail": "jane@roe.example"})])
+    request = record_service_pb2.UpsertRecordsRequest(
+        workspace=office.client.workspace, records=[a_row("l1", {"mail": "jane@roe.example"})]
+    )
     with caplog.at_level(logging.DEBUG), pytest.raises(grpc.aio.AioRpcError):
         await office.stubs.records.UpsertRecords(request)
     told = capsys.readouterr()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE records RENAME COLUMN efforts TO effort")
+    engine.dispose()
     assert "effort" in told.out + told.err + caplog.text, "the fault itself is told"
     assert "jane@roe.example" not in told.out + told.err + caplog.text
 
@@ -277,8 +286,10 @@ async def test_the_command_line_gives_out_counts_and_removes(office: Office) -> 
     await office.apply(personal=True)
     await hire(office)
 
+    where = ("--address", f"127.0.0.1:{office.app.port}", "--workspace", office.client.workspace)
+
     def call(*words: str) -> list[Any]:
-        found = CliRunner().invoke(application("personal"), ["personal", *words, "--address", f"127.0.0.1:{office.app.port}"])
+        found = CliRunner().invoke(application("personal"), ["personal", *words, *where])
         assert found.exit_code == 0, found.output
         return [json.loads(line) for line in found.output.splitlines()]
 
