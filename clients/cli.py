@@ -35,7 +35,7 @@ SUMMARIES = {
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
-    "token": "Make a bearer token, and the entry that lets it in.",
+    "token": "Make a bearer token, and the entry that lets it in.",  # nosec B105 # a summary of a command
     "status": "Show how the server and the workspace stand.",
     "subscribe": "Follow one seller's notifications.",
     "compare": "Compare what two policies make of the same records.",
