@@ -93,10 +93,14 @@ MINUTES ?= 5
 fuzz: $(DEV_STAMP)  ## Send a server what nobody would send: make fuzz MINUTES=5 SEED=1
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
-wheel: $(DEV_STAMP)  ## Build the wheel and the source distribution into dist/
-	rm -rf dist && $(BIN)/python -m build --outdir dist .
+wheel: $(DEV_STAMP)  ## Build the wheel, the source distribution, and the wheel of the client alone into dist/
+	rm -rf dist build/client && $(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --wheel --outdir dist clients
 
-check: lint security type gen-check proto-lint docs test  ## Everything that CI checks
+wheel-check: wheel  ## Install the built wheels into empty environments and try them
+	$(BIN)/python -m pytest -m wheel tests/house/test_wheels.py $(ARGS)
+
+check: lint security type gen-check proto-lint docs test wheel-check  ## Everything that CI checks
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
