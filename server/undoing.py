@@ -57,7 +57,7 @@ class Plan:
     def handed(self, old: Owner | None, new: Owner | None, record_id: str) -> Handed:
         """Return a change of owner as flooded sellers are told of it."""
         losers, gainers = (tuple(s for s in concerned([owner], self.members) if s in self.flooded) for owner in (old, new))
-        return Handed(losers, gainers, record_id)
+        return Handed(losers, gainers, (record_id,))
 
 
 @dataclass
