@@ -237,10 +237,9 @@ class Decisions:
     @property
     def tried_again_us(self) -> tuple[int, ...]:
         """Instants at which somebody works whom records that keep waiting may go to, in order."""
-        waiting = np.array(
-            [row for row in np.flatnonzero(self.work.assign & (self.takers < 0)) if row not in self.solved.beyond], dtype=int
-        )
-        return instants([self._next_try(chain) for chain in {self.chains[row] for row in waiting.tolist()}])
+        waiting = np.flatnonzero(self.work.assign & (self.takers < 0)).tolist()
+        chains = {self.chains[row] for row in waiting if row not in self.solved.beyond}
+        return instants([self._next_try(chain) for chain in chains])
 
 
 def _listed(values: npt.NDArray[np.int64]) -> list[int]:
