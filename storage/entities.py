@@ -185,6 +185,11 @@ class Seller:
     create_us: int = 0
     update_us: int = 0
 
+    @property
+    def name(self) -> str:
+        """What the seller is called: the display name, or the id of one that has none."""
+        return self.display_name or self.seller_id
+
 
 @dataclass(frozen=True, slots=True)
 class TimeOff:
@@ -442,6 +447,14 @@ class Transition:
     offer_end: str = ""
     offer_start: OfferTerms | None = None
     looks: bool = False
+
+    @property
+    def subject(self) -> Record:
+        """The record as it will be; one that is deleted, as it was."""
+        row = self.after or self.before
+        if row is None:
+            raise AssertionError("a transition has a record before it or after it")
+        return row
 
 
 class Outcome(enum.StrEnum):
