@@ -33,6 +33,7 @@ from reallot.storage.sellers import SellerRepository
 from reallot.storage.shares import ShareRepository
 from reallot.storage.shown import shown_records
 from reallot.storage.steps import StepRepository
+from reallot.storage.tries import TryRepository
 
 
 class ReadTransaction:
@@ -52,6 +53,7 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.tries = TryRepository(connection)
         self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
         self.personal = PersonalRepository(connection)

@@ -65,8 +65,13 @@ def masked_fields(record: Record, config: WorkspaceConfig) -> list[str]:
     return sorted(kind.personal.intersection(record.fields)) if kind else []
 
 
-def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = False, masked: bool = False) -> record_pb2.Record:
-    """Return a stored record as a message, `masked` without its personal fields; those that the schema no longer declares are left out."""
+def record_message(
+    record: Record, config: WorkspaceConfig, *, pending: bool = False, next_try_us: int | None = None, masked: bool = False
+) -> record_pb2.Record:
+    """Return a stored record as a message; fields that the schema no longer declares are left out, `masked` those that are personal, too.
+
+    `next_try_us` is when it is tried again (see `next_tries`).
+    """
     kind = config.record_types.get(record.record_type)
     types = {f.id: f.type for f in kind.schema.fields if not (masked and f.id in kind.personal)} if kind else {}
     return record_pb2.Record(
@@ -94,7 +99,7 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
             run_id=record.run_id,
             attempts=record.attempts,
             last_attempt_time=maybe_from_us(record.last_attempt_us),
-            next_try_time=maybe_from_us(record.next_try_us),
+            next_try_time=maybe_from_us(next_try_us),
             overdue_time=maybe_from_us(record.overdue_us),
             previous_owner=from_owner(record.previous_owner),
             offered_seller_id=open_offer(record),
