@@ -167,8 +167,8 @@ class Application:
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        loops = (self._rechecks, self._room, self._offers, self._fanouts, self._steps)
-        self._parts = (self._intake, self._runs, self._schedules, *loops, self._keeper)
+        self._due_loops = (self._rechecks, self._room, self._offers, self._fanouts, self._steps)
+        self._parts = (self._intake, self._runs, self._schedules, *self._due_loops, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever())
             self._stack.push_async_callback(_cancelled, task)
@@ -282,14 +282,16 @@ class Application:
         now_us = self.clock.now_us()
 
         def read(tx: Any) -> bool:
-            waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces(), *tx.references.workspaces()}
-            loops = (self._rechecks, self._room, self._offers, self._steps)
-            waiting |= {workspace for loop in loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
+            waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces()}
+            waiting |= {workspace for loop in self._due_loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
             waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 
-        # A lane may have emptied the tables and still be at its last commit.
-        return await self.runtime.read(read) or any(part.busy for part in self._parts)
+        # The parts are asked first because that costs nothing, and again because one may have emptied the tables and be at its last commit.
+        return self._at_work() or await self.runtime.read(read) or self._at_work()
+
+    def _at_work(self) -> bool:
+        return any(part.busy for part in self._parts)
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: Any) -> None:

@@ -43,7 +43,7 @@ def involved(records: Iterable[Record]) -> Iterator[Owner]:
 def names_of_owners(tx: ReadTransaction, workspace: str, *owners: Owner | None) -> dict[str, str]:
     """Return what those of the owners who are sellers are called, by id."""
     ids = {owner.id for owner in owners if owner is not None and owner.kind is OwnerKind.SELLER}
-    return {s.seller_id: s.display_name or s.seller_id for s in tx.sellers.get(workspace, ids).values()}
+    return {s.seller_id: s.name for s in tx.sellers.get(workspace, ids).values()}
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def retire(
 def _hand_over(
     tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller, heir: Seller | None, successor: Owner | None
 ) -> None:
-    reason = f"{seller.display_name or seller.seller_id} leaves"
+    reason = f"{seller.name} leaves"
     claim = Claim(limits_of(heir, config, tx.now_us)) if heir is not None else None
     parties = Parties.of(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
     made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, parties=parties) for record in records]
@@ -130,7 +130,7 @@ def _hand_over(
 
 def _ask_rules(tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller) -> str:
     selection = run_pb2.RunSelection(record_ids=[record.record_id for record in records])
-    cause = {"kind": "RUN", "detail": f"{seller.display_name or seller.seller_id} leaves", "resegment": False}
+    cause = {"kind": "RUN", "detail": f"{seller.name} leaves", "resegment": False}
     run = Run(new_run_id(), "MANUAL", "PENDING", cause, selection_text(selection), create_us=tx.now_us)
     tx.runs.create(config.workspace, run)
     tx.signal(config.workspace, "runs")

@@ -244,4 +244,4 @@ def names_of_sellers(tx: ReadTransaction, config: WorkspaceConfig, seller_ids: I
     """Return what sellers are called, by id."""
     wanted = set(seller_ids)
     found = tx.sellers.get(config.workspace, wanted)
-    return {s: (found[s].display_name or s) if s in found else s for s in sorted(wanted)}
+    return {s: found[s].name if s in found else s for s in sorted(wanted)}

@@ -253,7 +253,7 @@ class _Attendance(_Found):
 
     @cached_property
     def _names(self) -> Mapping[str, str]:
-        return {s.seller_id: s.display_name or s.seller_id for s in self._sellers.values()}
+        return {s.seller_id: s.name for s in self._sellers.values()}
 
     @cached_property
     def _calendars(self) -> Mapping[str, Calendar | None]:

@@ -57,7 +57,7 @@ class Plan:
     def handed(self, old: Owner | None, new: Owner | None, record_id: str) -> Handed:
         """Return a change of owner as flooded sellers are told of it."""
         losers, gainers = (tuple(s for s in concerned([owner], self.members) if s in self.flooded) for owner in (old, new))
-        return Handed(losers, gainers, record_id)
+        return Handed(losers, gainers, (record_id,))
 
 
 @dataclass
@@ -182,7 +182,7 @@ def _transition(config: WorkspaceConfig, plan: Plan, done: Done, before: Record,
     after, change = put_back(before, done, config, plan.cause)
     taker = after.owner if done.changes_owner and not plan.force else None
     former = sellers.get(taker.id) if taker is not None and taker.kind is OwnerKind.SELLER else None
-    names = {seller_id: seller.display_name or seller_id for seller_id, seller in sellers.items()}
+    names = {seller_id: seller.name for seller_id, seller in sellers.items()}
     shown = enrolled(before, after, change) if change is not None else after
     event = event_of(
         before, shown, config=config, time_us=now_us, cause=plan.cause, quiet=config.settings.paused, names=names, members=plan.members,

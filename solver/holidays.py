@@ -1,9 +1,8 @@
 """Public holidays of countries and their regions. Pure."""
 
 from datetime import date
-from functools import lru_cache
-
-import holidays
+from functools import cache, lru_cache
+from typing import Any
 
 
 class HolidayError(ValueError):
@@ -24,9 +23,18 @@ def check_holidays(country: str, region: str) -> None:
         raise HolidayError(f"{region!r} is not known: {known}")
 
 
-@lru_cache(maxsize=1)
+@cache
+def _library() -> Any:
+    # It computes calendars while it is loaded, a quarter of a second for every process; most never ask for a holiday.
+    import holidays
+
+    return holidays
+
+
+@cache
 def _regions() -> dict[str, list[str]]:
-    return holidays.list_supported_countries(include_aliases=False)
+    found: dict[str, list[str]] = _library().list_supported_countries(include_aliases=False)
+    return found
 
 
 def public_holidays(country: str, region: str, first: date, last: date) -> list[date]:
@@ -37,4 +45,4 @@ def public_holidays(country: str, region: str, first: date, last: date) -> list[
 @lru_cache(maxsize=10_000)
 def _of_year(country: str, region: str, year: int) -> tuple[date, ...]:
     # Days in lieu may fall into the year after.
-    return tuple(sorted(day for day in holidays.country_holidays(country, region or None, years=year) if day.year == year))
+    return tuple(sorted(day for day in _library().country_holidays(country, region or None, years=year) if day.year == year))

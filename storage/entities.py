@@ -185,6 +185,11 @@ class Seller:
     create_us: int = 0
     update_us: int = 0
 
+    @property
+    def name(self) -> str:
+        """What the seller is called: the display name, or the id of one that has none."""
+        return self.display_name or self.seller_id
+
 
 @dataclass(frozen=True, slots=True)
 class TimeOff:

@@ -50,12 +50,13 @@ class Digests:
     def notices(self, run_id: str, time_us: int) -> list[NoticeDraft]:
         """Return one notice for each of these sellers."""
         drafts = []
-        gains, losses = defaultdict(list), defaultdict(list)
-        for losers, gainers, record_id in self.told:
+        gains: defaultdict[str, list[str]] = defaultdict(list)
+        losses: defaultdict[str, list[str]] = defaultdict(list)
+        for losers, gainers, record_ids in self.told:
             for seller in losers:
-                losses[seller].append(record_id)
+                losses[seller] += record_ids
             for seller in gainers:
-                gains[seller].append(record_id)
+                gains[seller] += record_ids
         for seller in sorted(self.flooded.intersection((*gains, *losses))):
             gained, lost = gains.get(seller, []), losses.get(seller, [])
             text = f"You got {len(gained)} records" + (f" and lost {len(lost)}" if lost else "") + "."

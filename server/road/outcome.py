@@ -182,7 +182,7 @@ class Decisions:
             reason = f"rule {named} chose {owner_name(group, self.work.config)}"
             return Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
         seller = pool.sellers[taker]
-        whom = seller.display_name or seller.seller_id
+        whom = seller.name
         status, reason = (OFFERED, f"rule {named} offers it to {whom}") if asks else ("ASSIGNED", f"rule {named} chose {whom}")
         return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity, shared)
 

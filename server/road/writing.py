@@ -34,7 +34,7 @@ class Writing:
         self._decisions = decisions
         self._work = decisions.work
         self._config = decisions.work.config
-        self._names = {s.seller_id: s.display_name or s.seller_id for s in decisions.planner.pool.sellers}
+        self._names = {s.seller_id: s.name for s in decisions.planner.pool.sellers}
         self._owners: dict[str, Owner] = {}
         self._traces: dict[int, JsonText] = {-1: JsonText("null")}
         self._offers: dict[tuple[str, str], OfferTerms] = {}

@@ -111,7 +111,7 @@ def _create(
 def names_of(tx: ReadTransaction, workspace: str, seller_ids: Collection[str]) -> dict[str, str]:
     """Return what sellers are called, by id; those who do not exist are left out."""
     sellers = tx.sellers.get(workspace, seller_ids) if seller_ids else {}
-    return {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
+    return {s.seller_id: s.name for s in sellers.values()}
 
 
 def _shown_names(names: Iterable[str]) -> list[str]:
@@ -157,7 +157,7 @@ def _commit(
     owners = {r.owner.id for r in involved if r.owner is not None and r.owner.kind is OwnerKind.SELLER}
     owners |= {offered for r in involved if (offered := open_offer(r))}
     sellers = tx.sellers.get(config.workspace, owners)
-    names = {s.seller_id: s.display_name or s.seller_id for s in sellers.values()}
+    names = {s.seller_id: s.name for s in sellers.values()}
     moved = [(stored.get(i), cs[-1].after) for i, cs in by_record.items()]
     teams = {o.id for pair in moved for o in _changed_owners(*pair) if o.kind is OwnerKind.TEAM}
     write = _Write(
