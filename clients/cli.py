@@ -35,7 +35,7 @@ SUMMARIES = {
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
     "solve": "Solve a problem of your own from a file, without a server.",
-    "token": "Make a bearer token, and the entry that lets it in.",
+    "token": "Make a bearer token, and the entry that lets it in.",  # nosec B105 # a summary of a command
     "status": "Show how the server and the workspace stand.",
     "subscribe": "Follow one seller's notifications.",
     "compare": "Compare what two policies make of the same records.",
@@ -45,19 +45,38 @@ SUMMARIES = {
     "watch": "Follow the workspace's events.",
 }
 """What the overview says of commands that are not loaded for it."""
+OF_SERVER = ("backup", "check-config", "demo", "migrate", "restore", "serve", "solve", "token")
+"""Commands that come with the server, which need not be installed beside the client."""
+NEEDS_SERVER = "This is part of the server, which is not installed here: pip install reallot"
 
 
 def application(called: str) -> typer.Typer:
     """Return the command line with all sub-commands, of which only `called` is loaded."""
     made = typer.Typer(help=HELP, add_completion=False, no_args_is_help=True)
     made.callback()(_nothing)
-    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-        loaded: Any = point.load() if point.name == called else _placeholder(point.name)
+    installed = {point.name: point for point in entry_points(group=GROUP)}
+    for name in sorted({*installed, *OF_SERVER}):
+        if name not in installed:
+            made.command(name, context_settings=_ANY_ARGUMENTS)(_missing(name))
+            continue
+        loaded: Any = installed[name].load() if name == called else _placeholder(name)
         if isinstance(loaded, typer.Typer):
-            made.add_typer(loaded, name=point.name)
+            made.add_typer(loaded, name=name)
         else:
-            made.command(point.name)(loaded)
+            made.command(name)(loaded)
     return made
+
+
+_ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _missing(name: str) -> Callable[[], None]:
+    def command() -> None:
+        typer.echo(f"reallot {name}: {NEEDS_SERVER}", err=True)
+        raise typer.Exit(2)
+
+    command.__doc__ = f"{SUMMARIES[name]} Needs the server, which is not installed here."
+    return command
 
 
 def _nothing() -> None:

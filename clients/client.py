@@ -205,9 +205,12 @@ class RecordCalls(Calls):
 
         Raises:
             ReallotError: a batch was refused.
+            ModuleNotFoundError: polars is not installed.
         """
-        # Only loads need it, and it takes a while.
-        from reallot.clients.arrow import batches_of
+        try:  # Only loads need it, and it takes a while.
+            from reallot.clients.arrow import batches_of
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"load sends columns, and needs {error.name}: pip install 'reallot-client[load]'") from error
 
         rows = list(records)
 

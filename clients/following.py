@@ -104,4 +104,4 @@ async def follow(method: Callable[..., Any], request: Any, *, relist: bool) -> A
 
 def pause_after(failure: ReallotError, backoff_s: float) -> float:
     """Return how long to wait: what the server asks for, or longer; and never all at the same moment."""
-    return max(backoff_s, failure.retry_after_s or 0.0) * random.uniform(1.0, 1.5)
+    return max(backoff_s, failure.retry_after_s or 0.0) * random.uniform(1.0, 1.5)  # nosec B311 # no secret: only spreads retries

@@ -5,7 +5,7 @@ process is kept for the next problem when it has answered, and killed when its c
 """
 
 import asyncio
-import pickle
+import pickle  # nosec B403 # see its use below
 import signal
 import threading
 import traceback
@@ -180,8 +180,8 @@ async def _heard(pipe: Connection) -> AsyncIterator[tuple[Any, bytes]]:
 
 def _understood(said: Said, content: bytes) -> tuple[Said, bytes]:
     if said == "invalid":
-        field, text = pickle.loads(content)
+        field, text = pickle.loads(content)  # nosec B301 # sent by a worker that this server started
         raise invalid_field(field, text)
     if said == "error":
-        raise WorkerFailed(*pickle.loads(content))
+        raise WorkerFailed(*pickle.loads(content))  # nosec B301 # the same
     return said, content

@@ -174,7 +174,8 @@ def _change(place: ZoneInfo, before: int, after: int) -> int:
 
 def _offset(place: ZoneInfo, instant_us: int) -> int:
     offset = datetime.fromtimestamp(instant_us // _SECOND_US, place).utcoffset()
-    assert offset is not None, "a time zone knows its distance from UTC"
+    if offset is None:
+        raise AssertionError("a time zone knows its distance from UTC")
     return offset // timedelta(microseconds=1)
 
 

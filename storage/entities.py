@@ -448,6 +448,14 @@ class Transition:
     offer_start: OfferTerms | None = None
     looks: bool = False
 
+    @property
+    def subject(self) -> Record:
+        """The record as it will be; one that is deleted, as it was."""
+        row = self.after or self.before
+        if row is None:
+            raise AssertionError("a transition has a record before it or after it")
+        return row
+
 
 class Outcome(enum.StrEnum):
     """What became of a transition."""

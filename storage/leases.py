@@ -107,7 +107,7 @@ class LeaseTable:
     def tell_alive(self, address: str) -> None:
         """Note that this server lives."""
         self._execute(
-            f"""INSERT INTO replicas (replica_id, address, renewed_us) VALUES (:me, :address, {_NOW_US})
+            """INSERT INTO replicas (replica_id, address, renewed_us) VALUES (:me, :address, :now_us)
             ON CONFLICT (replica_id) DO UPDATE SET renewed_us = excluded.renewed_us, address = excluded.address""",
             address=address,
         )
@@ -115,8 +115,8 @@ class LeaseTable:
     def bury_the_dead(self) -> list[str]:
         """End all connections of servers that are silent, free their leases, and return their ids."""
         rows = self._execute(
-            f"""DELETE FROM replicas WHERE replica_id IN (
-                SELECT replica_id FROM replicas WHERE replica_id <> :me AND renewed_us < {_NOW_US} - :expires FOR UPDATE SKIP LOCKED
+            """DELETE FROM replicas WHERE replica_id IN (
+                SELECT replica_id FROM replicas WHERE replica_id <> :me AND renewed_us < :now_us - :expires FOR UPDATE SKIP LOCKED
             ) RETURNING replica_id""",
             expires=EXPIRES_US,
         )
@@ -162,8 +162,9 @@ class LeaseTable:
         self._execute("DELETE FROM replicas WHERE replica_id = :me")
 
     def _execute(self, statement: str, **values: object) -> list[tuple[str, int]]:
-        result = self._connection.execute(text(statement), {"me": self._me, **values})
+        result = self._connection.execute(text(statement.replace(":now_us", _NOW_US)), {"me": self._me, **values})
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
+# The clock of the database, in place of ":now_us".
 _NOW_US = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

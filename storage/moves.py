@@ -190,8 +190,7 @@ def move_of(transition: Transition, now_us: int, last_versions: Mapping[str, int
     """Write up a transition; storage itself keeps version, waiting time and enrollment on the row."""
     before, after, change = transition.before, transition.after, transition.enrollment
     event, decision = transition.event, transition.decision
-    subject = after or before
-    assert subject is not None
+    subject = transition.subject
     version = (before.version if before else last_versions.get(subject.record_id, 0)) + 1
     ends, starts, enrolled = enrollment_of(before, after, change, version)
     owner = after.owner if after and transition.counts_turn else None

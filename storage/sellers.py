@@ -51,7 +51,8 @@ def _written(seller: Seller) -> Json:
 
 def _absence(before: TimeOff | None, after: TimeOff | None) -> Note:
     row = after or before
-    assert row is not None
+    if row is None:
+        raise AssertionError("an absence is there before or after its change")
     return "time_off", f"{row.seller_id}/{row.time_off_id}", _shown(before), _shown(after)
 
 

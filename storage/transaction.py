@@ -158,8 +158,7 @@ class WriteTransaction(ReadTransaction):
 
 def _noted(transition: Transition) -> Note:
     """Return what a transition comes to for people, as the record's event or else its log tells it."""
-    subject, told = transition.after or transition.before, transition.event or transition.decision
-    assert subject is not None
+    subject, told = transition.subject, transition.event or transition.decision
     states = (told.before, told.after) if told is not None else (None, None)
     before, after = (None if state == "null" else state for state in states)
     return "record", subject.record_id, before, after
@@ -167,6 +166,4 @@ def _noted(transition: Transition) -> Note:
 
 def _related(transition: Transition) -> Related:
     before, after = transition.before, transition.after
-    subject = after or before
-    assert subject is not None
-    return Related(subject.record_id, before.related if before else {}, after.related if after else {})
+    return Related(transition.subject.record_id, before.related if before else {}, after.related if after else {})

@@ -1,6 +1,6 @@
 """A server process of the demonstration's own: a free port, a fresh database, a clock that is moved by hand."""
 
-import subprocess
+import subprocess  # nosec B404 # see its use below
 import sys
 import tempfile
 import threading
@@ -31,7 +31,7 @@ def server_process(start: datetime, database_url: str = "") -> Iterator[str]:
         command = [sys.executable, "-c", "from reallot.clients.cli import main; main()", "serve"]
         command += ["--port", "0", "--database-url", url, "--log-level", "error"]
         command += ["--clock", f"manual:{start:%Y-%m-%dT%H:%M:%SZ}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # nosec B603 # no shell; this interpreter and options of our own
             try:
                 yield _address(process)
             finally:

@@ -24,15 +24,13 @@ def fanouts_of(transitions: Iterable[Transition], config: WorkspaceConfig, now_u
 
 def _fanouts(transitions: Iterable[Transition], config: WorkspaceConfig, now_us: int, *, quiet: bool) -> Iterator[Fanout]:
     watched: dict[str, frozenset[str]] = {}
-    for before, after in ((t.before, t.after) for t in transitions):
-        subject = after or before
-        assert subject is not None
-        kind = subject.record_type
+    for transition in transitions:
+        before, after, kind = transition.before, transition.after, transition.subject.record_type
         if kind not in watched:
             watched[kind] = watched_fields(config, kind)
         changed = [field for field in sorted(watched[kind]) if _value(before, field) != _value(after, field)]
         if changed:
-            yield Fanout(subject.record_id, kind, now_us, cause_of(changed, quiet=quiet))
+            yield Fanout(transition.subject.record_id, kind, now_us, cause_of(changed, quiet=quiet))
 
 
 def cause_of(fields: Iterable[str], *, quiet: bool) -> Json:
