@@ -7,8 +7,9 @@ import numpy as np
 
 from reallot.server.convert.decisions import decision_message, rule_message
 from reallot.server.convert.records import record_message
-from reallot.server.convert.values import from_owner
+from reallot.server.convert.values import from_owner, from_us
 from reallot.server.errors import not_found
+from reallot.server.next_tries import next_tries
 from reallot.server.road.events import owner_name
 from reallot.server.road.fitting import NO_SCORE, shown_score
 from reallot.server.road.groups import GroupTargets
@@ -211,20 +212,32 @@ def standing(
     """
     workspace, record = config.workspace, record_of(tx, config.workspace, request.record_id)
     pool = Pool.read(tx, config, now_us)
+    waits = bool(tx.records.pending_ids(workspace, [record.record_id]))
+    due_us = next_tries(tx, config, [record], now_us).get(record.record_id)
     return insight_service_pb2.ExplainRecordResponse(
-        record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
+        record=record_message(record, config, pending=waits, next_try_us=due_us),
         segments=segment_traces(tx, config, record, now_us),
         rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named_per_verdict(request)),
         decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
-        summary=_summary(record, config),
+        summary=_summary(record, config, due_us),
     )
 
 
-def _summary(record: Record, config: WorkspaceConfig) -> str:
+def _summary(record: Record, config: WorkspaceConfig, next_try_us: int | None) -> str:
     name = config.title(record.record_type, record.record_id, record.fields)
     segment = config.segments.get(record.segment_id)
     place = f"in the segment {segment.name}" if segment else "in no segment"
     if record.owner is not None:
         how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
         return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
-    return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."
+    waits = f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."
+    if not record.active:
+        return waits
+    tried = f"It was tried {record.attempts:,} {'time' if record.attempts == 1 else 'times'}" if record.attempts else "It was not tried yet"
+    again = f"is tried again at {_instant(next_try_us)}" if next_try_us is not None else "nothing is known that has it tried again"
+    overdue = f"; it is overdue since {_instant(record.overdue_us)}" if record.overdue_us is not None else ""
+    return f"{waits} {tried}, and {again}{overdue}."
+
+
+def _instant(time_us: int) -> str:
+    return f"{from_us(time_us).ToDatetime():%Y-%m-%d %H:%M:%S} UTC"

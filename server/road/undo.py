@@ -120,6 +120,7 @@ def put_back(record: Record, done: Done, config: WorkspaceConfig, cause: Json) -
         reason=cause["detail"] + (": the record waits for a run" if waits else ""),
         rule_id=done.before.rule_id,
         run_id="",
+        next_try_us=None,
         overdue_us=None if owner is not None else record.overdue_us,
     )
     return after, change

@@ -15,6 +15,7 @@ from reallot.server.errors import Violation, invalid_field, not_found
 from reallot.server.fanouts import note_changes
 from reallot.server.gathering import Gathering
 from reallot.server.idempotency import once, once_each
+from reallot.server.next_tries import next_tries
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.enrol import leave
 from reallot.server.road.events import event_of
@@ -154,7 +155,10 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         def read(tx: ReadTransaction) -> Sequence[record_pb2.Record | None]:
             version, found = tx.shown_records(workspace, record_ids)
             config = self._runtime.configs.of(tx, workspace, version) if found else None
-            messages = {i: record_message(record, config, pending=waits) for i, (record, waits) in found.items() if config}
+            tries = next_tries(tx, config, [record for record, _ in found.values()], self._runtime.clock.now_us()) if config else {}
+            messages = {
+                i: record_message(record, config, pending=waits, next_try_us=tries.get(i)) for i, (record, waits) in found.items() if config
+            }
             return [messages.get(record_id) for record_id in record_ids]
 
         return await self._runtime.read(read)
@@ -174,7 +178,8 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             rows = found[:size]
             pending = tx.records.pending_ids(workspace, [r.record_id for r in rows])
             token = page_token(request, rows[-1].record_id) if len(found) > size else page_token(request, last) if last else ""
-            messages = [record_message(r, config, pending=r.record_id in pending) for r in rows]
+            tries = next_tries(tx, config, rows, now_us)
+            messages = [record_message(r, config, pending=r.record_id in pending, next_try_us=tries.get(r.record_id)) for r in rows]
             return record_service_pb2.ListRecordsResponse(records=messages, next_page_token=token)
 
         return await self._runtime.read(read)
