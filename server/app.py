@@ -170,7 +170,8 @@ class Application:
         self._due_loops = (self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._steps)
         self._parts = (self._intake, self._runs, *self._due_loops, self._keeper)
         for part in self._parts:
-            task = asyncio.create_task(part.run_forever())
+            task = asyncio.create_task(part.run_forever(), name=type(part).__name__)
+            task.add_done_callback(_tell_of_end)
             self._stack.push_async_callback(_cancelled, task)
         await self._serve(board)
 
@@ -297,6 +298,12 @@ def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: 
     """Hand word from a thread of storage to the loop; a loop that has closed needs none."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(hear, *told)
+
+
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    """Say loudly that a part of the server has ended by itself: none of them should."""
+    if not task.cancelled():
+        log.critical("a part of the server has ended", part=task.get_name(), exc_info=task.exception())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
