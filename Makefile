@@ -27,7 +27,7 @@ $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test,dev,codegen]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev,codegen,bench]'
 	@touch $@ $(RUN_STAMP)
 
 demo: $(RUN_STAMP)  ## Show the main job on a fresh SQLite file
