@@ -63,8 +63,8 @@ def _bundle() -> dict[str, object]:
     }
 
 
-async def _measured(address: str, given: argparse.Namespace) -> tuple[list[float], list[int]]:
-    """Return the seconds until each slot was taken again, and how many records the runs looked at that took them."""
+async def _measured(address: str, given: argparse.Namespace) -> tuple[list[float], list[run_pb2.Run]]:
+    """Return the seconds until each slot was taken again, and the runs that took them."""
     async with AsyncClient(address) as client:
         resources, _ = parse_bundle(_bundle())
         await client.config.apply(resources)
@@ -88,7 +88,7 @@ async def _measured(address: str, given: argparse.Namespace) -> tuple[list[float
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         runs = [r for r in await client.runs.list() if r.run_id not in before and r.kind == run_pb2.RUN_KIND_EVENT]
-    return seconds, [r.counts.considered for r in runs if r.counts.assigned]
+    return seconds, [r for r in runs if r.counts.assigned]
 
 
 async def _rest(client: AsyncClient) -> None:
@@ -102,10 +102,20 @@ async def _rest(client: AsyncClient) -> None:
             await asyncio.sleep(0.1)
 
 
+def _stages(runs: list[run_pb2.Run]) -> dict[str, float]:
+    """Return the median milliseconds of each stage of the runs."""
+    found: dict[str, list[float]] = {}
+    for made in runs:
+        for stage in made.stage_seconds:
+            found.setdefault(run_pb2.RunStage.Name(stage.stage).removeprefix("RUN_STAGE_").lower(), []).append(stage.seconds)
+    return {name: percentile_ms(seconds, 0.5) for name, seconds in found.items()}
+
+
 def measure(given: argparse.Namespace, databases: Databases) -> None:
     """Measure once."""
     with ServerProcess(databases.fresh()) as server:
-        seconds, considered = asyncio.run(_measured(server.address, given))
+        seconds, runs = asyncio.run(_measured(server.address, given))
+    considered = [r.counts.considered for r in runs]
     waiting = (given.records - CAPACITY * given.sellers) // given.sellers
     figures = {
         "records": given.records,
@@ -115,6 +125,7 @@ def measure(given: argparse.Namespace, databases: Databases) -> None:
         "worst_ms": percentile_ms(seconds, 1.0),
         "waiting_of_each": waiting,
         "most_considered": max(considered, default=0),
+        "p50_ms_by_stage": _stages(runs),
     }
     promises = [
         Promise(

@@ -52,7 +52,7 @@ def test_waiting_is_counted_by_segment_and_status(office: Office) -> None:
 
 
 def test_the_first_contact_counts_from_when_a_record_came_by_segment_and_period(office: Office) -> None:
-    kinds = ({"task": {"text": "prepare"}}, {"call": {"text": "call"}}, {"email": {"template": "more"}})
+    kinds = ({"task": {"subject": "prepare"}}, {"call": {}}, {"email": {"template": "more"}})
     steps = [{"step_id": f"s{place}", **kind} for place, kind in enumerate(kinds)]
     office.apply(
         *leads(everybody("all", sequence_id="reach")), resource(sequence={"sequence_id": "reach", "record_type": "lead", "steps": steps})
@@ -62,9 +62,10 @@ def test_the_first_contact_counts_from_when_a_record_came_by_segment_and_period(
         office.lead(record_id)
     office.work()
     for record_id, hours in (("a", (0, 1, 1)), ("b", (1, 2))):
-        for wait in hours:
+        for step, wait in enumerate(hours, 1):
             pass_hours(office, wait)
-            office.call(SequenceService(office.runtime).CompleteStep, sequence_service_pb2.CompleteStepRequest(record_id=record_id))
+            done = sequence_service_pb2.CompleteStepRequest(record_id=record_id, step=step)
+            office.call(SequenceService(office.runtime).CompleteStep, done)
             office.work()
     pass_hours(office, 1)
     (row,) = report(office).waiting
