@@ -39,6 +39,7 @@ from reallot.server.services.records import RecordService
 from reallot.server.services.sellers import SellerService
 from reallot.server.services.sequences import SequenceService
 from reallot.server.services.solver import SolverService
+from reallot.server.services.workspaces import WorkspaceService
 from reallot.server.settings import Settings, manual_start_us
 from reallot.server.solving import SolvingDesk
 from reallot.server.status import Desk
@@ -66,6 +67,8 @@ from reallot.v1 import (
     sequence_service_pb2_grpc,
     solver_service_pb2,
     solver_service_pb2_grpc,
+    workspace_service_pb2,
+    workspace_service_pb2_grpc,
 )
 
 log = structlog.get_logger("reallot.app")
@@ -81,6 +84,7 @@ SERVICE_NAMES = tuple(
         (solver_service_pb2, "SolverService"),
         (sequence_service_pb2, "SequenceService"),
         (event_service_pb2, "EventService"),
+        (workspace_service_pb2, "WorkspaceService"),
     )
 )
 CHANNELZ_NAME = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
@@ -170,7 +174,8 @@ class Application:
         self._due_loops = (self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._steps)
         self._parts = (self._intake, self._runs, *self._due_loops, self._keeper)
         for part in self._parts:
-            task = asyncio.create_task(part.run_forever())
+            task = asyncio.create_task(part.run_forever(), name=type(part).__name__)
+            task.add_done_callback(_tell_of_end)
             self._stack.push_async_callback(_cancelled, task)
         await self._serve(board)
 
@@ -249,6 +254,7 @@ class Application:
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
+        workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server(WorkspaceService(runtime), server)
 
     async def _tell_health(self, ready: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
@@ -297,6 +303,12 @@ def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: 
     """Hand word from a thread of storage to the loop; a loop that has closed needs none."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(hear, *told)
+
+
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    """Say loudly that a part of the server has ended by itself: none of them should."""
+    if not task.cancelled():
+        log.critical("a part of the server has ended", part=task.get_name(), exc_info=task.exception())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -413,6 +413,7 @@ class ExplainRecordResponse(_message.Message):
     PLANNED_FIELD_NUMBER: _builtins.int
     BLOCKING_FIELD_NUMBER: _builtins.int
     ALTERNATIVE_FIELD_NUMBER: _builtins.int
+    MASKED_FIELDS_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
     """In one sentence."""
     @_builtins.property
@@ -447,6 +448,10 @@ class ExplainRecordResponse(_message.Message):
     def alternative(self) -> Global___Alternative:
         """What it would take for the other seller."""
 
+    @_builtins.property
+    def masked_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that are declared personal and have a value: `record` leaves them out."""
+
     def __init__(
         self,
         *,
@@ -459,10 +464,11 @@ class ExplainRecordResponse(_message.Message):
         planned: Global___PlannedOutcome | None = ...,
         blocking: Global___BlockingSet | None = ...,
         alternative: Global___Alternative | None = ...,
+        masked_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "masked_fields", b"masked_fields", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,7 +514,7 @@ class ExplainSellerResponse(_message.Message):
     SUITED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
-        """Best first."""
+        """Best first, without the fields that are declared personal."""
 
     @_builtins.property
     def suited(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuitedRecord]:
