@@ -135,6 +135,16 @@ def test_a_fan_out_is_told_beside_a_bare_stream(engine: str) -> None:
     assert (promise["must_hold"], promise["aim"], promise["bound"]) == (0.7, 0.85, "at least")
 
 
+@pytest.mark.parametrize("engine", ENGINES[:1])
+def test_a_freed_slot_is_taken_by_a_run_over_no_other_records(engine: str) -> None:
+    (line,) = figures_of("refill", engine, "--records", "60", "--sellers", "5", "--slots", "6")
+
+    assert (line["slots"], line["waiting_of_each"]) == (6, 10)
+    assert 0 < line["most_considered"] <= 10
+    slowest, beyond = promises_of(line).values()
+    assert (slowest["must_hold"], beyond["holds"]) == (1_000, True)
+
+
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_the_way_from_a_change_to_its_notice_is_told_and_nothing_is_lost(engine: str) -> None:
     (line,) = figures_of("latency", engine, "--rate", "20", "--seconds", "2", "--sellers", "10")
