@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reallot.server.convert.decisions import decision_message, rule_message
+from reallot.server.convert.decisions import decision_message, rule_message, sentence_message
 from reallot.server.convert.records import record_message
 from reallot.server.convert.values import from_owner
 from reallot.server.errors import not_found
+from reallot.server.languages import say, speech_of
 from reallot.server.road.events import owner_name
 from reallot.server.road.fitting import NO_SCORE, shown_score
 from reallot.server.road.groups import GroupTargets
@@ -211,20 +212,23 @@ def standing(
     """
     workspace, record = config.workspace, record_of(tx, config.workspace, request.record_id)
     pool = Pool.read(tx, config, now_us)
+    speech = speech_of(config)
+    summary = sentence_message(_summary(record, config), speech)
     return insight_service_pb2.ExplainRecordResponse(
         record=record_message(record, config, pending=bool(tx.records.pending_ids(workspace, [record.record_id]))),
         segments=segment_traces(tx, config, record, now_us),
         rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named_per_verdict(request)),
-        decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
-        summary=_summary(record, config),
+        decisions=[decision_message(d, speech) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
+        summary=summary.text,
+        sentence=summary,
     )
 
 
 def _summary(record: Record, config: WorkspaceConfig) -> str:
     name = config.title(record.record_type, record.record_id, record.fields)
     segment = config.segments.get(record.segment_id)
-    place = f"in the segment {segment.name}" if segment else "in no segment"
-    if record.owner is not None:
-        how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
-    return f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."
+    place = say("stands_in_segment", segment=segment.name) if segment else say("stands_in_none")
+    if record.owner is None:
+        return say("stands_unowned", record=name, place=place, reason=record.reason or say("not_looked_at"))
+    how = say("by_rule", rule=record.rule_id) if record.rule_id else say("by_hand_or_crm")
+    return say("stands_owned", record=name, place=place, owner=owner_name(record.owner, config), how=how)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us, value_text
+from reallot.server.languages import speech_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
 from reallot.storage.documents import JsonText
@@ -59,8 +60,9 @@ def enrollment_state(record: Record) -> record_pb2.EnrollmentState:
     )
 
 
-def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = False) -> record_pb2.Record:
-    """Return a stored record as a message; fields that the schema no longer declares are left out."""
+def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = False, language: str | None = None) -> record_pb2.Record:
+    """Return a stored record as a message, in a language (see `speech_of`); fields that the schema no longer declares are left out."""
+    why = speech_of(config, language).told(record.reason)
     kind = config.record_types.get(record.record_type)
     types = {f.id: f.type for f in kind.schema.fields} if kind else {}
     return record_pb2.Record(
@@ -83,7 +85,9 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
         ),
         assignment=record_pb2.AssignmentState(
             status=assignment_status(record.assignment),
-            reason=record.reason,
+            reason=why.text,
+            reason_id=why.sentence_id,
+            reason_parameters=why.parameters,
             rule_id=record.rule_id,
             run_id=record.run_id,
             attempts=record.attempts,
