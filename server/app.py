@@ -113,7 +113,7 @@ class Application:
         self._questions = QuestionDesk(
             settings.database_url, settings.most_questions, settings.solve_time_limit_s, settings.languages_folder
         )
-        self._parts: tuple[IntakeLane | RunLane | ScheduleLoop | DueLoop | Keeper, ...] = ()
+        self._parts: tuple[IntakeLane | RunLane | DueLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Application":
@@ -176,10 +176,11 @@ class Application:
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._due_loops = (self._rechecks, self._room, self._offers, self._fanouts, self._steps)
-        self._parts = (self._intake, self._runs, self._schedules, *self._due_loops, self._keeper)
+        self._due_loops = (self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._steps)
+        self._parts = (self._intake, self._runs, *self._due_loops, self._keeper)
         for part in self._parts:
-            task = asyncio.create_task(part.run_forever())
+            task = asyncio.create_task(part.run_forever(), name=type(part).__name__)
+            task.add_done_callback(_tell_of_end)
             self._stack.push_async_callback(_cancelled, task)
         await self._serve(board)
 
@@ -293,7 +294,6 @@ class Application:
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces()}
             waiting |= {workspace for loop in self._due_loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
-            waiting |= {workspace for workspace, state in tx.schedules.next_due() if state.next_us is not None and state.next_us <= now_us}
             return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
 
         # The parts are asked first because that costs nothing, and again because one may have emptied the tables and be at its last commit.
@@ -307,6 +307,12 @@ def _on_loop(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *told: 
     """Hand word from a thread of storage to the loop; a loop that has closed needs none."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(hear, *told)
+
+
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    """Say loudly that a part of the server has ended by itself: none of them should."""
+    if not task.cancelled():
+        log.critical("a part of the server has ended", part=task.get_name(), exc_info=task.exception())
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -78,13 +78,18 @@ class Commitment:
 
     async def _prepare(self) -> None:
         """Keep what the plan found, before anything of it is committed: it holds for the records as the plan saw them."""
-        workspace, found = self._config.workspace, self._planned.plan.rechecks
+        workspace, found, tries = self._config.workspace, self._planned.plan.rechecks, self._planned.plan.tries
 
         def work(tx: WriteTransaction, part: Sequence[Recheck]) -> None:
-            if tx.config.version(workspace) == self._planned.plan.config_version and tx.rechecks.note(workspace, part):
+            if tx.config.version(workspace) != self._planned.plan.config_version:
+                return
+            if tx.rechecks.note(workspace, part):
                 tx.signal(workspace, "rechecks")
+            if tries:
+                tx.tries.expect(workspace, tries)
+                tx.signal(workspace, "timers")
 
-        for start in range(0, len(found), CHUNK):
+        for start in range(0, max(len(found), len(tries) and 1), CHUNK):
             await self._runtime.write(workspace, partial(work, part=found[start : start + CHUNK]), self._lease)
 
     async def _piece(

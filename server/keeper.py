@@ -111,7 +111,9 @@ class Keeper:
             return await self._look()
         except StorageUnavailable as error:
             log.warning("storage unavailable", exc_info=error)
-            return True
+        except Exception:
+            log.exception("what is old was not looked for")
+        return True
 
     async def _look(self) -> bool:
         removed = False

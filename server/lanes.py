@@ -23,7 +23,7 @@ from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
 from reallot.server.road.replaying import joined_digest
 from reallot.server.road.rescue import rescue
-from reallot.server.runtime import Runtime
+from reallot.server.runtime import NEXT_TRY, Runtime
 from reallot.server.wake import Wake
 from reallot.server.workers import WorkerFailed, WorkerKilled
 from reallot.server.workspace_config import WorkspaceConfig
@@ -47,6 +47,7 @@ RERUN_TEXTS = {
     "SELLER_AVAILABLE": say("seller_available"),
     "SELLER_JOINED": say("seller_joined"),
     "CONFIGURATION_CHANGED": say("configuration_changed"),
+    NEXT_TRY: say("works_again"),
 }
 ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 """States that a run does not leave."""
@@ -246,10 +247,14 @@ class RunLane(Lane):
     def _begin(self, tx: WriteTransaction, config: WorkspaceConfig) -> Run | None:
         """Turn requests for reruns into a run, and return the first run that waits, begun; None if it is not to be carried out."""
         requests = tx.reruns.take(config.workspace)
-        if requests and tx.records.page(config.workspace, RecordFilter(owned=False, active=True), limit=1):
+        due = requests.keys() == {NEXT_TRY}
+        waiting_now = RecordFilter(owned=False, active=True, next_try_upto_us=tx.now_us if due else None)
+        if requests and tx.records.page(config.workspace, waiting_now, limit=1):
             cause = {"kind": "EVENT", "detail": listed([RERUN_TEXTS[cause] for cause in requests])}
-            selection = selection_text(run_pb2.RunSelection(seller_ids=united_sellers(requests.values())))
-            tx.runs.create(config.workspace, Run(new_run_id(), "EVENT", "PENDING", cause, selection, create_us=tx.now_us))
+            selection = run_pb2.RunSelection(seller_ids=united_sellers(requests.values()))
+            selection.due = due or (NEXT_TRY in requests and bool(selection.seller_ids))
+            run = Run(new_run_id(), "EVENT", "PENDING", cause, selection_text(selection), create_us=tx.now_us)
+            tx.runs.create(config.workspace, run)
         waiting = tx.runs.unfinished(config.workspace)
         if not waiting:
             return None

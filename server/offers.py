@@ -186,6 +186,7 @@ def _accepted(config: WorkspaceConfig, before: Record, offer: Offer, why: str, n
         assignment="ASSIGNED",
         reason=why,
         rule_id=offer.rule_id,
+        next_try_us=None,
         overdue_us=None,
     )
     cause = {"kind": "OFFER", "detail": why}

@@ -1,13 +1,14 @@
-"""The loop that has waiting records tried again when the clock gives a seller more room.
+"""The loop that has waiting records tried again when the clock gives a seller more room, or brings somebody back.
 
-That is when what was given leaves a rolling window, and when the maximum of a newcomer grows.
+That is when what was given leaves a rolling window, when the maximum of a newcomer grows, and when somebody whom a record may go to
+begins to work or to stand in for somebody else.
 """
 
 from collections.abc import Iterable
 
 from reallot.server.convert.sellers import grows_us
 from reallot.server.due import DueLoop
-from reallot.server.runtime import request_rerun
+from reallot.server.runtime import NEXT_TRY, request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Seller
@@ -17,19 +18,25 @@ BATCH = 1_000
 
 
 class RoomLoop(DueLoop):
-    """Asks for reruns for the sake of sellers who have more room."""
+    """Asks for reruns for the sake of sellers who have more room, and of records that are due."""
 
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
-        """Return the first instant at which a seller of each workspace may have more room."""
-        return tx.sellers.windows.next_due()
+        """Return the first instant at which a seller of each workspace may have more room, or a record is due."""
+        found: dict[str, int] = {}
+        for workspace, due_us in (*tx.sellers.windows.next_due(), *tx.tries.next_due()):
+            found[workspace] = min(due_us, found.get(workspace, due_us))
+        return sorted(found.items(), key=lambda item: item[1])
 
     @staticmethod
     def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
-        """Ask for a rerun for a part of the sellers who are due."""
+        """Ask for a rerun for a part of the sellers who are due, and for all records that are."""
         due = tx.sellers.windows.take_due(config.workspace, tx.now_us, BATCH)
         set_growth_timers(tx, config, tx.sellers.get(config.workspace, due).values())
         request_rerun(tx, config, "CAPACITY_FREED", due)
+        if tx.tries.take_due(config.workspace, tx.now_us) and "SELLER_AVAILABLE" in config.rerun_on:
+            tx.reruns.request(config.workspace, NEXT_TRY, tx.now_us, ())
+            tx.signal(config.workspace, "runs")
         return len(due) == BATCH
 
 

@@ -16,6 +16,8 @@ from reallot.storage import Database, ReadTransaction, WriteTransaction
 from reallot.storage.leases import Lease, Leases, SoleServer
 
 T = TypeVar("T")
+NEXT_TRY = "NEXT_TRY"
+"""Cause of a rerun of the records that are due (see `RunSelection.due`)."""
 
 
 class ConfigCache:

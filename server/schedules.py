@@ -1,18 +1,17 @@
 """The loop that turns due schedules into runs. A firing becomes one run, whoever looks and however often."""
 
-from functools import partial
+from dataclasses import replace
 
 import structlog
 from google.type import timeofday_pb2
 
 from reallot.server.clock import MICROSECONDS
 from reallot.server.convert.values import to_us
+from reallot.server.due import DueLoop
 from reallot.server.firings import Cron, DaysAndTimes, Every, Recurrence, RecurrenceError, firings, next_firing
 from reallot.server.lanes import new_run_id, selection_text
-from reallot.server.runtime import Runtime
-from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig, is_active
-from reallot.storage import WriteTransaction
+from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Run, ScheduleState
 from reallot.v1 import config_pb2
 
@@ -21,7 +20,6 @@ log = structlog.get_logger("reallot.schedules")
 LATE_US = 60 * MICROSECONDS
 """A firing that is noticed later than this counts as missed."""
 DEFAULT_MISSED_WITHIN_US = 7 * 86_400 * MICROSECONDS
-AFTER_FAULT_US = 5 * MICROSECONDS
 
 
 def recurrence_of(schedule: config_pb2.Schedule) -> Recurrence:
@@ -66,68 +64,31 @@ def state_of(schedule: config_pb2.Schedule, stored: ScheduleState | None, now_us
     return ScheduleState(schedule.schedule_id, following, stored.last_us if stored else None)
 
 
-class ScheduleLoop:
-    """Fires what is due, of all workspaces."""
+class ScheduleLoop(DueLoop):
+    """Fires what is due."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._rest = Rest(runtime.clock)
+    @staticmethod
+    def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
+        """Return when the first schedule of each workspace fires."""
+        first: dict[str, int] = {}
+        for workspace, state in tx.schedules.next_due():
+            if state.next_us is not None:
+                first.setdefault(workspace, state.next_us)
+        return list(first.items())
 
-    @property
-    def wake(self) -> Wake:
-        """Has it look at the schedules at once."""
-        return self._rest.wake
-
-    @property
-    def busy(self) -> bool:
-        """Whether it is at work or will be: not yet waiting for the instant of the next firing."""
-        return self._rest.is_over
-
-    async def run_forever(self) -> None:
-        """Fire until cancelled."""
-        while True:
-            self._rest.rise()
+    @staticmethod
+    def carry_out(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
+        """Fire everything that is due. A schedule that can no longer be read fires again when it has been saved."""
+        states = tx.schedules.all(config.workspace)
+        for state in (states[schedule_id] for schedule_id in sorted(states)):
+            if state.next_us is None or state.next_us > tx.now_us:
+                continue
             try:
-                due_us = await self._fire_due()
-            except Exception:
-                log.exception("schedules failed")
-                due_us = self._runtime.clock.now_us() + AFTER_FAULT_US
-            await self._rest.until(due_us)
-
-    async def _fire_due(self) -> int | None:
-        """Fire everything that is due, but in paused workspaces, which wake this loop when they go on; return when the next is."""
-        again_us: int | None = None
-        failed: set[tuple[str, str]] = set()
-        fired = True
-        while fired:
-            fired, later_us = False, None
-            for workspace, state in await self._runtime.read(lambda tx: tx.schedules.next_due()):
-                now_us = self._runtime.clock.now_us()
-                if state.next_us is None or state.next_us > now_us:
-                    later_us = state.next_us
-                    break
-                if (workspace, state.schedule_id) in failed:
-                    continue
-                try:
-                    fired |= await self._fire(workspace, state.schedule_id, now_us)
-                except Exception:
-                    # One that cannot be fired must not keep the others waiting.
-                    log.exception("a schedule cannot be fired", workspace=workspace, schedule=state.schedule_id)
-                    failed.add((workspace, state.schedule_id))
-                    again_us = now_us + AFTER_FAULT_US
-        # Only a look that fired nothing knows when the next firing is: what fires has a next one too.
-        return min(filter(None, (later_us, again_us)), default=None)
-
-    async def _fire(self, workspace: str, schedule_id: str, now_us: int) -> bool:
-        """Fire one schedule, if this server works its workspace and that is not paused; return whether it did."""
-        lease = self._runtime.leases.of(workspace)
-        if lease is None:
-            return False
-        config = await self._runtime.config(workspace)
-        if config.settings.paused:
-            return False
-        await self._runtime.write(workspace, partial(fire, config=config, schedule_id=schedule_id, now_us=now_us), lease)
-        return True
+                fire(tx, config, state.schedule_id, tx.now_us)
+            except RecurrenceError as error:
+                log.error("a schedule cannot be read", workspace=config.workspace, schedule=state.schedule_id, error=str(error))
+                tx.schedules.put(config.workspace, replace(state, next_us=None))
+        return False
 
 
 def fire(tx: WriteTransaction, config: WorkspaceConfig, schedule_id: str, now_us: int) -> None:

@@ -29,6 +29,7 @@ class RecordFilter:
     active: bool | None = None
     waiting_before_us: int | None = None
     not_run_id: str | None = None
+    next_try_upto_us: int | None = None
     enrolled: bool | None = None
     offered: bool | None = None
 

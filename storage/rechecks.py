@@ -47,6 +47,13 @@ class RecheckRepository:
         rows = [(workspace, record_id, min(due_us, stored.get(record_id, due_us))) for record_id, due_us in sorted(due.items())]
         upsert_rows(self._connection, rechecks, (*_KEY, "due_us"), rows)
 
+    def due_of(self, workspace: str, record_ids: Sequence[str]) -> dict[str, int]:
+        """Return when those of the records that are to be looked at again are due."""
+        c = rechecks.c
+        return dict(
+            fetched(self._connection, select(c.record_id, c.due_us).where(c.workspace == workspace, among(c.record_id, record_ids)))
+        )
+
     def next_due(self) -> list[tuple[str, int]]:
         """Return the workspaces with rechecks and when the first of each is due, the earliest first."""
         c = rechecks.c

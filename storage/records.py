@@ -60,6 +60,8 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.active == wanted.active)
     if wanted.waiting_before_us is not None:
         found.append(c.waiting_since_us < wanted.waiting_before_us)
+    if wanted.next_try_upto_us is not None:
+        found.append(c.next_try_us <= wanted.next_try_upto_us)
     if wanted.enrolled is not None:
         found.append(c.enrollment_id != "" if wanted.enrolled else c.enrollment_id == "")
     if wanted.offered is not None:

@@ -230,6 +230,9 @@ capacity_timers = Table(
 )
 """When a seller may next have more room with the clock alone."""
 
+next_tries = Table("next_tries", metadata, _key("workspace"), Column("due_us", BigInteger, primary_key=True, server_default=text("0")))
+"""When records that wait are tried again because somebody works then."""
+
 time_off = Table(
     "time_off",
     metadata,

@@ -32,6 +32,7 @@ from reallot.storage.sellers import SellerRepository
 from reallot.storage.shares import ShareRepository
 from reallot.storage.shown import shown_records
 from reallot.storage.steps import StepRepository
+from reallot.storage.tries import TryRepository
 
 
 class ReadTransaction:
@@ -51,6 +52,7 @@ class ReadTransaction:
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
         self.rechecks = RecheckRepository(connection)
+        self.tries = TryRepository(connection)
         self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)

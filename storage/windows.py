@@ -117,6 +117,11 @@ class WindowRepository:
         upsert_rows(self._connection, capacity_timers, ("workspace", "seller_id", "due_us"), rows)
         self.timers_set = True
 
+    def timers(self, workspace: str) -> dict[str, int]:
+        """Return when sellers may next have more room."""
+        c = capacity_timers.c
+        return dict(fetched(self._connection, select(c.seller_id, c.due_us).where(c.workspace == workspace)))
+
     def next_due(self) -> list[tuple[str, int]]:
         """Return the first instant at which a timer of each workspace is due."""
         c = capacity_timers.c

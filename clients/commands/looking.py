@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import grpc
 import typer
@@ -119,17 +119,20 @@ def list_records(
             if as_json:
                 say(document(record))
             else:
-                rows.append(
-                    (
-                        record.record_id,
-                        record.segment_id,
-                        owner_text(record.owner),
-                        _status(record.assignment.status),
-                        record.assignment.reason,
-                    )
-                )
+                rows.append(_waiting_row(record) if unassigned else _row(record))
         if not as_json:
-            table("", ("record", "segment", "owner", "status", "reason"), rows)
+            columns = ("record", "segment", "status", "reason", "attempts", "next try (UTC)", "overdue (UTC)")
+            table("", columns if unassigned else ("record", "segment", "owner", "status", "reason"), rows, numbers=("attempts",))
+
+
+def _row(record: record_pb2.Record) -> tuple[Any, ...]:
+    return (record.record_id, record.segment_id, owner_text(record.owner), _status(record.assignment.status), record.assignment.reason)
+
+
+def _waiting_row(record: record_pb2.Record) -> tuple[Any, ...]:
+    state = record.assignment
+    times = (_instant(state, "next_try_time"), _instant(state, "overdue_time"))
+    return (record.record_id, record.segment_id, _status(state.status), state.reason, state.attempts, *times)
 
 
 @records.command("get")
@@ -141,9 +144,18 @@ def get_record(record: str, address: Address = DEFAULT_ADDRESS, workspace: Works
             say(document(found))
             return
         table("", ("field", "value"), [(name, from_value(value)) for name, value in sorted(found.fields.items())])
-        out.print(
-            f"segment {found.segment_id or '(none)'}, owner {owner_text(found.owner) or '(none)'}: {_status(found.assignment.status)}"
-        )
+        state = found.assignment
+        out.print(f"segment {found.segment_id or '(none)'}, owner {owner_text(found.owner) or '(none)'}: {_status(state.status)}")
+        if not found.HasField("owner"):
+            again = f"next try {_instant(state, 'next_try_time') or 'not known'}"
+            overdue = f", overdue since {_instant(state, 'overdue_time')}" if state.HasField("overdue_time") else ""
+            out.print(
+                f"{state.reason or 'not looked at yet'}; attempts {state.attempts:,}, {again}{overdue} (UTC)", markup=False, soft_wrap=True
+            )
+
+
+def _instant(state: record_pb2.AssignmentState, name: Literal["next_try_time", "overdue_time"]) -> str:
+    return f"{moment(getattr(state, name)):%Y-%m-%d %H:%M:%S}" if state.HasField(name) else ""
 
 
 def _switch(seller: seller_pb2.Seller) -> str:

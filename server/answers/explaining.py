@@ -10,6 +10,7 @@ from reallot.server.answers.supposing import a_task, maximum_message, silent
 from reallot.server.convert.records import record_message
 from reallot.server.errors import not_found
 from reallot.server.explanation import MOST_NAMED, VERDICTS, RuleView, record_of, rule_views, standing
+from reallot.server.next_tries import next_tries
 from reallot.server.road.fitting import MISSES_CONTINUITY, MISSES_PREFERRED, NO_SCORE, shown_score
 from reallot.server.road.plan import Planner
 from reallot.server.road.solve import Drafted, drafted
@@ -145,7 +146,9 @@ def explain_seller(tx: ReadTransaction, config: WorkspaceConfig, request: pb.Exp
         _suited(draft, solution, record_id, index, own)
         for record_id, index, own in zip(ids, mine[chosen].tolist(), option[chosen].tolist(), strict=True)
     ]
-    return pb.ExplainSellerResponse(records=[record_message(records[i], config) for i in ids], suited=suited)
+    tries = next_tries(tx, config, [records[i] for i in ids], now_us)
+    shown = [record_message(records[i], config, next_try_us=tries.get(i)) for i in ids]
+    return pb.ExplainSellerResponse(records=shown, suited=suited)
 
 
 def _best_options(problem: assignment.Problem, seller: int) -> Ints:

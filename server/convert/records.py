@@ -60,8 +60,13 @@ def enrollment_state(record: Record) -> record_pb2.EnrollmentState:
     )
 
 
-def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = False, language: str | None = None) -> record_pb2.Record:
-    """Return a stored record as a message, in a language (see `speech_of`); fields that the schema no longer declares are left out."""
+def record_message(
+    record: Record, config: WorkspaceConfig, *, pending: bool = False, next_try_us: int | None = None, language: str | None = None
+) -> record_pb2.Record:
+    """Return a stored record as a message, in a language (see `speech_of`); fields that the schema no longer declares are left out.
+
+    `next_try_us` is when it is tried again (see `next_tries`).
+    """
     why = speech_of(config, language).told(record.reason)
     kind = config.record_types.get(record.record_type)
     types = {f.id: f.type for f in kind.schema.fields} if kind else {}
@@ -92,7 +97,7 @@ def record_message(record: Record, config: WorkspaceConfig, *, pending: bool = F
             run_id=record.run_id,
             attempts=record.attempts,
             last_attempt_time=maybe_from_us(record.last_attempt_us),
-            next_try_time=maybe_from_us(record.next_try_us),
+            next_try_time=maybe_from_us(next_try_us),
             overdue_time=maybe_from_us(record.overdue_us),
             previous_owner=from_owner(record.previous_owner),
             offered_seller_id=open_offer(record),

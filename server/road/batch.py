@@ -75,6 +75,7 @@ class Plan:
         solver: Figures of the solver.
         seconds: Seconds by stage.
         rechecks: When answers about records that were segmented can change with the clock alone.
+        tries: When records that it leaves waiting are tried again because somebody works then.
         next_after: Last record of this batch, if the run has more.
         digest: Hash over the plan.
         input: What it was planned from, to be kept; empty = it is not to be.
@@ -90,6 +91,7 @@ class Plan:
     solver: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     rechecks: tuple[Recheck, ...] = ()
+    tries: tuple[int, ...] = ()
     next_after: Place | None = None
     digest: str = ""
     input: bytes = b""

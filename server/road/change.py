@@ -155,6 +155,7 @@ def give_by_hand(record: Record, owner: Owner | None) -> Record:
         reason=reason,
         rule_id="",
         run_id="",
+        next_try_us=None,
         overdue_us=None if owner is not None else record.overdue_us,
     )
 

@@ -16,6 +16,7 @@ from reallot.server.road.plan import Planner
 from reallot.server.road.reasons import sentence, shown_status
 from reallot.server.road.selection import NOT_RUN
 from reallot.server.road.shares import Shared, shared_out
+from reallot.server.road.tries import NextTry, instants, next_try
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig
 from reallot.solver import assignment
@@ -62,6 +63,7 @@ class Decided(NamedTuple):
         rule_id: Rule that decided.
         reason: Why, in a sentence.
         binding: The seller's maxima hold.
+        next_try_us: When the clock has it tried again, None = that is not known.
         group: Kind and id of the team or queue that gets it; empty = none does.
         pool: Position, among the plan's, of the pool from which it is given by shares; -1 = none.
     """
@@ -72,6 +74,7 @@ class Decided(NamedTuple):
     reason: str = ""
     binding: bool = False
     pool: int = -1
+    next_try_us: int | None = None
     group: tuple[str, str] | tuple[()] = ()
 
     @property
@@ -196,7 +199,8 @@ class Decisions:
             traces = self.planner.draft.traces[chain] if chain >= 0 else ()
             status = shown_status(traces)
             rule = next((t.rule_id for t in traces if t.status == status), "")
-            self._refused[key] = Decided(status, "", rule, sentence(status, _segment_name(self.work, row), traces))
+            said = sentence(status, _segment_name(self.work, row), traces)
+            self._refused[key] = Decided(status, "", rule, said, next_try_us=self._next_try(chain).first_us)
         return self._refused[key]
 
     @cached_property
@@ -219,7 +223,25 @@ class Decisions:
             status = "NO_CAPACITY" if sellers else "NO_SELLER_MATCHED"
             said = say("no_room_for_all") if sellers else say("nobody_for_all")
         rule = next((t.rule_id for t in traces if t.status == status), "")
-        return Decided(status, "", rule, say("goes_together", others=len(members) - 1, why=said))
+        why = say("goes_together", others=len(members) - 1, why=said)
+        return Decided(status, "", rule, why, next_try_us=self._next_try(chain).first_us)
+
+    def _next_try(self, chain: int) -> NextTry:
+        if chain not in self._tries:
+            reached = self.planner.draft.reached[chain] if chain >= 0 else ()
+            self._tries[chain] = next_try(reached, self.planner.pool, self.work.config.rerun_on)
+        return self._tries[chain]
+
+    @cached_property
+    def _tries(self) -> dict[int, NextTry]:
+        return {}
+
+    @property
+    def tried_again_us(self) -> tuple[int, ...]:
+        """Instants at which somebody works whom records that keep waiting may go to, in order."""
+        waiting = np.flatnonzero(self.work.assign & (self.takers < 0)).tolist()
+        chains = {self.chains[row] for row in waiting if row not in self.solved.beyond}
+        return instants([self._next_try(chain) for chain in chains])
 
 
 def _listed(values: npt.NDArray[np.int64]) -> list[int]:

@@ -124,6 +124,12 @@ class RuleTargets:
         """Which pairs are options."""
         return self._filters[-2 if self.keep_full else -1]
 
+    def passing(self, combination: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which sellers of a combination could take a record, which of them are available, and which of these have room."""
+        part = slice(self.matches.start[combination], self.matches.start[combination + 1])
+        able, there, free = (passed[part] for passed in self._filters[-3:])
+        return able, there, free
+
     def fits_any(self, sellers: Ints) -> npt.NDArray[np.bool_]:
         """Return which combinations of sellers have one of these: bool, one for each combination."""
         return np.diff(_counted_upto(np.isin(self.matches.seller, sellers))[self.matches.start]) > 0
@@ -167,6 +173,7 @@ class Draft:
         rule_of: For each record, the keys of its matching rules by rank.
         trace_of: For each record, position in `traces`.
         traces: What the rules of a segment make of a class of records.
+        reached: The rules that look at such a class, each with its combination of sellers.
     """
 
     rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -178,6 +185,7 @@ class Draft:
     known: dict[tuple[bytes, int], int] = field(default_factory=dict)
     chains: list[tuple[RuleConfig, ...]] = field(default_factory=list)
     traces: list[tuple[RuleTrace, ...]] = field(default_factory=list)
+    reached: list[tuple[tuple[RuleTargets | GroupTargets, int], ...]] = field(default_factory=list)
 
 
 class Planner:
@@ -249,10 +257,11 @@ class Planner:
                 open_ &= ~matched
         return chain
 
-    def add(self, candidates: Candidates, effort: Ints, wanted: Ints | None = None) -> Ints:
+    def add(self, candidates: Candidates, effort: Ints, wanted: Ints | None = None, due: npt.NDArray[np.bool_] | None = None) -> Ints:
         """Add the candidates of one segment, and return the rows of those that are left out: int64.
 
-        `effort` is theirs: int64, shape (records,). With `wanted`, only records are added that one of these sellers fits, int64.
+        `effort` is theirs: int64, shape (records,). With `wanted`, only records are added that one of these sellers fits, int64, and
+        those that are `due`: bool, shape (records,).
         """
         targets = self.targets_of(candidates)
         chain = self.chains_of(candidates, targets)
@@ -261,7 +270,7 @@ class Planner:
                 self.books.open(target, self._room(candidates.segment, target.rule))
         left_out = np.zeros(0, dtype=np.int64)
         if wanted is not None:
-            kept = np.zeros(len(chain), dtype=np.bool_)
+            kept = np.zeros(len(chain), dtype=np.bool_) if due is None else due.copy()
             for column, target in enumerate(targets):
                 if isinstance(target, RuleTargets):
                     reached = np.flatnonzero(chain[:, column] >= 0)
@@ -277,6 +286,7 @@ class Planner:
             classes.append(self._class(options, int(kind[0])))
             traced.append(len(self.draft.traces))
             self.draft.traces.append(traces)
+            self.draft.reached.append(tuple((t, c) for t, c in zip(targets, kind[1:].tolist(), strict=True) if c >= 0))
             self.draft.chains.append(rules)
         kind_of = kind_of.reshape(-1)
         self.draft.rows.append(candidates.rows)

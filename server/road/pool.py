@@ -1,7 +1,7 @@
 """The sellers of a workspace as columns: who may take what, as things stood before the batch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,14 @@ from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
-from reallot.solver.calendars import Availability, Calendar
-from reallot.solver.segmentation import frame_of
+from reallot.solver.calendars import DAY_US, Availability, Calendar, first_available
+from reallot.solver.segmentation import NEVER, frame_of
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Gain, Load, Owner, OwnerKind, Reserve, Seller, TimeOff, Turn, Window
 from reallot.storage.shares import Share
 from reallot.storage.windows import room_in_window, windows_of
+
+YEAR_US = 366 * DAY_US
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Pool:
     """m sellers, by id, with what they carry; behind them stand the teams and queues that take part, which carry nothing.
 
     `loads` may hold, below 0, what the batch itself takes off them; `silent` are those who let offers run out and are out of the pool.
-    Without `stands_in` nobody takes what others would get.
+    Without `stands_in` nobody takes what others would get. `timers` say when sellers may next have more room with the clock alone.
     """
 
     config: WorkspaceConfig
@@ -40,6 +42,7 @@ class Pool:
     silent: frozenset[str]
     stands_in: bool = True
     shares: Sequence[Share] = ()
+    timers: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
     def read(tx: ReadTransaction, config: WorkspaceConfig, now_us: int) -> "Pool":
@@ -57,6 +60,7 @@ class Pool:
             gains=tx.sellers.windows.gains(workspace, windows, now_us),
             silent=silent_sellers(tx, workspace),
             shares=tx.shares.of(workspace, config.sharing_rules),
+            timers=tx.sellers.windows.timers(workspace),
         )
 
     @cached_property
@@ -231,7 +235,51 @@ class Pool:
     @cached_property
     def bucket(self) -> npt.NDArray[np.int8]:
         """Availability, 0 = now: int8, shape (m,)."""
-        return Availability.of(self.calendars, self.now_us).bucket
+        return self.available.bucket
+
+    @cached_property
+    def available(self) -> Availability:
+        """When each is available within the days that rules look at."""
+        return Availability.of(self.calendars, self.now_us)
+
+    def works_later_us(self, place: int) -> int:
+        """Return when a seller works for the first time within a year; NEVER = not then."""
+        calendar = self.calendars[place]
+        found = first_available(calendar, self.now_us, YEAR_US) if calendar is not None else self.now_us
+        return found if found >= 0 else NEVER
+
+    @cached_property
+    def frees_us(self) -> Ints:
+        """When each may next have more room with the clock alone, NEVER where that is not known: int64, shape (m,)."""
+        return np.array([self.timers.get(seller.seller_id, NEVER) for seller in self.sellers], dtype=np.int64)
+
+    @cached_property
+    def full_again_us(self) -> Ints:
+        """When what each is given now leaves the first rolling window, NEVER where there is none: int64, shape (m,)."""
+        found = [min((w.duration_us for w in windows_of(s.capacity)), default=None) for s in self.sellers]
+        return np.array([NEVER if length is None else self.now_us + length for length in found], dtype=np.int64)
+
+    @cached_property
+    def hands_over_us(self) -> Ints:
+        """When somebody else may next take each one's place, or the other way round, NEVER where that is not foreseen: int64, (m,)."""
+        borders: dict[str, int] = {}
+        for row in self.time_off:
+            border = row.start_us if row.start_us > self.now_us else row.end_us
+            borders[row.seller_id] = min(borders.get(row.seller_id, NEVER), border)
+        found = np.full(len(self.sellers), NEVER, dtype=np.int64)
+        for place, seller in enumerate(self.sellers):
+            if not (self.stands_in and seller.stand_in_id):
+                continue
+            at, passed = seller.seller_id, set[str]()
+            while at and at not in passed:
+                passed.add(at)
+                at = self.sellers[self.place[at]].stand_in_id if at in self.place else ""
+            found[place] = min((borders.get(name, NEVER) for name in passed), default=NEVER)
+        # Who takes another's place at present gives it back then.
+        for place in np.flatnonzero(self.stand_in >= 0).tolist():
+            taker = self.stand_in[place]
+            found[taker] = min(found[taker], found[place])
+        return found
 
     @cached_property
     def calendars(self) -> list[Calendar | None]:

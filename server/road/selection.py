@@ -61,6 +61,7 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds() if selection.HasField("waiting_at_least") else None,
         # A run that is taken up again leaves alone what it has handled.
         not_run_id=task.run_id,
+        next_try_upto_us=task.now_us if selection.due and not selection.seller_ids else None,
     )
     # An event never wakes what waits for a run.
     wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]

@@ -24,6 +24,7 @@ from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
+from reallot.server.road.tries import due_rows
 from reallot.server.road.work import Work
 from reallot.server.road.writing import Writing
 from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
@@ -143,6 +144,7 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         digest=digest_of(decisions.solved, decisions.frame) if decisions.frame.names else "",
         input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if decisions.frame.names else b"",
         rechecks=tuple(work.rechecks),
+        tries=decisions.tried_again_us,
         next_after=work.next_after,
     )
 
@@ -375,14 +377,19 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
     effort = _column(work.records.effort)
     wanted = _wanted_sellers(work, planner.pool)
+    due = due_rows(work.records.next_try_us, work.task.now_us) if _selection(work).due else None
     for candidates in _by_segment(work, work.assign, frames):
-        left_out = planner.add(candidates, effort[candidates.rows], wanted)
+        left_out = planner.add(candidates, effort[candidates.rows], wanted, due[candidates.rows] if due is not None else None)
         work.assign[left_out] = False
+
+
+def _selection(work: Work) -> run_pb2.RunSelection:
+    return run_pb2.RunSelection.FromString(work.task.selection)
 
 
 def _wanted_sellers(work: Work, pool: Pool) -> Ints | None:
     """Return the places of the sellers for whose sake the run is, None = everybody's."""
-    asked = run_pb2.RunSelection.FromString(work.task.selection).seller_ids
+    asked = _selection(work).seller_ids
     return np.array(sorted(pool.place[name] for name in asked if name in pool.place), dtype=np.int64) if asked else None
 
 

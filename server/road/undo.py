@@ -122,6 +122,7 @@ def put_back(record: Record, done: Done, config: WorkspaceConfig, cause: Json) -
         reason=say("waits_for_run", why=cause["detail"]) if waits else cause["detail"],
         rule_id=done.before.rule_id,
         run_id="",
+        next_try_us=None,
         overdue_us=None if owner is not None else record.overdue_us,
     )
     return after, change

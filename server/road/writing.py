@@ -235,6 +235,7 @@ class Writing:
             assignment=decided.assignment,
             reason=decided.reason,
             run_id=self._work.task.run_id,
+            next_try_us=decided.next_try_us,
             overdue_us=(after.overdue_us or self._work.task.now_us) if decided.assignment in OVERDUE else None,
         )
 

@@ -12,6 +12,7 @@ from reallot.server.errors import invalid_field, not_found
 from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_expired
 from reallot.server.idempotency import once
 from reallot.server.languages import Catalogue
+from reallot.server.next_tries import next_tries
 from reallot.server.patience import Patience
 from reallot.server.runtime import Runtime
 from reallot.server.streams import Hub
@@ -171,7 +172,9 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
 
             def read(tx: ReadTransaction, after: str = after) -> list[record_pb2.Record]:
                 config = self._runtime.configs.of(tx, workspace)
-                return [record_message(r, config) for r in tx.records.page(workspace, wanted, after, PAGE)]
+                found = tx.records.page(workspace, wanted, after, PAGE)
+                tries = next_tries(tx, config, found, self._runtime.clock.now_us())
+                return [record_message(r, config, next_try_us=tries.get(r.record_id)) for r in found]
 
             rows = await self._runtime.read(read)
             yield rows

@@ -16,6 +16,7 @@ from reallot.server.fanouts import note_changes
 from reallot.server.gathering import Gathering
 from reallot.server.idempotency import once, once_each
 from reallot.server.languages import LANGUAGE
+from reallot.server.next_tries import next_tries
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.enrol import leave
 from reallot.server.road.events import event_of
@@ -155,11 +156,12 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         def read(tx: ReadTransaction) -> Sequence[record_pb2.Record | None]:
             version, found = tx.shown_records(workspace, [record_id for record_id, _ in asked])
             config = self._runtime.configs.of(tx, workspace, version) if found else None
+            tries = next_tries(tx, config, [record for record, _ in found.values()], self._runtime.clock.now_us()) if config else {}
             messages: dict[tuple[str, str], record_pb2.Record] = {}
             for record_id, language in dict.fromkeys(asked):
                 if config is not None and record_id in found:
-                    record, waits = found[record_id]
-                    messages[record_id, language] = record_message(record, config, pending=waits, language=language)
+                    (record, waits), due_us = found[record_id], tries.get(record_id)
+                    messages[record_id, language] = record_message(record, config, pending=waits, next_try_us=due_us, language=language)
             return [messages.get(key) for key in asked]
 
         return await self._runtime.read(read)
@@ -179,7 +181,8 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             rows = found[:size]
             pending = tx.records.pending_ids(workspace, [r.record_id for r in rows])
             token = page_token(request, rows[-1].record_id) if len(found) > size else page_token(request, last) if last else ""
-            messages = [record_message(r, config, pending=r.record_id in pending) for r in rows]
+            tries = next_tries(tx, config, rows, now_us)
+            messages = [record_message(r, config, pending=r.record_id in pending, next_try_us=tries.get(r.record_id)) for r in rows]
             return record_service_pb2.ListRecordsResponse(records=messages, next_page_token=token)
 
         return await self._runtime.read(read)

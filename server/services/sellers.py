@@ -300,6 +300,9 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             replaced = {(row.seller_id, row.time_off_id) for row in tx.sellers.time_off(workspace, tx.now_us, ids)}
             tx.sellers.add_time_off(workspace, added)
             reschedule(tx, self._runtime.configs.of(tx, workspace), ids)
+            # Whoever stands in may take what waits, now or when the absence begins.
+            stand_ins = {s.seller_id: s.stand_in_id for s in tx.sellers.get(workspace, ids).values() if s.stand_in_id}
+            request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", {*stand_ins, *stand_ins.values()})
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", ids)

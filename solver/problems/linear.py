@@ -135,7 +135,8 @@ class _Quiet(highspy.Highs):
         super().enableCallbacks()  # type: ignore[no-untyped-call]
 
 
-def _solver(time_limit_s: float) -> highspy.Highs:
+def quiet_solver(time_limit_s: float) -> highspy.Highs:
+    """Return HiGHS with a time limit; it prints nothing."""
     solver = _Quiet()  # type: ignore[no-untyped-call]
     solver.setOptionValue("time_limit", max(time_limit_s, 0.01))
     return solver
@@ -143,7 +144,7 @@ def _solver(time_limit_s: float) -> highspy.Highs:
 
 def relax(program: Program, time_limit_s: float) -> Found:
     """Solve the program without whole numbers."""
-    solver = _solver(time_limit_s)
+    solver = quiet_solver(time_limit_s)
     program.lp.integrality_ = []
     solver.passModel(program.lp)
     solver.run()
@@ -176,7 +177,7 @@ class Search:
         nodes: int | None = None,
     ) -> None:
         """Prepare a run; `start` are columns of a plan that may serve as a beginning; `on_plan` hears of better ones, in HiGHS's thread."""
-        self._solver = solver = _solver(time_limit_s)
+        self._solver = solver = quiet_solver(time_limit_s)
         solver.HandleUserInterrupt = True
         solver.setOptionValue("mip_rel_gap", 0.0)
         # Costs are whole numbers, so nothing better fits into what is left.

@@ -4,6 +4,7 @@ Those that differ by engine run on both, the others on one of them in turn: each
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -143,3 +144,76 @@ def test_the_way_from_a_change_to_its_notice_is_told_and_nothing_is_lost(engine:
     slowest, lost = promises_of(line).values()
     assert slowest["must_hold"] == 250
     assert (lost["measured"], lost["holds"]) == (0, True)
+
+
+def solver_figures(name: str, *arguments: str) -> list[dict[str, Any]]:
+    """The lines of a benchmark that uses no database, without published instances."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    unpublished = {key: value for key, value in os.environ.items() if key != "REALLOT_DATA"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=unpublished)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert "machine" in lines[0]
+    assert all(line["benchmark"] == name for line in lines[1:])
+    return lines[1:]
+
+
+def test_generalised_assignment_is_told_beside_its_bound() -> None:
+    _compiled, easy, hard, summary = solver_figures("gap", "--generated", "e:5x20,d:3x15", "--seconds", "2")
+
+    for line in (easy, hard):
+        assert line["value"] >= line["bound"] > 0
+        assert line["gap_to_bound_percent"] == pytest.approx(100 * (line["value"] - line["bound"]) / line["bound"], abs=1e-3)
+    mean, worst, longest = promises_of(summary).values()
+    assert (mean["must_hold"], mean["aim"], worst["must_hold"], worst["aim"]) == (0.4, 0.1, 1.2, 0.5)
+    assert mean["measured"] <= worst["measured"] == max(line["gap_to_bound_percent"] for line in (easy, hard))
+    assert longest["must_hold"] == 3.0
+
+
+def test_linear_assignment_is_told_beside_scipy() -> None:
+    pytest.importorskip("scipy", reason="SciPy is not installed: pip install '.[bench]'")
+    lines = solver_figures("lap", "--sizes", "60", "--degrees", "5,1000", "--repeats", "1")
+    sparse, dense = lines
+
+    assert (sparse["dense"], dense["dense"], dense["pairs"]) == (False, True, 3_600)
+    assert set(sparse["values"]) == {"ours", "scipy_dense", "scipy_sparse"}
+    for line in lines:
+        assert len(set(line["values"].values())) == 1
+        assert promises_of(line)["off from the best value"]["holds"]
+
+
+def test_flows_are_told_beside_other_solvers() -> None:
+    lines = solver_figures("flow", "--side", "8", "--sources", "20", "--layers", "5")
+
+    assert [line["instance"] for line in lines] == ["grid8-1", "transport20x5-1", "layers5x50-1"]
+    for line in lines:
+        assert line["values"]["ours"] == line["values"]["bare"] == line["values"]["highs"]
+        assert promises_of(line)["off from the best value"]["holds"]
+
+
+def test_peers_are_told_at_equal_time() -> None:
+    pytest.importorskip("scipy", reason="SciPy is not installed: pip install '.[bench]'")
+    lines = solver_figures("peers", "--published", "none", "--generated", "e:3x15", "--sizes", "20", "--seconds", "2")
+    instances = {line["instance"]: line for line in lines if "instance" in line}
+    summaries = {line["summary"]: promises_of(line) for line in lines if "summary" in line}
+
+    for name, others in (("e0315-1", {"cp_sat", "highs"}), ("sparse20-10-1", {"cp_sat", "highs", "scipy"})):
+        values = dict(instances[name]["values"])
+        own = values.pop("ours")
+        assert set(values) == others
+        for other, worse in instances[name]["ours_worse_percent"].items():
+            assert worse == pytest.approx(100 * (own - values[other]) / values[other], abs=1e-3)
+    assert instances["sparse20-10-1"]["ours_worse_percent"]["scipy"] == 0
+    assert set(summaries) == {"cp_sat", "highs", "scipy"}
+    for promises in summaries.values():
+        assert (promises["mean % worse"]["must_hold"], promises["worst % worse"]["must_hold"]) == (0.0, 0.2)
+
+
+def test_policies_are_told_beside_one_record_at_a_time() -> None:
+    ample, enough, short = solver_figures("policies", "--records", "300", "--sellers", "10")
+
+    for line in (ample, enough, short):
+        assert len(line["plans"]) == 8
+        covered = {promise["holds"] for name, promise in promises_of(line).items() if name.startswith("points of coverage")}
+        assert covered == {True}
+    assert short["plans"]["ours_best_fit"]["covered_percent"] <= 85.0

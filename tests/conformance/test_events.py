@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reallot.storage import Database
 from reallot.storage.entities import EventDraft, NoticeDraft
+from support.cases import cases
 from support.rows import a_record, an_event, create
 
 
@@ -117,7 +118,7 @@ def test_what_was_forgotten_before_is_not_kept_again(db: Database, ws: str) -> N
 AGES = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(AGES, st.integers(0, 6), st.integers(1, 4))
 def test_only_the_beginning_of_the_log_that_is_old_enough_is_outdated(
     db: Database, fresh_ws: Callable[[], str], told: list[tuple[bool, int]], before_us: int, most: int

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from reallot.storage import Database, WriteTransaction
 from reallot.storage.entities import Claim, Limits, Load, Outcome, Owner, OwnerKind, Record, Reserve, Transition
-from support.cases import CASES
+from support.cases import cases
 from support.rows import a_claim, a_record, all_records, change, commit, create, loads, recount, remove, stored
 
 ANN, BEN = Owner(OwnerKind.SELLER, "ann"), Owner(OwnerKind.SELLER, "ben")
@@ -225,7 +225,7 @@ def check_claims(before: Sequence[Record], asked: Sequence[Transition], outcomes
         assert not all(within_maxima(record, further) for record in taken_by([t])), "one more would have fitted"
 
 
-@settings(deadline=None, max_examples=CASES)
+@settings(deadline=None, max_examples=cases(100))
 @given(histories)
 def test_loads_equal_a_recount_and_claims_their_maxima(db: Database, fresh_ws: Callable[[], str], history: list[Batch]) -> None:
     ws = fresh_ws()

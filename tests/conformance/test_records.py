@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reallot.storage import Database, RecordFilter
 from reallot.storage.entities import Owner, OwnerKind, PendingMark, Record, Transition
 from reallot.storage.errors import VersionConflict
+from support.cases import cases
 from support.rows import a_record, all_records, change, commit, create, remove, stored
 
 WHOLE = Record(
@@ -217,7 +218,7 @@ def takes(wanted: RecordFilter, record: Record) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=cases(60))
 @given(some_records, st.lists(filters, min_size=1, max_size=4))
 def test_a_filter_takes_what_it_says(db: Database, fresh_ws: Callable[[], str], rows: list[Record], wanted: list[RecordFilter]) -> None:
     ws = fresh_ws()

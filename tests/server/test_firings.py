@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reallot.server.firings import Cron, DaysAndTimes, Every, Recurrence, RecurrenceError, firings, local_text, next_firing, preview
+from support.cases import cases
 
 
 def us(text: str) -> int:
@@ -170,7 +171,7 @@ hour_fields = st.sampled_from(["*", "*/2", "0", "1", "2", "3", "23", "0-3", "1,2
 day_fields = st.sampled_from(["* * *", "* * 0", "1-15 * *", "* 3,4,10,11 *", "L * *", "* * 6,7"])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=cases(80), deadline=None)
 @given(zone_and_day=st.sampled_from(CHANGES), minute=minute_fields, hour=hour_fields, days=day_fields, asked=st.integers(-1_500, 1_500))
 def test_cron_follows_the_wall_clock_through_every_change(
     zone_and_day: tuple[str, date], minute: str, hour: str, days: str, asked: int
@@ -202,7 +203,7 @@ recurrences = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(recurrences, st.integers(0, 3_000))
 def test_asking_again_after_each_firing_finds_all_of_them_in_order(recurrence: Recurrence, minutes: int) -> None:
     at = us("2026-03-28T00:00") + minutes * 60_000_000

@@ -30,6 +30,7 @@ from reallot.storage.schema import migrate
 from reallot.storage.tables import config, decisions, events, loads, notices, pending, records, rerun_requests, sellers, turns, workspaces
 from reallot.v1 import config_service_pb2, record_service_pb2, seller_service_pb2, value_pb2
 from support.api import a_row, a_seller_row, fields_of, resource, sales, value
+from support.cases import cases
 from support.postgres import fresh_postgresql
 
 NOW_US = 1_772_438_400_000_000
@@ -210,7 +211,7 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @given(batches(), st.booleans())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=cases(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_columns_rows_and_upserts_come_to_the_same(house: House, many: list[list[Row]], live: bool) -> None:
     names = [house.workspace() for _ in range(4)]
     asyncio.run(all_ways(house, names, many, live=live))

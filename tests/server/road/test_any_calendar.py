@@ -17,7 +17,7 @@ from reallot.server.services.sellers import SellerService
 from reallot.storage.entities import Record
 from reallot.v1 import seller_pb2, seller_service_pb2
 from support.api import a_row, a_seller_row
-from support.cases import CASES
+from support.cases import cases
 from support.office import Office, everybody, leads
 
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
@@ -154,7 +154,7 @@ def configuration(within: str) -> list[Any]:
     return leads(hot, warm, everybody("rest", rule), settings={})
 
 
-@settings(deadline=None, max_examples=CASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=cases(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(team=teams, days=st.tuples(st.sampled_from(DAYS), st.integers(0, 2_879)), within_hours=st.sampled_from([0, 24]), history=steps)
 def test_nobody_gets_anything_while_away_or_above_a_maximum(
     shared_office: Office,

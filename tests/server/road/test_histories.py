@@ -13,6 +13,7 @@ from reallot.server.fanouts import pass_on
 from reallot.server.services.records import RecordService
 from reallot.v1 import record_service_pb2
 from support.api import a_row, a_segment, fields_of, resource
+from support.cases import cases
 from support.office import NO_RERUNS, Office
 
 CONDITIONS = {
@@ -120,7 +121,7 @@ def leads_of(office: Office) -> dict[str, str]:
     return {record.record_id: record.segment_id for record in office.records() if record.record_type == "lead"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segments=SEGMENTS, windows=WINDOWS)
 def test_the_last_state_of_each_window_counts(
     shared_office: Office, segments: tuple[dict[str, Any], ...], windows: list[list[tuple[Any, ...]]]
@@ -141,7 +142,7 @@ def test_the_last_state_of_each_window_counts(
         told = len(events)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segments=SEGMENTS, windows=WINDOWS)
 def test_where_all_moves_are_accepted_windows_come_to_the_same_as_one_edit_after_the_other(
     shared_office: Office, segments: tuple[dict[str, Any], ...], windows: list[list[tuple[Any, ...]]]

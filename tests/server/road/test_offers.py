@@ -12,6 +12,7 @@ from reallot.server.services.sellers import SellerService
 from reallot.storage.entities import open_offer
 from reallot.v1 import assignment_service_pb2, record_service_pb2, seller_service_pb2, value_pb2
 from support.api import a_row
+from support.cases import cases
 from support.office import HOUR_US, Office, everybody, leads, listed
 from support.rows import a_seller, recount
 
@@ -77,7 +78,7 @@ def carry_out(office: Office, step: tuple[Any, ...]) -> None:
     office.work()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=4, max_size=14))
 def test_loads_log_and_offers_agree_whatever_happens(shared_office: Office, steps: list[tuple[Any, ...]]) -> None:
     office = shared_office

@@ -16,6 +16,7 @@ from reallot.server.workers import WorkerKilled
 from reallot.storage.entities import Record
 from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2
 from support.api import a_row, a_segment, resource
+from support.cases import cases
 from support.office import HOUR_US, Office, everybody, leads
 from support.rows import a_seller, recount
 
@@ -130,7 +131,7 @@ def undo(office: Office, back: int) -> None:
     assert (again.undone, again.left, len(office.events())) == (answer.undone, answer.left, told)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segments=SEGMENTS, staff=STAFF, steps=STEPS)
 def test_the_promises_hold_after_any_history(
     shared_office: Office, segments: tuple[dict[str, Any] | None, ...], staff: dict[str, int], steps: list[tuple[Any, ...]]

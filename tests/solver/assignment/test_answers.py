@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.assignment import Policy, Problem, Solution, solve
 from reallot.solver.assignment.answers import Blocking, NotProven, alone, blocking, holds, instead, worth
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope, problems
 
 
@@ -40,7 +41,7 @@ def assert_worth_is_the_difference(problem: Problem, nodes: Iterable[int]) -> No
         assert (after - before).tolist() == found.changes[node].tolist(), node
 
 
-@settings(max_examples=320, deadline=None)
+@settings(max_examples=cases(320), deadline=None)
 @given(problem=problems(scopes=2), data=st.data())
 def test_worth_is_what_solving_with_one_more_slot_gives(problem: Problem, data: st.DataObject) -> None:
     nodes = data.draw(st.permutations(range(len(problem.cap_free))))[:3]
@@ -114,7 +115,7 @@ def all_can_be_served(problem: Problem, records: list[int], nodes: set[int] | No
     return serve(records)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(problem=problems(scopes=2))
 def test_a_certificate_proves_that_a_record_cannot_be_served_and_has_no_member_too_many(problem: Problem) -> None:
     solution = solve(problem)
@@ -139,7 +140,7 @@ def test_who_is_served_has_nothing_in_the_way() -> None:
         blocking(problem, solve(problem), 0)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=cases(120), deadline=None)
 @given(problem=problems(nested=False), data=st.data())
 def test_what_it_takes_to_go_elsewhere_is_enough_and_nothing_of_it_too_much(problem: Problem, data: st.DataObject) -> None:
     able = [r for r in range(problem.records) if problem.option_start[problem.class_of[r]] < problem.option_start[problem.class_of[r] + 1]]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.assignment import CheckFailed, InvalidProblem, Limit, Policy, Problem, Reason, Solution, check, solve
 from reallot.solver.assignment import integer as integer_module
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope, plans, position_costs, problems
 
 
@@ -54,7 +55,7 @@ def bundled(draw: st.DrawFn) -> Problem:
     return replace(problem, together=np.array(together, dtype=np.int64), effort=np.array(efforts, dtype=np.int64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(problem=bundled())
 def test_the_plan_is_the_best_of_all(problem: Problem) -> None:
     solution = solve(problem)
@@ -65,7 +66,7 @@ def test_the_plan_is_the_best_of_all(problem: Problem) -> None:
     assert worth(problem, plan) == min(worth(problem, other) for other in every)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(problem=bundled())
 def test_the_sequential_rule_places_bundles_whole_within_the_maxima(problem: Problem) -> None:
     solution = solve(problem, sequential=True)
@@ -73,7 +74,7 @@ def test_the_sequential_rule_places_bundles_whole_within_the_maxima(problem: Pro
     assert tuple(solution.option_of.tolist()) in allowed(problem)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(problem=bundled(), unit=st.booleans())
 def test_a_plan_of_many_is_allowed_and_no_worse_than_the_sequential_rule(problem: Problem, unit: bool) -> None:
     problem = replace(problem, effort=np.ones_like(problem.effort)) if unit else problem

@@ -14,6 +14,7 @@ from reallot.solver import assignment
 from reallot.solver.assignment import CheckFailed, Limit, Problem, Reason, Solution, Termination, check, solve
 from reallot.solver.assignment.network import build_network
 from reallot.solver.assignment.values import level_values
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope, level_vectors, plans, problems
 
 Break = Callable[[Solution], Solution]
@@ -55,7 +56,7 @@ def test_a_planted_fault_is_found(break_it: Break, fault: str) -> None:
         check(problem, break_it(solution))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(problem=problems(scopes=2, nested=False), data=st.data())
 def test_no_worse_plan_passes_with_the_proof_of_the_best(problem: Problem, data: st.DataObject) -> None:
     solution, vector = solve(problem), level_vectors(problem)
@@ -69,7 +70,7 @@ def test_no_worse_plan_passes_with_the_proof_of_the_best(problem: Problem, data:
         check(problem, worse)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(problem=problems(scopes=2), data=st.data())
 def test_any_allowed_plan_passes_if_it_claims_nothing(problem: Problem, data: st.DataObject) -> None:
     option_of = np.array(data.draw(st.sampled_from(list(plans(problem)))), dtype=np.int64)

@@ -11,6 +11,7 @@ from reallot.solver.assignment import Contacts, InvalidProblem, Policy, Scope, c
 from reallot.solver.assignment.positions import order_of
 from reallot.solver.calendars import Calendar, WeeklyHours
 from reallot.solver.timetables import Timetables
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope
 
 MINUTE = 60_000_000
@@ -37,7 +38,7 @@ def at_work(sellers: list[tuple[str, int, int]], handling: int) -> Scope:
     return replace(scope, policy=Policy.EARLIEST_FIRST_CONTACT, standing=standing)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(sellers=SELLERS, handling=st.integers(1, 120), records=st.integers(0, 30))
 def test_a_batch_goes_to_whom_gets_there_first_one_by_one(sellers: list[tuple[str, int, int]], handling: int, records: int) -> None:
     scope = at_work(sellers, handling)

@@ -21,6 +21,7 @@ from reallot.solver.assignment import (
     check,
     solve,
 )
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope
 
 
@@ -60,7 +61,7 @@ def worth(problem: Problem, plan: tuple[int, ...]) -> tuple[int, ...]:
     return (sum(left_out), *left_out, bucket)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=cases(80), deadline=None)
 @given(problem=teams())
 def test_no_plan_that_is_as_good_elsewhere_is_more_even(problem: Problem) -> None:
     solution = solve(problem)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from ortools.graph.python import min_cost_flow
 
 from reallot.solver.assignment import Problem, Reason, check, solve
+from support.cases import cases
 from support.problems import ORDERED, Option, a_problem, a_scope, position_costs
 
 
@@ -41,7 +42,7 @@ def cheapest_with_every_unit(problem: Problem) -> int:
     return int(solver.optimal_cost())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=cases(80), deadline=None)
 @given(problem=uneven_problems())
 def test_a_policy_is_as_cheap_as_with_every_unit_laid_out(problem: Problem) -> None:
     solution = solve(problem)

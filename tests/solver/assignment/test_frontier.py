@@ -8,10 +8,11 @@ from reallot.solver.assignment import Policy, Problem, check, solve
 from reallot.solver.assignment.answers import frontier, owned, within
 from reallot.solver.assignment.network import build_network
 from reallot.solver.assignment.values import level_values
+from support.cases import cases
 from support.problems import Option, a_problem, a_scope, plans, problems
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(problem=problems(nested=False), data=st.data())
 def test_no_plan_with_as_few_changes_is_better_at_its_price(problem: Problem, data: st.DataObject) -> None:
     owner = np.array([data.draw(st.integers(0, 3)) for _ in range(problem.records)], dtype=np.int64)

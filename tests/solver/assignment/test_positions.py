@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.assignment import Policy, Scope
 from reallot.solver.assignment.positions import LARGEST_POSITION, order_of
+from support.cases import cases
 from support.problems import ORDERED, a_scope, hand_out, position_costs
 
 
@@ -27,13 +28,13 @@ def costs_of(scope: Scope, units: int) -> np.ndarray:  # type: ignore[type-arg]
     return order_of(scope, units).costs(seller, unit).reshape(m, units)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=cases(400), deadline=None)
 @given(scope=scopes(), units=st.integers(1, 12))
 def test_positions_are_those_of_handing_out_one_by_one(scope: Scope, units: int) -> None:
     assert costs_of(scope, units).tolist() == position_costs(scope, units)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(scope=scopes(), units=st.integers(1, 12))
 def test_no_two_units_share_a_position_and_a_sellers_own_grow(scope: Scope, units: int) -> None:
     costs = costs_of(scope, units)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.assignment import InvalidProblem, Policy, Problem, Scope, Shares, check, solve
 from reallot.solver.assignment.positions import order_of
+from support.cases import cases
 from support.problems import SCALE, Option, a_problem, a_scope, chairmen
 
 WEIGHTS = st.lists(st.integers(1, 100), min_size=1, max_size=12)
@@ -38,7 +39,7 @@ def after(scope: Scope, served: list[int]) -> Scope:
     return replace(scope, standing=replace(scope.standing, given=given))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(weight=WEIGHTS, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8))
 def test_shares_hold_at_every_prefix_in_batches_of_any_size(weight: list[int], sizes: list[int]) -> None:
     scope, served, total = shares_of(weight), [], sum(weight)
@@ -67,7 +68,7 @@ def test_two_thirds_of_five_are_three() -> None:
     assert in_turn(shares_of([1, 2]), 5) == [1, 0, 1, 1, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(weight=WEIGHTS, carried=st.lists(st.integers(-3, 3), min_size=12, max_size=12), records=st.integers(1, 200))
 def test_nobody_gets_more_than_a_share_and_what_was_lacking(weight: list[int], carried: list[int], records: int) -> None:
     """However the others stand, whoever begins beside them gets at most the share and one."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reallot.solver.assignment import Contacts, Limit, Policy, Problem, Reason, Shares, Solution, Termination, check, solve
+from support.cases import cases
 from support.problems import ORDERED, Option, a_problem, a_scope, chairmen, hand_out, level_vectors, permuted, plans, problems
 
 
@@ -26,32 +27,32 @@ def assert_best_of_all(problem: Problem) -> None:
         assert found[:2] == best[:2]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=cases(250), deadline=None)
 @given(problem=problems())
 def test_plan_is_the_best_of_all_with_one_scope(problem: Problem) -> None:
     assert_best_of_all(problem)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(problem=problems(scopes=3, nested=False))
 def test_plan_is_the_best_of_all_with_several_scopes(problem: Problem) -> None:
     assert_best_of_all(problem)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(problem=problems(scopes=2))
 def test_plan_is_the_best_of_all_where_scopes_and_maxima_meet(problem: Problem) -> None:
     assert_best_of_all(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(problem=problems(nested=False), data=st.data())
 def test_large_costs_are_kept_apart_exactly(problem: Problem, data: st.DataObject) -> None:
     fits = data.draw(st.lists(st.integers(0, 2**40), min_size=problem.options, max_size=problem.options))
     assert_best_of_all(replace(problem, option_fit=np.array(fits, dtype=np.int64)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(
     policy=st.sampled_from(ORDERED),
     sellers=st.lists(
@@ -68,7 +69,7 @@ def test_a_batch_of_one_rule_is_the_sequential_rule(policy: Policy, sellers: lis
     assert sellers_in_turn(problem, solution) == hand_out(scope, records)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(
     policy=st.sampled_from(ORDERED),
     sellers=st.lists(
@@ -110,7 +111,7 @@ def hand_out_with_maxima(scope, records: int) -> list[int]:  # type: ignore[no-u
     return given_to
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(problem=problems(scopes=2), data=st.data())
 def test_the_order_of_the_records_does_not_matter(problem: Problem, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(problem.records)))
@@ -119,7 +120,7 @@ def test_the_order_of_the_records_does_not_matter(problem: Problem, data: st.Dat
     assert plain.turn_order.tolist() == [order[i] for i in shuffled.turn_order.tolist()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(problem=problems(scopes=2))
 def test_one_more_seller_never_covers_less(problem: Problem) -> None:
     vector = level_vectors(problem)
@@ -141,7 +142,7 @@ def test_efforts_are_respected_and_said_to_be_unproven() -> None:
     assert solution.termination == Termination(Reason.FEASIBLE, Limit.METHOD)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(problem=problems(scopes=2), data=st.data())
 def test_any_efforts_give_an_allowed_plan(problem: Problem, data: st.DataObject) -> None:
     efforts = data.draw(st.lists(st.integers(0, 3), min_size=problem.classes, max_size=problem.classes))
@@ -185,7 +186,7 @@ def test_out_of_time_the_sequential_rule_gives_the_plan(cap: int | None) -> None
     assert sellers_in_turn(problem, solution) == [1, 0, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(problem=problems(scopes=2))
 def test_plans_are_told_as_they_get_better(problem: Problem) -> None:
     told: list[Solution] = []

@@ -20,6 +20,7 @@ from reallot.solver.calendars import (
     working_intervals,
     zone_of,
 )
+from support.cases import cases
 
 MINUTE_US = 60_000_000
 CHANGES = [
@@ -75,7 +76,7 @@ def weeks() -> st.SearchStrategy[tuple[WeeklyHours, ...]]:
 absences = st.lists(st.tuples(st.integers(-2_000, 4_000), st.integers(1, 2_000)), max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(
     zone_and_day=st.sampled_from(CHANGES) | st.tuples(st.sampled_from(ZONES), st.dates(date(2024, 1, 1), date(2028, 1, 1))),
     hours=weeks(),
@@ -97,7 +98,7 @@ def test_working_time_is_what_the_wall_clock_says(
     assert first_available(calendar, start, 2 * DAY_US - MINUTE_US) == min(expected, default=-1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     place=st.sampled_from(sorted(FIXED_HOLIDAYS)),
@@ -208,7 +209,7 @@ def test_buckets_end_at_whole_days_from_now(minutes: int, bucket: int) -> None:
     assert Availability.of([away], now).bucket.tolist() == [bucket]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=cases(50), deadline=None)
 @given(zone=st.sampled_from(ZONES), hours=weeks(), off=absences, later=st.integers(0, 20 * 1440))
 def test_availability_is_the_first_working_minute_within_five_days(
     zone: str, hours: tuple[WeeklyHours, ...], off: list[tuple[int, int]], later: int

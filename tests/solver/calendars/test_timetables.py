@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reallot.solver.calendars import Calendar, WeeklyHours
 from reallot.solver.timetables import AHEAD_US, NEVER, Timetables
+from support.cases import cases
 
 MINUTE = 60_000_000
 MONDAY_US = 1_772_438_400_000_000
@@ -32,7 +33,7 @@ def minutes_worked(calendar: Calendar | None, now_us: int):  # type: ignore[no-u
         minute += 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(
     weeks=st.lists(st.sampled_from([None, *WEEKS]), min_size=1, max_size=4),
     now=st.integers(0, 10_080),

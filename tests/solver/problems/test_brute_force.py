@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from reallot.solver.problems import Problem, Reason, Sense, problem_of, solve, violations
 from reallot.solver.problems.problem import LARGEST
+from support.cases import cases
 from support.own_problems import plan_values, problems
 
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=cases(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def best_of_all(problem: Problem) -> tuple[int, ...] | None:
@@ -72,13 +73,13 @@ def test_levels_of_unit_loads_are_strict(problem: Problem) -> None:
     check_against_all(problem)
 
 
-@settings(QUICK, max_examples=60)
+@settings(QUICK, max_examples=cases(60))
 @given(problems(levels=2))
 def test_levels_of_loads_by_pair_are_strict(problem: Problem) -> None:
     check_against_all(problem)
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=cases(250))
 @given(st.one_of(problems(), problems(unit=True)))
 def test_every_member_of_a_conflict_is_needed(problem: Problem) -> None:
     conflict = solve(problem, time_limit_s=20).conflict

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reallot.solver.problems import Fairness, InvalidProblem, Problem, Reason, Sense, Solution, problem_of, solve, violations
+from support.cases import cases
 from support.own_problems import plan_values, problems
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=cases(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def fairness_of(problem: Problem, chosen: tuple[int, ...], fairness: Fairness) -> tuple[int, ...]:

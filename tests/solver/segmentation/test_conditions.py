@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reallot.solver.segmentation import ConditionError, Field, FieldType, Schema, compile_condition, evaluate, frame_from_json, frame_of
+from support.cases import cases
 
 SCHEMA = Schema(
     (
@@ -112,13 +113,13 @@ def holds(text: str, *records: dict[str, Any], now_us: int = 0) -> list[bool]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(text=CONDITIONS, records=st.lists(RECORDS, min_size=1, max_size=6))
 def test_columns_answer_as_the_evaluator_does(text: str, records: list[dict[str, Any]]) -> None:
     assert holds(text, *records, now_us=NOW_US) == [reference(text, record) for record in records]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=cases(50), deadline=None)
 @given(texts=st.lists(CONDITIONS, min_size=1, max_size=4), records=st.lists(RECORDS, max_size=5))
 def test_many_conditions_at_once_answer_as_each_alone(texts: list[str], records: list[dict[str, Any]]) -> None:
     frame = frame_of("record", SCHEMA, records)

@@ -19,6 +19,7 @@ from reallot.solver.segmentation import (
     match_sellers,
     seller_schema,
 )
+from support.cases import cases
 
 RECORD = Schema((Field("country", FieldType.TEXT), Field("size", FieldType.INTEGER), Field("due", FieldType.DATE)))
 SELLER = seller_schema([Field("country", FieldType.TEXT), Field("least", FieldType.INTEGER), Field("from", FieldType.DATE)])
@@ -54,7 +55,7 @@ CONDITIONS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(text=st.sampled_from(CONDITIONS), records=st.lists(RECORDS, max_size=5), sellers=st.lists(SELLERS, max_size=4))
 def test_matches_are_those_of_every_pair(text: str, records: list[dict[str, Any]], sellers: list[dict[str, Any]]) -> None:
     condition = compile_condition(text, ROOTS)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reallot.solver.segmentation import NEVER, ConditionError, Field, FieldType, Schema, compile_condition, evaluate, frame_of, next_change
+from support.cases import cases
 
 SCHEMA = Schema((Field("seen", FieldType.TIMESTAMP), Field("met", FieldType.TIMESTAMP), Field("hot", FieldType.BOOLEAN)))
 HORIZON = 40
@@ -37,7 +38,7 @@ INSTANTS = st.integers(0, 30)
 RECORDS = st.fixed_dictionaries({}, optional={"seen": INSTANTS, "met": INSTANTS, "hot": st.booleans()})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(texts=st.lists(CONDITIONS, min_size=1, max_size=2), records=st.lists(RECORDS, min_size=1, max_size=4), now=st.integers(0, 25))
 def test_no_answer_changes_before_the_instant_that_is_told(texts: list[str], records: list[dict[str, Any]], now: int) -> None:
     conditions = [compile_condition(text, {"record": SCHEMA}) for text in texts]

@@ -251,7 +251,9 @@ class AssignmentState(_message.Message):
 
     @_builtins.property
     def next_try_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next scheduled attempt is due; absent = not scheduled."""
+        """When an unowned record is tried again as far as is known: because somebody it may go to works then or has room again, by a schedule
+        that takes it, or because an answer about it can change with the clock; the first of these. Absent = nothing is expected.
+        """
 
     @_builtins.property
     def overdue_time(self) -> _timestamp_pb2.Timestamp:

@@ -461,6 +461,7 @@ class RunSelection(_message.Message):
     RESEGMENT_FIELD_NUMBER: _builtins.int
     SELLER_IDS_FIELD_NUMBER: _builtins.int
     REBALANCE_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
     record_type: _builtins.str
     """Only this type."""
     filter: _builtins.str
@@ -469,6 +470,8 @@ class RunSelection(_message.Message):
     """Also owned records whose owner is no longer eligible under the rule that applies; everybody else keeps theirs."""
     resegment: _builtins.bool
     """Segment the records again before their rules run."""
+    due: _builtins.bool
+    """Only records whose `next_try_time` of their own has come: somebody whom they may go to works again. Beside `seller_ids`: those, too."""
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these segments."""
@@ -511,10 +514,11 @@ class RunSelection(_message.Message):
         resegment: _builtins.bool = ...,
         seller_ids: _abc.Iterable[_builtins.str] | None = ...,
         rebalance: Global___Rebalance | None = ...,
+        due: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rebalance", b"rebalance", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "rebalance", b"rebalance", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "seller_ids", b"seller_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "filter", b"filter", "owned_but_ineligible", b"owned_but_ineligible", "rebalance", b"rebalance", "record_ids", b"record_ids", "record_type", b"record_type", "resegment", b"resegment", "rule_ids", b"rule_ids", "segment_ids", b"segment_ids", "seller_ids", b"seller_ids", "statuses", b"statuses", "waiting_at_least", b"waiting_at_least"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
