@@ -57,8 +57,7 @@ def test_everybody_hears_events_and_notices_in_their_language(world: Make) -> No
             listed = list(client.iterate(client.inner.pages(client.inner.stubs.events.ListEvents, request, "events")))
             assert [event.sentence.sentence_id for event in listed] == ["created", "assigned", "changed", "resegmented"]
             assert [event.sentence.text for event in listed[1::2]] == wanted
-            found = client.inner.stubs.events.ListNotifications(event_service_pb2.ListNotificationsRequest(seller_id="ana"))
-            notices = client.run(found).notifications
+            notices = client.stubs.events.ListNotifications(event_service_pb2.ListNotificationsRequest(seller_id="ana")).notifications
             assert [n.event.sentence.text for n in notices if n.event.record_id == "l1"] == wanted
         moved = [client.iterate(client.inner.events.watch(cursor=listed[-2].cursor, record_ids=["l1"])) for client in clients]
         followed = [next(events) for events in moved]
@@ -84,8 +83,10 @@ def test_reasons_and_explanations_come_in_the_caller_s_language_and_the_workspac
                 told = client.stubs.insight.ExplainRecord(request)
                 place = "im Segment SMB und gehört niemandem" if wanted == german else "in the segment SMB and has no owner"
                 is_ = "ist" if wanted == german else "is"
-                assert told.summary == told.sentence.text == f"l3 {is_} {place}: {wanted}."
-                assert told.sentence.sentence_id == "stands_unowned"
+                tried = "Es gab 1 Versuch, und" if wanted == german else "It was tried 1 time, and"
+                assert told.summary == told.sentence.text
+                assert told.summary.startswith(f"l3 {is_} {place}: {wanted}. {tried} ")
+                assert told.sentence.sentence_id == "stands_waiting"
             (change,) = told.alternative.changes
             assert ("brauchte" in change.text) == (wanted == german)
         outcome = here.client.stubs.assignment.AssignRecords(
