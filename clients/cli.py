@@ -25,6 +25,7 @@ SUMMARIES = {
     "export": "Print the configuration as YAML.",
     "import": "Load records or sellers from a CSV file.",
     "migrate": "Bring the database to the schema of this version.",
+    "personal": "What is kept about a person: export it, redact it.",
     "offers": "Look at offers to sellers, and answer them.",
     "records": "Look at records, give them to sellers, release them.",
     "rerun": "Try unassigned records again.",

@@ -41,6 +41,7 @@ from reallot.v1 import (
     seller_service_pb2_grpc,
     sequence_service_pb2_grpc,
     solver_service_pb2_grpc,
+    workspace_service_pb2_grpc,
 )
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class Stubs:
     insight: Any
     sequences: Any
     solver: Any
+    workspaces: Any
 
 
 class AsyncClient:
@@ -90,6 +92,7 @@ class AsyncClient:
             insight_service_pb2_grpc.InsightServiceStub(self._channel),
             sequence_service_pb2_grpc.SequenceServiceStub(self._channel),
             solver_service_pb2_grpc.SolverServiceStub(self._channel),
+            workspace_service_pb2_grpc.WorkspaceServiceStub(self._channel),
         )
         self.config = ConfigCalls(self)
         self.records = RecordCalls(self)
@@ -148,6 +151,20 @@ class AsyncClient:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+    async def stream(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+        """Yield the answers of a stream that ends by itself; fills in the workspace.
+
+        Raises:
+            ReallotError: the call failed.
+        """
+        if not request.workspace:
+            request.workspace = self.workspace
+        try:
+            async for answer in method(request):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from None
 
 
 class Calls:

@@ -40,6 +40,7 @@ from reallot.server.services.records import RecordService
 from reallot.server.services.sellers import SellerService
 from reallot.server.services.sequences import SequenceService
 from reallot.server.services.solver import SolverService
+from reallot.server.services.workspaces import WorkspaceService
 from reallot.server.settings import Settings, manual_start_us
 from reallot.server.solving import SolvingDesk
 from reallot.server.status import Desk
@@ -67,6 +68,8 @@ from reallot.v1 import (
     sequence_service_pb2_grpc,
     solver_service_pb2,
     solver_service_pb2_grpc,
+    workspace_service_pb2,
+    workspace_service_pb2_grpc,
 )
 
 log = structlog.get_logger("reallot.app")
@@ -82,6 +85,7 @@ SERVICE_NAMES = tuple(
         (solver_service_pb2, "SolverService"),
         (sequence_service_pb2, "SequenceService"),
         (event_service_pb2, "EventService"),
+        (workspace_service_pb2, "WorkspaceService"),
     )
 )
 CHANNELZ_NAME = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
@@ -259,6 +263,7 @@ class Application:
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
+        workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server(WorkspaceService(runtime), server)
 
     async def _tell_health(self, ready: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING

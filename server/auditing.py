@@ -1,6 +1,6 @@
 """The audit log, as callers see it."""
 
-from reallot.server.convert.values import from_us, instant_fault, to_us
+from reallot.server.convert.values import from_us, instant_fault, maybe_from_us, to_us
 from reallot.server.errors import Violation
 from reallot.server.tokens import page_token
 from reallot.server.validation import refuse
@@ -44,4 +44,5 @@ def _message(entry: AuditEntry) -> pb.AuditEntry:
         id=entry.id,
         before=entry.before,
         after=entry.after,
+        redacted_time=maybe_from_us(entry.redacted_us),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reallot.server.convert.decisions import decision_message, rule_message, sentence_message
-from reallot.server.convert.records import record_message
+from reallot.server.convert.records import masked_fields, record_message
 from reallot.server.convert.values import from_owner, from_us
 from reallot.server.errors import not_found
 from reallot.server.languages import say, speech_of
@@ -218,7 +218,8 @@ def standing(
     speech = speech_of(config)
     summary = sentence_message(_summary(record, config, due_us), speech)
     return insight_service_pb2.ExplainRecordResponse(
-        record=record_message(record, config, pending=waits, next_try_us=due_us),
+        record=record_message(record, config, pending=waits, masked=True, next_try_us=due_us),
+        masked_fields=masked_fields(record, config),
         segments=segment_traces(tx, config, record, now_us),
         rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named_per_verdict(request)),
         decisions=[decision_message(d, speech) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],

@@ -53,6 +53,6 @@ def simulate_segment(
         considered=len(records),
         matching=int(holds[:, place].sum()) if place >= 0 else 0,
         segmented=len(taken),
-        sample=[record_message(r, config) for _, r in sorted(sample.items())],
+        sample=[record_message(r, config, masked=True) for _, r in sorted(sample.items())],
         flows=[config_service_pb2.SegmentFlow(from_segment_id=a, to_segment_id=b, records=n) for (a, b), n in sorted(flows.items())],
     )

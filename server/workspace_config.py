@@ -221,6 +221,16 @@ class RecordTypeConfig:
     schema: Schema
     roles: Mapping[str, str]
 
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """Fields whose values stand in the record alone."""
+        return frozenset(f.field_id for f in self.message.fields if f.personal)
+
+    @cached_property
+    def plain(self) -> frozenset[str]:
+        """The declared fields that are not personal."""
+        return frozenset(f.field_id for f in self.message.fields) - self.personal
+
 
 class Fault(NamedTuple):
     """A fault of a resource: what it is in, where, and the reason's name."""
@@ -536,7 +546,9 @@ class WorkspaceConfig:
     def title(self, record_type: str, record_id: str, fields: Mapping[str, Any]) -> str:
         """Return what a record is called in sentences."""
         kind = self.record_types.get(record_type)
-        name = fields.get(kind.message.title_field) if kind and kind.message.title_field else None
+        titled = kind.message.title_field if kind is not None else ""
+        # Sentences are kept in logs and read by those who may not see the record.
+        name = fields.get(titled) if kind is not None and titled and titled not in kind.personal else None
         return str(name) if name else record_id
 
 

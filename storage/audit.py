@@ -1,7 +1,7 @@
 """The audit log: who changed the configuration or decided something by hand, from where, and what it was before and after.
 
-It is only ever added to; the database refuses anything else. Entries are written in the transaction of what they are about: there is none
-for what did not happen, and nothing happens without one.
+It is only ever added to; the database refuses anything else, but that personal data is taken out of a line, which says so. Entries are
+written in the transaction of what they are about: there is none for what did not happen, and nothing happens without one.
 """
 
 from collections.abc import Iterable

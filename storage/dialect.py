@@ -70,6 +70,7 @@ def make_engine(url: str, *, writes: bool, pool_size: int = 4, name: str = "real
 def _postgresql_engine(url: str, writes: bool, pool_size: int, name: str) -> Engine:
     return create_engine(
         normal_url(url),
+        hide_parameters=True,
         connect_args={
             "application_name": name,
             "connect_timeout": 5,
@@ -89,6 +90,8 @@ def _postgresql_engine(url: str, writes: bool, pool_size: int, name: str) -> Eng
 def _sqlite_engine(url: str, writes: bool, pool_size: int) -> Engine:
     engine = create_engine(
         url,
+        # What is written must not get into logs by way of errors.
+        hide_parameters=True,
         connect_args={"timeout": 30, "check_same_thread": False},
         poolclass=QueuePool,
         pool_size=pool_size,

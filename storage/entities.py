@@ -512,7 +512,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist."""
+    """One line of the audit log. `before` and `after` are JSON; "" = it did not exist. `redacted_us`: when it was redacted."""
 
     number: int
     time_us: int
@@ -525,6 +525,7 @@ class AuditEntry:
     id: str
     before: str
     after: str
+    redacted_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,20 @@ class RequestRepository:
             ids = ", ".join(repr(answer.request_id) for answer in answers[:5])
             raise AlreadyExists(f"one of the requests {ids} was answered already") from None
 
+    def page(self, workspace: str, after: str, limit: int) -> list[StoredAnswer]:
+        """Return up to `limit` answers to requests with greater ids, by id."""
+        c = requests.c
+        statement = select(requests).where(c.workspace == workspace, c.request_id > after).order_by(c.request_id).limit(limit)
+        rows = self._connection.execute(statement)
+        return [StoredAnswer(row.request_id, row.method, row.payload_hash, bytes(row.answer), row.time_us) for row in rows]
+
+    def rewrite(self, workspace: str, answers: Sequence[StoredAnswer]) -> None:
+        """Store what answers say from now on; those that are gone meanwhile stay so."""
+        c = requests.c
+        for answer in answers:
+            same = and_(c.workspace == workspace, c.request_id == answer.request_id)
+            self._connection.execute(update(requests).where(same).values(answer=answer.answer))
+
     def workspaces(self, before_us: int) -> list[str]:
         """Return the workspaces that have answers older than `before_us`."""
         return sorted(self._connection.execute(select(requests.c.workspace).where(requests.c.time_us < before_us).distinct()).scalars())

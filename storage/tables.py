@@ -91,9 +91,10 @@ audit = Table(
     _text("id"),
     _text("before"),
     _text("after"),
+    _instant("redacted_us"),
     Index(None, "workspace", "number"),
 )
-"""Who did what by hand; the database refuses changes of what stands here."""
+"""Who did what by hand; the database refuses changes, but that personal data is taken out, which `redacted_us` tells."""
 
 records = Table(
     "records",

@@ -20,6 +20,7 @@ from reallot.storage.moves import Move
 from reallot.storage.numbering import EventBuffer, draw
 from reallot.storage.offers import OfferRepository
 from reallot.storage.pending import PendingRepository, RerunRepository
+from reallot.storage.personal import PersonalRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
 from reallot.storage.rechecks import RecheckRepository
@@ -55,6 +56,7 @@ class ReadTransaction:
         self.tries = TryRepository(connection)
         self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
+        self.personal = PersonalRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection, self.audit)
         self.inputs = InputRepository(connection)

@@ -135,6 +135,10 @@ _EVENTS = {
     "ListNotifications": _may(*WORKERS, own=ONESELF),
     "Acknowledge": _may(INTEGRATOR, own=ONESELF),
 }
+_WORKSPACES = {
+    "ExportPersonalData": _may(ADMIN),
+    "RedactPersonalData": _may(ADMIN, acts=True),
+}
 _REFLECTED = _may(*Role, where=Where.ANYWHERE)
 
 TABLE: dict[str, dict[str, Rule]] = {
@@ -146,6 +150,7 @@ TABLE: dict[str, dict[str, Rule]] = {
     "reallot.v1.SolverService": _SOLVER,
     "reallot.v1.SequenceService": _SEQUENCES,
     "reallot.v1.EventService": _EVENTS,
+    "reallot.v1.WorkspaceService": _WORKSPACES,
     "reallot.testing.v1.ClockService": {"Get": OPERATORS, "Set": OPERATORS, "Advance": OPERATORS},
     # Whoever watches over the server, such as an orchestrator, has no token.
     "grpc.health.v1.Health": {"Check": PUBLIC, "Watch": PUBLIC},

@@ -147,7 +147,7 @@ def explain_seller(tx: ReadTransaction, config: WorkspaceConfig, request: pb.Exp
         for record_id, index, own in zip(ids, mine[chosen].tolist(), option[chosen].tolist(), strict=True)
     ]
     tries = next_tries(tx, config, [records[i] for i in ids], now_us)
-    shown = [record_message(records[i], config, next_try_us=tries.get(i)) for i in ids]
+    shown = [record_message(records[i], config, next_try_us=tries.get(i), masked=True) for i in ids]
     return pb.ExplainSellerResponse(records=shown, suited=suited)
 
 

@@ -60,16 +60,30 @@ def enrollment_state(record: Record) -> record_pb2.EnrollmentState:
     )
 
 
+def masked_fields(record: Record, config: WorkspaceConfig) -> list[str]:
+    """Return the fields of a record that are personal and have a value."""
+    kind = config.record_types.get(record.record_type)
+    return sorted(kind.personal.intersection(record.fields)) if kind else []
+
+
 def record_message(
-    record: Record, config: WorkspaceConfig, *, pending: bool = False, next_try_us: int | None = None, language: str | None = None
+    record: Record,
+    config: WorkspaceConfig,
+    *,
+    pending: bool = False,
+    next_try_us: int | None = None,
+    masked: bool = False,
+    language: str | None = None,
 ) -> record_pb2.Record:
-    """Return a stored record as a message, in a language (see `speech_of`); fields that the schema no longer declares are left out.
+    """Return a stored record as a message, in a language (see `speech_of`).
+
+    Fields that the schema no longer declares are left out, `masked` those that are personal, too.
 
     `next_try_us` is when it is tried again (see `next_tries`).
     """
     why = speech_of(config, language).told(record.reason)
     kind = config.record_types.get(record.record_type)
-    types = {f.id: f.type for f in kind.schema.fields} if kind else {}
+    types = {f.id: f.type for f in kind.schema.fields if not (masked and f.id in kind.personal)} if kind else {}
     return record_pb2.Record(
         record_id=record.record_id,
         record_type=record.record_type,

@@ -92,7 +92,8 @@ def _of_type(frame: pl.DataFrame, config: WorkspaceConfig, names: Mapping[str, s
     kind = config.record_types[frame["record_type"][0]]
     given = sorted(f.id for f in kind.schema.fields if f"fields.{f.id}" in frame.columns)
     stored = {name: stored_text(frame[f"fields.{name}"], kind.schema.by_id[name].type) for name in given}
-    shown = {name: shown_text(frame[f"fields.{name}"], stored[name], kind.schema.by_id[name].type) for name in given}
+    open_names = [name for name in given if name not in kind.personal]
+    shown = {name: shown_text(frame[f"fields.{name}"], stored[name], kind.schema.by_id[name].type) for name in open_names}
     texts = frame.with_columns(
         *(column.alias(f"stored.{name}") for name, column in stored.items()),
         *(column.alias(f"shown.{name}") for name, column in shown.items()),
@@ -103,7 +104,7 @@ def _of_type(frame: pl.DataFrame, config: WorkspaceConfig, names: Mapping[str, s
     texts = texts.with_columns(
         _object(joined([_named(name, pl.col(f"stored.{name}")) for name in given])).alias("fields"),
         _object(joined(targets)).alias("related"),
-        joined([_named(name, pl.col(f"shown.{name}")) for name in given]).alias("shown"),
+        joined([_named(name, pl.col(f"shown.{name}")) for name in open_names]).alias("shown"),
         _listed(given).alias("changed_fields"),
     )
     counted = not quiet and kind.message.record_type in config.counted_types

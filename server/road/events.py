@@ -78,7 +78,8 @@ def event_of(
         return None
     kind_config = config.record_types.get(subject.record_type) if changed_fields else None
     declared = kind_config.schema.by_id if kind_config else {}
-    types = {name: declared[name].type for name in changed_fields if name in declared} if declared else NO_FIELDS
+    shown = [name for name in changed_fields if name in declared and kind_config and name not in kind_config.personal]
+    types = {name: declared[name].type for name in shown} if shown else NO_FIELDS
     old, new = state_text(before, types), state_text(after, types)
     kind = kind_of(before, after, tried=tried, due=due)
     if kind == "CHANGED" and old == new and not changed_fields and not always:

@@ -25,12 +25,13 @@ from reallot.v1 import (
     seller_service_pb2,
     sequence_service_pb2,
     solver_service_pb2,
+    workspace_service_pb2,
 )
 from support.api import a_row, a_seller_row, office_hours, sales, seller_owner
 
 MODULES = (
     *(assignment_service_pb2, config_service_pb2, event_service_pb2, insight_service_pb2),
-    *(record_service_pb2, seller_service_pb2, sequence_service_pb2, solver_service_pb2),
+    *(record_service_pb2, seller_service_pb2, sequence_service_pb2, solver_service_pb2, workspace_service_pb2),
 )
 METHODS = {
     f"/{service.full_name}/{method.name}": method

@@ -36,6 +36,7 @@ from reallot.v1 import (
     seller_service_pb2,
     sequence_service_pb2,
     solver_service_pb2,
+    workspace_service_pb2,
 )
 from support.api import Refusal, refusal_of
 
@@ -44,7 +45,7 @@ ISSUER, AUDIENCE = "https://issuer.example.com", "reallot"
 PATIENCE_S = 20
 MODULES = (
     *(assignment_service_pb2, config_service_pb2, event_service_pb2, insight_service_pb2, record_service_pb2, seller_service_pb2),
-    *(sequence_service_pb2, solver_service_pb2, clock_service_pb2, health_pb2, reflection_pb2, channelz_pb2),
+    *(sequence_service_pb2, solver_service_pb2, workspace_service_pb2, clock_service_pb2, health_pb2, reflection_pb2, channelz_pb2),
 )
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method

@@ -55,7 +55,8 @@ ALLOWED = {
     | {"AssignmentService.RespondToOffer", "AssignmentService.ExtendClaim", "AssignmentService.ClaimNext", "EventService.Acknowledge"},
     "admin": READING
     | RUNNING
-    | {"ConfigService.Apply", "ConfigService.DeleteConfig", "ConfigService.ListChanges", "ConfigService.ListAudit"},
+    | {"ConfigService.Apply", "ConfigService.DeleteConfig", "ConfigService.ListChanges", "ConfigService.ListAudit"}
+    | {"WorkspaceService.ExportPersonalData", "WorkspaceService.RedactPersonalData"},
     "operator": SERVER | {"InsightService.GetStatus"},
 }
 OWN_SELLER = set(

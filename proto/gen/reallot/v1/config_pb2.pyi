@@ -423,7 +423,7 @@ class RecordType(_message.Message):
     display_name: _builtins.str
     """Name for people. Default: the id."""
     title_field: _builtins.str
-    """Field whose text names the record in sentences; empty = the id."""
+    """Field whose text names the record in sentences; empty, or a personal field = the id."""
     state: _segment_pb2.ResourceState.ValueType
     """Whether it takes part."""
     @_builtins.property

@@ -621,7 +621,7 @@ Global___ListAuditRequest: _TypeAlias = ListAuditRequest  # noqa: Y015
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """One line of the audit log. It is never changed."""
+    """One line of the audit log. It is never changed, but for personal data that is removed from it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -636,6 +636,7 @@ class AuditEntry(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    REDACTED_TIME_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number; later entries have higher ones."""
     principal: _builtins.str
@@ -660,6 +661,10 @@ class AuditEntry(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was done."""
 
+    @_builtins.property
+    def redacted_time(self) -> _timestamp_pb2.Timestamp:
+        """When personal data was last removed from before, after, on_behalf_of or remark; absent = never."""
+
     def __init__(
         self,
         *,
@@ -674,10 +679,11 @@ class AuditEntry(_message.Message):
         id: _builtins.str = ...,
         before: _builtins.str = ...,
         after: _builtins.str = ...,
+        redacted_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["redacted_time", b"redacted_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "id", b"id", "kind", b"kind", "method", b"method", "number", b"number", "on_behalf_of", b"on_behalf_of", "origin", b"origin", "principal", b"principal", "remark", b"remark", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "id", b"id", "kind", b"kind", "method", b"method", "number", b"number", "on_behalf_of", b"on_behalf_of", "origin", b"origin", "principal", b"principal", "redacted_time", b"redacted_time", "remark", b"remark", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

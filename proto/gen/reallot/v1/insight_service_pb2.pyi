@@ -414,6 +414,7 @@ class ExplainRecordResponse(_message.Message):
     PLANNED_FIELD_NUMBER: _builtins.int
     BLOCKING_FIELD_NUMBER: _builtins.int
     ALTERNATIVE_FIELD_NUMBER: _builtins.int
+    MASKED_FIELDS_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
     """In one sentence."""
     @_builtins.property
@@ -452,6 +453,10 @@ class ExplainRecordResponse(_message.Message):
     def alternative(self) -> Global___Alternative:
         """What it would take for the other seller."""
 
+    @_builtins.property
+    def masked_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that are declared personal and have a value: `record` leaves them out."""
+
     def __init__(
         self,
         *,
@@ -465,10 +470,11 @@ class ExplainRecordResponse(_message.Message):
         planned: Global___PlannedOutcome | None = ...,
         blocking: Global___BlockingSet | None = ...,
         alternative: Global___Alternative | None = ...,
+        masked_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record", "sentence", b"sentence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "sentence", b"sentence", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "masked_fields", b"masked_fields", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "sentence", b"sentence", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,7 +520,7 @@ class ExplainSellerResponse(_message.Message):
     SUITED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]:
-        """Best first."""
+        """Best first, without the fields that are declared personal."""
 
     @_builtins.property
     def suited(self) -> _containers.RepeatedCompositeFieldContainer[Global___SuitedRecord]:
@@ -1254,6 +1260,9 @@ class WaitingReport(_message.Message):
     MEDIAN_SECONDS_FIELD_NUMBER: _builtins.int
     P90_SECONDS_FIELD_NUMBER: _builtins.int
     WAITING_BY_STATUS_FIELD_NUMBER: _builtins.int
+    CONTACTED_FIELD_NUMBER: _builtins.int
+    MEDIAN_CONTACT_SECONDS_FIELD_NUMBER: _builtins.int
+    P90_CONTACT_SECONDS_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """The segment."""
     assigned: _builtins.int
@@ -1264,6 +1273,12 @@ class WaitingReport(_message.Message):
     """Median seconds to assignment."""
     p90_seconds: _builtins.float
     """90th percentile of the seconds to assignment."""
+    contacted: _builtins.int
+    """Records that were contacted for the first time: the first e-mail, call, text message or LinkedIn step was completed."""
+    median_contact_seconds: _builtins.float
+    """Median seconds from when a record was stored first to that contact."""
+    p90_contact_seconds: _builtins.float
+    """90th percentile of these seconds."""
     @_builtins.property
     def waiting_by_status(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.StatusCount]:
         """Records that wait, by status."""
@@ -1277,10 +1292,13 @@ class WaitingReport(_message.Message):
         median_seconds: _builtins.float = ...,
         p90_seconds: _builtins.float = ...,
         waiting_by_status: _abc.Iterable[_run_pb2.StatusCount] | None = ...,
+        contacted: _builtins.int = ...,
+        median_contact_seconds: _builtins.float = ...,
+        p90_contact_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "median_seconds", b"median_seconds", "p90_seconds", b"p90_seconds", "segment_id", b"segment_id", "waiting", b"waiting", "waiting_by_status", b"waiting_by_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "contacted", b"contacted", "median_contact_seconds", b"median_contact_seconds", "median_seconds", b"median_seconds", "p90_contact_seconds", b"p90_contact_seconds", "p90_seconds", b"p90_seconds", "segment_id", b"segment_id", "waiting", b"waiting", "waiting_by_status", b"waiting_by_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

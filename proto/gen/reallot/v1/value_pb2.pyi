@@ -163,7 +163,7 @@ class FieldSchema(_message.Message):
     fold_case: _builtins.bool
     """Texts are compared without regard to case."""
     personal: _builtins.bool
-    """Values name or describe a person: masked in logs and explanations."""
+    """Values name or describe a person: they stand in the record or seller alone, never in logs, events, sentences or explanations."""
     def __init__(
         self,
         *,
