@@ -164,7 +164,7 @@ class Writing:
             stamps=(after.last_attempt_us, after.overdue_us),
             # Enrollments are compared by their holes, of which one stands for many.
             changes=changes_between(state_of(before, enrollment_columns(before)), state),
-            turn=Taken(decided.seller_id, before.record_type) if decided.seller_id else None,
+            turn=Taken(decided.seller_id, before.record_type, decided.rule_id) if decided.seller_id else None,
             offer=self._offer(row, before, after, decided),
             ends=ends,
             starts=starts,
