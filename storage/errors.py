@@ -7,6 +7,7 @@ StorageError
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
 ├── DatabaseDamaged      a file is no sound database of this program
+├── WorkspaceDeleted     the workspace was deleted
 ├── LeaseLost            another server works the workspace by now
 ├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
@@ -44,6 +45,14 @@ class DatabaseLocked(StorageError):
 
 class DatabaseDamaged(StorageError):
     """A file is no sound database of this program; the text says what was found."""
+
+
+class WorkspaceDeleted(StorageError):
+    """The workspace was deleted, and takes no writes; nothing was written."""
+
+    def __init__(self, workspace: str, text: str = "was deleted") -> None:
+        super().__init__(f"the workspace {workspace!r} {text}")
+        self.workspace = workspace
 
 
 class LeaseLost(StorageError):
