@@ -4,11 +4,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
+from reallot.server.exported import parts_of
 from reallot.server.idempotency import answered_before, once
 from reallot.server.patience import too_slow
 from reallot.server.runtime import Runtime
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.documents import dump
 from reallot.storage.errors import StorageUnavailable
 from reallot.storage.leases import lock_for_writing
 from reallot.storage.workspaces import CONTENT, Workspace
@@ -77,9 +77,10 @@ class _Reader:
         self._begun = True
         tx.workspaces.present(self._workspace)
         for table, rows in tx.workspaces.rows(self._workspace, PIECE):
-            self._put(pb.ExportWorkspaceResponse(rows=[pb.ExportedRow(table=table, content=dump(row)) for row in rows]))
-            if self.stopped.is_set():
-                return
+            for part in parts_of(table, rows):
+                self._put(pb.ExportWorkspaceResponse(rows=part))
+                if self.stopped.is_set():
+                    return
         self._put(None)
 
     def _put(self, answer: pb.ExportWorkspaceResponse | None) -> None:
