@@ -47,7 +47,8 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         workspace, name = _named(request), _name_of(request)
 
         def work(tx: WriteTransaction) -> pb.Workspace:
-            found = tx.workspaces.create(locked(tx, workspace), name)
+            # Its lock is taken by what is stored: taking it before would make it.
+            found = tx.workspaces.create(workspace, name)
             tx.audit.note(workspace, [("workspace", workspace, None, {"display_name": name})])
             tx.signal(workspace, "config")
             return workspace_message(found)

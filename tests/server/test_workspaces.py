@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 from sqlalchemy import create_engine, select
@@ -63,7 +64,7 @@ def rows_of(url: str, workspace: str) -> dict[str, int]:
 
 
 async def to_the_end(stream: Any) -> None:
-    async for _ in stream:
+    while await stream.read() is not grpc.aio.EOF:
         pass
 
 
