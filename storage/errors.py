@@ -7,8 +7,8 @@ StorageError
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
 ├── DatabaseDamaged      a file is no sound database of this program
-├── WorkspaceDeleted     the workspace was deleted
-├── LeaseLost            another server works the workspace by now
+├── LeaseLost            this server does not work the workspace any more
+│   └── WorkspaceDeleted nobody does: it was deleted
 ├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
 """
@@ -47,20 +47,19 @@ class DatabaseDamaged(StorageError):
     """A file is no sound database of this program; the text says what was found."""
 
 
-class WorkspaceDeleted(StorageError):
-    """The workspace was deleted, and takes no writes; nothing was written."""
+class LeaseLost(StorageError):
+    """This server does not work the workspace any more; nothing was written."""
 
-    def __init__(self, workspace: str, text: str = "was deleted") -> None:
+    def __init__(self, workspace: str, text: str = "is worked by another server") -> None:
         super().__init__(f"the workspace {workspace!r} {text}")
         self.workspace = workspace
 
 
-class LeaseLost(StorageError):
-    """Another server works the workspace by now; nothing was written."""
+class WorkspaceDeleted(LeaseLost):
+    """The workspace was deleted, and takes no writes from anybody; nothing was written."""
 
-    def __init__(self, workspace: str) -> None:
-        super().__init__(f"another server works the workspace {workspace!r}")
-        self.workspace = workspace
+    def __init__(self, workspace: str, text: str = "was deleted") -> None:
+        super().__init__(workspace, text)
 
 
 class StorageBusy(StorageError):
