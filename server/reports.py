@@ -9,14 +9,17 @@ from reallot.server.convert.records import assignment_status
 from reallot.server.convert.sellers import counted_load
 from reallot.server.convert.values import from_us, instant_fault, to_us
 from reallot.server.errors import Violation
+from reallot.server.sequence_config import HUMAN
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Load
-from reallot.storage.reports import FirstOwner, SegmentMove, Waiting
+from reallot.storage.reports import FirstContact, FirstOwner, SegmentMove, Waiting
 from reallot.v1 import insight_service_pb2, run_pb2
 
 MOST_BOUNCING = 100
 """Bouncing records that a report names."""
+CONTACTS = HUMAN - {"task"}
+"""Kinds of steps by which somebody gets in touch."""
 _BEGINNING_US, _END_US = -(2**62), 2**62
 
 
@@ -43,7 +46,9 @@ def report(
         bouncing=bouncing[:MOST_BOUNCING],
         bouncing_records=len(bouncing),
         waiting=waiting_reports(
-            tx.reports.first_owners(config.workspace, start_us, end_us), tx.reports.waiting(config.workspace, start_us, end_us)
+            tx.reports.first_owners(config.workspace, start_us, end_us),
+            tx.reports.waiting(config.workspace, start_us, end_us),
+            tx.reports.first_contacts(config.workspace, CONTACTS, start_us, end_us),
         ),
         load_by_seller={seller_id: counted_load(rows, config) for seller_id, rows in loads.items()},
     )
@@ -73,21 +78,34 @@ def bouncing_records(moves: Sequence[SegmentMove]) -> list[insight_service_pb2.B
     return sorted(found, key=lambda row: (-row.returns, row.record_id))
 
 
-def waiting_reports(owned: Sequence[FirstOwner], waiting: Sequence[Waiting]) -> list[insight_service_pb2.WaitingReport]:
+def waiting_reports(
+    owned: Sequence[FirstOwner], waiting: Sequence[Waiting], contacted: Sequence[FirstContact]
+) -> list[insight_service_pb2.WaitingReport]:
     """Return one row for each segment of which there is anything to say, by segment; "" = in none."""
     found = []
-    for segment_id in sorted({row.segment_id for row in owned} | {row.segment_id for row in waiting}):
-        seconds = np.array([row.wait_us for row in owned if row.segment_id == segment_id], dtype=np.int64) / 1e6
+    for segment_id in sorted({row.segment_id for rows in (owned, waiting, contacted) for row in rows}):
         here = [row for row in waiting if row.segment_id == segment_id]
-        median, p90 = np.percentile(seconds, [50, 90]).tolist() if len(seconds) else (0.0, 0.0)
+        assigned, median, p90 = _spread([row.wait_us for row in owned if row.segment_id == segment_id])
+        reached, contact_median, contact_p90 = _spread([row.wait_us for row in contacted if row.segment_id == segment_id])
         found.append(
             insight_service_pb2.WaitingReport(
                 segment_id=segment_id,
-                assigned=len(seconds),
+                assigned=assigned,
                 waiting=sum(row.records for row in here),
                 median_seconds=median,
                 p90_seconds=p90,
+                contacted=reached,
+                median_contact_seconds=contact_median,
+                p90_contact_seconds=contact_p90,
                 waiting_by_status=[run_pb2.StatusCount(status=assignment_status(row.status), records=row.records) for row in here],
             )
         )
     return found
+
+
+def _spread(waits_us: Sequence[int]) -> tuple[int, float, float]:
+    """Return how many waits there are, and their median and 90th percentile in seconds, 0 where there are none."""
+    if not waits_us:
+        return 0, 0.0, 0.0
+    median, p90 = np.percentile(np.array(waits_us, dtype=np.int64) / 1e6, [50, 90]).tolist()
+    return len(waits_us), median, p90

@@ -1,18 +1,28 @@
 """Figures over records and their logs, within one transaction."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from sqlalchemy import Connection, case, func, or_, select
 
+from reallot.storage.among import among
 from reallot.storage.dialect import delete_rows, insert_rows
 from reallot.storage.documents import load
-from reallot.storage.tables import decisions, events, loads, records
+from reallot.storage.steps import COMPLETED
+from reallot.storage.tables import decisions, events, loads, records, steps
 
 _PLACE = ("workspace", "seller_id", "record_type", "segment_id")
 
 
 class FirstOwner(NamedTuple):
     """How long a record of a segment took until somebody owned it, from when it was stored first."""
+
+    segment_id: str
+    wait_us: int
+
+
+class FirstContact(NamedTuple):
+    """How long a record of a segment took from when it was stored first until its first step of certain kinds was completed."""
 
     segment_id: str
     wait_us: int
@@ -78,6 +88,20 @@ class ReportRepository:
         )
         # A clock that was put back makes no time negative.
         return [FirstOwner(segment, max(0, wait)) for segment, wait in self._connection.execute(statement)]
+
+    def first_contacts(self, workspace: str, kinds: Collection[str], from_us: int, to_us: int) -> list[FirstContact]:
+        """Return the records of which the first step of these kinds was completed within [from, to), by their present segment."""
+        r, s = records.c, steps.c
+        first = func.min(s.end_us)
+        statement = (
+            select(r.segment_id, first - r.create_us)
+            .select_from(records.join(steps, (r.workspace == s.workspace) & (r.record_id == s.record_id)))
+            # A record that was deleted and came again under its id begins anew.
+            .where(r.workspace == workspace, s.state == COMPLETED, among(s.kind, kinds), s.end_us >= r.create_us)
+            .group_by(r.record_id, r.segment_id, r.create_us)
+            .having(first >= from_us, first < to_us)
+        )
+        return [FirstContact(*row) for row in self._connection.execute(statement)]
 
     def waiting(self, workspace: str, from_us: int, to_us: int) -> list[Waiting]:
         """Return the records without an owner whose waiting began within [from, to), by segment and status."""

@@ -15,7 +15,11 @@ from reallot.v1 import insight_service_pb2, record_pb2, seller_service_pb2
 
 _CAUSES = {"no_capacity": "capacity", "no_availability": "absence", "no_seller_matched": "no match", "no_rule_matched": "no match"}
 """Statuses that count as one cause of waiting; all others are `other`."""
-SEGMENT_COLUMNS = ("segment", "assigned", "median s", "90 % s", "waiting", "capacity", "absence", "no match", "other")
+SEGMENT_COLUMNS = (
+    *("segment", "assigned", "median s", "90 % s", "contacted", "first contact median s", "first contact 90 % s"),
+    *("waiting", "capacity", "absence", "no match", "other"),
+)
+_WAITING = SEGMENT_COLUMNS.index("waiting")
 BOUNCING_COLUMNS = ("record", "returns", "moves", "segments", "fields that changed", "last (UTC)")
 SELLER_COLUMNS = ("seller", "load", "maximum", "percent")
 
@@ -62,13 +66,14 @@ def report(
     bouncing = [bouncing_row(row) for row in answer.bouncing]
     if form is Format.JSON:
         sellers = [{"seller_id": u.seller_id, "load": u.load, "maximum": u.maximum} for u in usage]
-        say({**document(answer), "sellers": sellers})
+        say({**document(answer), "sellers": sellers, "waiting_percent": shares(rows)})
     elif form is Format.CSV:
         _print_csv(rows, usage, bouncing)
     elif form is Format.HTML:
         sys.stdout.write(page(rows, usage, bouncing))
     else:
         table("Waiting, by segment", SEGMENT_COLUMNS, rows, numbers=SEGMENT_COLUMNS[1:])
+        out.print(", ".join(f"{name} {percent} %" for name, percent in shares(rows).items()) + " of what waits.", markup=False)
         table("Load, by seller", SELLER_COLUMNS, [(*u, u.percent) for u in usage], numbers=SELLER_COLUMNS[1:])
         out.print(spread(usage))
         if bouncing:
@@ -82,8 +87,16 @@ def segment_row(row: insight_service_pb2.WaitingReport) -> tuple[Any, ...]:
     for count in row.waiting_by_status:
         name = short(record_pb2.AssignmentStatus.Name(count.status), "ASSIGNMENT_STATUS_")
         causes[_CAUSES.get(name, "other")] += count.records
-    figures = (row.assigned, round(row.median_seconds), round(row.p90_seconds), row.waiting)
+    contacts = (row.contacted, round(row.median_contact_seconds), round(row.p90_contact_seconds))
+    figures = (row.assigned, round(row.median_seconds), round(row.p90_seconds), *contacts, row.waiting)
     return (row.segment_id or "(none)", *figures, *causes.values())
+
+
+def shares(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
+    """Return how many percent of all that waits do so for what, rounded; of nothing, none."""
+    causes = SEGMENT_COLUMNS[_WAITING + 1 :]
+    counts = [sum(row[_WAITING + 1 + place] for row in rows) for place in range(len(causes))]
+    return {cause: round(count * 100 / (sum(counts) or 1)) for cause, count in zip(causes, counts, strict=True)}
 
 
 def bouncing_row(row: insight_service_pb2.BouncingRecord) -> tuple[Any, ...]:
@@ -117,8 +130,8 @@ svg{display:block;height:1em;width:14em}rect.all{fill:#e6e6e6}rect.part{fill:#2b
 
 def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: Sequence[Sequence[Any]] = ()) -> str:
     """Return the report as an HTML page with bars that loads nothing from elsewhere."""
-    most = max((row[4] for row in rows), default=0) or 1
-    waiting = [(*row, _bar(row[4] * 100 // most)) for row in rows]
+    most = max((row[_WAITING] for row in rows), default=0) or 1
+    waiting = [(*row, _bar(row[_WAITING] * 100 // most)) for row in rows]
     carried = [(*u, u.percent, _bar(u.percent)) for u in usage]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Reallot: report</title><style>{_STYLE}</style>'

@@ -135,6 +135,16 @@ def test_a_fan_out_is_told_beside_a_bare_stream(engine: str) -> None:
     assert (promise["must_hold"], promise["aim"], promise["bound"]) == (0.7, 0.85, "at least")
 
 
+@pytest.mark.parametrize("engine", ENGINES[:1])
+def test_a_freed_slot_is_taken_by_a_run_over_no_other_records(engine: str) -> None:
+    (line,) = figures_of("refill", engine, "--records", "60", "--sellers", "5", "--slots", "6")
+
+    assert (line["slots"], line["waiting_of_each"]) == (6, 10)
+    assert 0 < line["most_considered"] <= 10
+    slowest, beyond = promises_of(line).values()
+    assert (slowest["must_hold"], beyond["holds"]) == (1_000, True)
+
+
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_the_way_from_a_change_to_its_notice_is_told_and_nothing_is_lost(engine: str) -> None:
     (line,) = figures_of("latency", engine, "--rate", "20", "--seconds", "2", "--sellers", "10")
@@ -217,3 +227,16 @@ def test_policies_are_told_beside_one_record_at_a_time() -> None:
         covered = {promise["holds"] for name, promise in promises_of(line).items() if name.startswith("points of coverage")}
         assert covered == {True}
     assert short["plans"]["ours_best_fit"]["covered_percent"] <= 85.0
+
+
+def test_large_batches_are_told_beside_the_bare_calls() -> None:
+    """That values are those of the bare calls, the benchmark sees to itself: it fails where they are not."""
+    pairs, chain = solver_figures("scale", "--cases", "pairs,chain", "--part", "0.004")
+
+    assert (pairs["ours"]["assigned"], pairs["ours"]["value"]) == (pairs["floor"]["assigned"], pairs["floor"]["value"])
+    assert pairs["ours"]["assigned"] == 1_200
+    assert 0 < chain["ours"]["assigned"] == chain["floor"]["assigned"] <= 320
+    for line in (pairs, chain):
+        times, memory = promises_of(line).values()
+        assert (times["must_hold"], times["aim"], memory["must_hold"]) == (2.0, 1.3, 1024.0)
+        assert times["measured"] == pytest.approx(line["ours"]["cpu_seconds"] / line["floor"]["cpu_seconds"], rel=0.1)

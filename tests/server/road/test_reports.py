@@ -5,12 +5,13 @@ from typing import Any
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from reallot.clients.commands.reporting import Usage, page, segment_row
+from reallot.clients.commands.reporting import Usage, page, segment_row, shares
 from reallot.server.convert.values import from_us
 from reallot.server.keeper import Keeper
+from reallot.server.services.sequences import SequenceService
 from reallot.v1 import insight_service_pb2 as pb
-from reallot.v1 import record_pb2
-from support.api import a_row, instant
+from reallot.v1 import record_pb2, sequence_service_pb2
+from support.api import a_row, instant, resource
 from support.office import HOUR_US, Office, everybody, leads, listed
 from support.rows import a_seller
 
@@ -46,7 +47,33 @@ def test_waiting_is_counted_by_segment_and_status(office: Office) -> None:
     assert (row.median_seconds, row.p90_seconds) == (3_600.0, 6_480.0)
     names = {record_pb2.AssignmentStatus.Name(count.status) for count in row.waiting_by_status}
     assert names == {"ASSIGNMENT_STATUS_NO_CAPACITY", "ASSIGNMENT_STATUS_NO_SELLER_MATCHED"}
-    assert segment_row(row) == ("all", 2, 3_600, 6_480, 2, 1, 0, 1, 0)
+    assert segment_row(row) == ("all", 2, 3_600, 6_480, 0, 0, 0, 2, 1, 0, 1, 0)
+    assert shares([segment_row(row)]) == {"capacity": 50, "absence": 0, "no match": 50, "other": 0}
+
+
+def test_the_first_contact_counts_from_when_a_record_came_by_segment_and_period(office: Office) -> None:
+    kinds = ({"task": {"subject": "prepare"}}, {"call": {}}, {"email": {"template": "more"}})
+    steps = [{"step_id": f"s{place}", **kind} for place, kind in enumerate(kinds)]
+    office.apply(
+        *leads(everybody("all", sequence_id="reach")), resource(sequence={"sequence_id": "reach", "record_type": "lead", "steps": steps})
+    )
+    office.hire(a_seller("ann"))
+    for record_id in ("a", "b", "c"):
+        office.lead(record_id)
+    office.work()
+    for record_id, hours in (("a", (0, 1, 1)), ("b", (1, 2))):
+        for step, wait in enumerate(hours, 1):
+            pass_hours(office, wait)
+            done = sequence_service_pb2.CompleteStepRequest(record_id=record_id, step=step)
+            office.call(SequenceService(office.runtime).CompleteStep, done)
+            office.work()
+    pass_hours(office, 1)
+    (row,) = report(office).waiting
+    # The task before is no contact, the mail after the call not the first; c has had none.
+    assert (row.contacted, row.median_contact_seconds, row.p90_contact_seconds) == (2, 3 * 3_600.0, (1 + 0.9 * 4) * 3_600.0)
+    since = from_us(office.clock.now_us() - 2 * HOUR_US)
+    (late,) = report(office, start_time=since).waiting
+    assert (late.contacted, late.median_contact_seconds) == (1, 5 * 3_600.0)
 
 
 def test_a_period_leaves_out_what_was_before_and_after_it(office: Office) -> None:
@@ -63,7 +90,7 @@ def test_loads_are_those_of_all_sellers(office: Office) -> None:
 
 
 def test_the_page_stands_alone_and_takes_no_name_for_html() -> None:
-    made = page([("<b>", 1, 2, 3, 4, 4, 0, 0, 0)], [Usage("<i>", 3, 2), Usage("ben", 0, 0)])
+    made = page([("<b>", 1, 2, 3, 0, 0, 0, 4, 4, 0, 0, 0)], [Usage("<i>", 3, 2), Usage("ben", 0, 0)])
     assert "&lt;b&gt;" in made
     assert "&lt;i&gt;" in made
     assert not {"<b>", "<i>", "http", "src=", "<script"} & {text for text in ("<b>", "<i>", "http", "src=", "<script") if text in made}

@@ -1254,6 +1254,9 @@ class WaitingReport(_message.Message):
     MEDIAN_SECONDS_FIELD_NUMBER: _builtins.int
     P90_SECONDS_FIELD_NUMBER: _builtins.int
     WAITING_BY_STATUS_FIELD_NUMBER: _builtins.int
+    CONTACTED_FIELD_NUMBER: _builtins.int
+    MEDIAN_CONTACT_SECONDS_FIELD_NUMBER: _builtins.int
+    P90_CONTACT_SECONDS_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """The segment."""
     assigned: _builtins.int
@@ -1264,6 +1267,12 @@ class WaitingReport(_message.Message):
     """Median seconds to assignment."""
     p90_seconds: _builtins.float
     """90th percentile of the seconds to assignment."""
+    contacted: _builtins.int
+    """Records that were contacted for the first time: the first e-mail, call, text message or LinkedIn step was completed."""
+    median_contact_seconds: _builtins.float
+    """Median seconds from when a record was stored first to that contact."""
+    p90_contact_seconds: _builtins.float
+    """90th percentile of these seconds."""
     @_builtins.property
     def waiting_by_status(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.StatusCount]:
         """Records that wait, by status."""
@@ -1277,10 +1286,13 @@ class WaitingReport(_message.Message):
         median_seconds: _builtins.float = ...,
         p90_seconds: _builtins.float = ...,
         waiting_by_status: _abc.Iterable[_run_pb2.StatusCount] | None = ...,
+        contacted: _builtins.int = ...,
+        median_contact_seconds: _builtins.float = ...,
+        p90_contact_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "median_seconds", b"median_seconds", "p90_seconds", b"p90_seconds", "segment_id", b"segment_id", "waiting", b"waiting", "waiting_by_status", b"waiting_by_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "contacted", b"contacted", "median_contact_seconds", b"median_contact_seconds", "median_seconds", b"median_seconds", "p90_contact_seconds", b"p90_contact_seconds", "p90_seconds", b"p90_seconds", "segment_id", b"segment_id", "waiting", b"waiting", "waiting_by_status", b"waiting_by_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
