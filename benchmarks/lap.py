@@ -1,6 +1,7 @@
 """Linear assignment: every record to one seller who takes one. Beside it what SciPy needs for the same.
 
-For each instance it prints the value and the seconds of each; SciPy's dense solver gets a matrix in which missing pairs are too dear to
+For each instance it prints the value and the processor seconds of each, of one thread, so that other work on the machine counts for
+nobody. SciPy's dense solver gets a matrix in which missing pairs are too dear to
 be chosen, its sparse one the pairs themselves. What turning the pairs into its matrix takes is not counted for SciPy, and reading and
 checking the columns and the plan is counted for us. Run with `make bench NAME=lap`.
 """
@@ -25,29 +26,29 @@ FROM_SIZE = 2_000
 
 
 def scipy_dense(problem: Problem) -> tuple[int, float]:
-    """Return value and seconds of SciPy's dense solver."""
+    """Return value and processor seconds of SciPy's dense solver."""
     missing = float(problem.value.max()) * problem.records + 1
     matrix = np.full((problem.records, problem.sellers), missing)
     matrix[problem.record, problem.seller] = problem.value
-    started = time.perf_counter()
+    started = time.process_time()
     row, column = linear_sum_assignment(matrix)
-    spent = time.perf_counter() - started
+    spent = time.process_time() - started
     return int(matrix[row, column].sum()), spent
 
 
 def scipy_sparse(problem: Problem) -> tuple[int, float]:
-    """Return value and seconds of SciPy's sparse solver; its pairs must not cost 0, so all cost one more."""
+    """Return value and processor seconds of SciPy's sparse solver; its pairs must not cost 0, so all cost one more."""
     pairs = (problem.record, problem.seller)
     matrix = csr_array((problem.value + 1.0, pairs), shape=(problem.records, problem.sellers))
-    started = time.perf_counter()
+    started = time.process_time()
     row, column = min_weight_full_bipartite_matching(matrix)
-    spent = time.perf_counter() - started
+    spent = time.process_time() - started
     return int(matrix[row, column].sum()) - problem.records, spent
 
 
 def ours(problem: Problem) -> tuple[int, float]:
-    """Return value and seconds of our solver, from columns to a checked plan."""
-    started = time.perf_counter()
+    """Return value and processor seconds of our solver, from columns to a checked plan."""
+    started = time.process_time()
     made = problem_of(
         records=problem.records,
         sellers=problem.sellers,
@@ -57,7 +58,7 @@ def ours(problem: Problem) -> tuple[int, float]:
         maximum_load=problem.maximum_load,
     )
     solution = solve(made)
-    spent = time.perf_counter() - started
+    spent = time.process_time() - started
     if not solution.levels or solution.levels[0].value != solution.levels[0].bound or violations(made, solution.chosen):
         raise SystemExit(f"no optimal plan: {solution.termination}")
     return solution.levels[0].value, spent

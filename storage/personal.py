@@ -35,6 +35,7 @@ from reallot.storage.tables import (
     rechecks,
     record_references,
     records,
+    rule_turns,
     runs,
     sellers,
     shares,
@@ -49,7 +50,7 @@ Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 SHORTEST_NAME = 3
 """Shorter names are not looked for in texts that do not say whom they name: they would be found in every other word."""
-_OWN_OF_SELLER = (sellers, time_off, loads, turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
+_OWN_OF_SELLER = (sellers, time_off, loads, turns, rule_turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
 _OWN_OF_RECORD = (records, graves, pending, rechecks, enrollments, steps, step_looks, offers, decisions, events, previews)
 _SHOWN_OF_OWNED = ("record_id", "record_type", "owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "offered_to", "reason")
 """Columns of records that tell something about a seller: what else stands in them is about others."""
@@ -90,6 +91,11 @@ class Person:
             if name in text:
                 text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: self.id, text)
         return text
+
+
+def tables_about(kind: Literal["seller", "record"]) -> frozenset[str]:
+    """Return the tables that are looked through for a person of a kind."""
+    return frozenset(table.name for table, _ in _conditions(Person(kind, "anybody")))
 
 
 class PersonalRepository:
@@ -282,9 +288,10 @@ def _seller_audit(row: Row, person: Person) -> dict[str, Any]:
     def blank(document: Json) -> Json:
         if not isinstance(document, dict):
             return document
-        if row["kind"] == "time_off":
-            return document | {"note": ""}
-        return document | {"display_name": "", "attributes": _only(document.get("attributes") or {}, person.kept)}
+        blanks: dict[str, Json] = {"note": ""} if row["kind"] == "time_off" else {"display_name": ""}
+        if document.get("attributes"):
+            blanks["attributes"] = _only(document["attributes"], person.kept)
+        return document | {name: value for name, value in blanks.items() if name in document}
 
     if (row["kind"], row["id"]) == ("seller", person.id) or (row["kind"] == "time_off" and row["id"].startswith(f"{person.id}/")):
         return {name: _rewritten(row[name], blank) if row[name] else "" for name in ("before", "after")}

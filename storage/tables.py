@@ -47,8 +47,11 @@ workspaces = Table(
     _number("pending_number"),
     _number("config_version"),
     _number("retained_from", 1),
+    _text("display_name"),
+    _instant("deleted_us"),
 )
-"""Counters of a workspace; of its log of events and notices, the numbers before `retained_from` are no longer kept."""
+"""Counters of a workspace, its name, and when it was removed, if so; of its log of events and notices, the numbers before `retained_from`
+are no longer kept."""
 
 config = Table(
     "config",
@@ -198,6 +201,9 @@ loads = Table(
     _number("effort"),
     _number("records"),
 )
+
+rule_turns = Table("rule_turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _key("rule_id"), _number("order"))
+"""Turns by the rule that gave them, "" = whatever else counts: by hand, self-created, or brought along."""
 
 turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
 

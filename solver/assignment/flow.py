@@ -59,7 +59,9 @@ def _likely(network: Network, costs: StageCosts, face: Face, units: Ints | None)
     records = int(-network.supply[-1])
     for family in range(len(costs.growing)):
         arc = np.flatnonzero((costs.family == family) & (room > 0))
-        wanted = records if units is None else int((units - face.lower)[arc].sum())
+        # A plan that uses nothing of a scope, as the empty one before any level, says nothing about how much a good one will.
+        used = 0 if units is None else int((units - face.lower)[arc].sum())
+        wanted = used or records
         if int(room[arc].sum()) > 3 * wanted + 4 * len(arc):
             low, high = face.lower[arc], face.upper[arc]
             likely[arc] = costs.first_from(arc, low, high, _price(costs, arc, low, high, 2 * wanted)) - low + 1

@@ -80,7 +80,11 @@ class Descent:
         return False
 
     def _covers_all(self) -> bool:
-        """Try to cover everybody, which settles the first level without a solve of its own; False if that cannot be."""
+        """Try to cover everybody, which settles the first level without a solve of its own; False if that cannot be.
+
+        Without the urgency of records the other levels' costs are small numbers, which the flow solver is through with in half the time;
+        that it cannot be is found out before any cost is looked at.
+        """
         network, problem = self.network, self.problem
         levels, factors = lv.stage_from(network, 1)
         sizes = problem.class_sizes()
@@ -88,7 +92,6 @@ class Descent:
         roots = network.trees.next < 0
         if (
             not levels
-            or len(lv.stage_from(network, 0)[0]) > len(levels)
             or bool((sizes[np.diff(problem.option_start) == 0] > 0).any())
             or int(network.trees.bound[roots].sum()) < problem.records
         ):

@@ -227,3 +227,16 @@ def test_policies_are_told_beside_one_record_at_a_time() -> None:
         covered = {promise["holds"] for name, promise in promises_of(line).items() if name.startswith("points of coverage")}
         assert covered == {True}
     assert short["plans"]["ours_best_fit"]["covered_percent"] <= 85.0
+
+
+def test_large_batches_are_told_beside_the_bare_calls() -> None:
+    """That values are those of the bare calls, the benchmark sees to itself: it fails where they are not."""
+    pairs, chain = solver_figures("scale", "--cases", "pairs,chain", "--part", "0.004")
+
+    assert (pairs["ours"]["assigned"], pairs["ours"]["value"]) == (pairs["floor"]["assigned"], pairs["floor"]["value"])
+    assert pairs["ours"]["assigned"] == 1_200
+    assert 0 < chain["ours"]["assigned"] == chain["floor"]["assigned"] <= 320
+    for line in (pairs, chain):
+        times, memory = promises_of(line).values()
+        assert (times["must_hold"], times["aim"], memory["must_hold"]) == (2.0, 1.3, 1024.0)
+        assert times["measured"] == pytest.approx(line["ours"]["cpu_seconds"] / line["floor"]["cpu_seconds"], rel=0.1)
