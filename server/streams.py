@@ -10,7 +10,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
-from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed
+from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed, refuse_deleted
 from reallot.server.languages import Catalogue
 from reallot.server.runtime import Runtime
 from reallot.server.tokens import expired
@@ -295,6 +295,7 @@ def _frames(
     # Where everybody follows a seller, what concerns none of them is not even read.
     page = tx.events.page(workspace, after, PAGE, only_for=sellers if only_sellers else None)
     if after + 1 < page.retained_from:
+        refuse_deleted(tx, workspace)
         raise expired(after, page.retained_from)
     heard = {channel.feed.language for channel in channels.values()} if page.events or page.notices else set()
     speeches = {language: speech(tx, workspace, language) for language in heard}

@@ -136,6 +136,11 @@ _EVENTS = {
     "Acknowledge": _may(INTEGRATOR, own=ONESELF),
 }
 _WORKSPACES = {
+    "CreateWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
+    "ListWorkspaces": OPERATORS,
+    "RenameWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
+    "ExportWorkspace": OPERATORS,
+    "DeleteWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
     "ExportPersonalData": _may(ADMIN),
     "RedactPersonalData": _may(ADMIN, acts=True),
 }
