@@ -42,6 +42,7 @@ SUMMARIES = {
     "compare": "Compare what two policies make of the same records.",
     "whatif": "Show what a run would do under changes.",
     "rebalance": "Spread anew what sellers own, with few changes.",
+    "workspaces": "Make, list, rename, export and delete workspaces.",
     "worth": "Say what one more slot of each seller would be worth.",
     "watch": "Follow the workspace's events.",
 }

@@ -73,6 +73,11 @@ def failed_precondition(reason: str, text: str, **metadata: str) -> ApiError:
     return ApiError(grpc.StatusCode.FAILED_PRECONDITION, reason, text, metadata=metadata)
 
 
+def workspace_deleted(workspace: str, text: str) -> ApiError:
+    """Return FAILED_PRECONDITION for a workspace that was deleted and not made anew."""
+    return failed_precondition("WORKSPACE_DELETED", f"{text}: an operator can make it anew", workspace=workspace)
+
+
 def not_implemented(what: str, violations: Iterable[Violation] = ()) -> ApiError:
     """Return UNIMPLEMENTED for a part of the contract that this version does not serve yet, with the fields that ask for it."""
     return ApiError(
@@ -92,6 +97,8 @@ def _from_storage(error: storage_errors.StorageError) -> ApiError:
             return ApiError(grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", str(error))
         case storage_errors.VersionConflict():
             return ApiError(grpc.StatusCode.ABORTED, "ETAG_MISMATCH", str(error))
+        case storage_errors.WorkspaceDeleted():
+            return workspace_deleted(error.workspace, str(error))
         case storage_errors.StorageUnavailable():
             return ApiError(
                 grpc.StatusCode.UNAVAILABLE,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from reallot.server.convert.decisions import event_message, notification_head
 from reallot.server.convert.values import from_us
+from reallot.server.errors import workspace_deleted
 from reallot.server.tokens import expired, filter_hash, hash_of, make_cursor
 from reallot.server.wire import embedded
 from reallot.storage import ReadTransaction
@@ -153,12 +154,24 @@ class NoticeFeed(Feed):
         return event_service_pb2.SubscribeResponse(heartbeat=self.alive(number, now_us)).SerializeToString()
 
 
+def refuse_deleted(tx: ReadTransaction, workspace: str) -> None:
+    """Do nothing unless a workspace was deleted and not made anew.
+
+    Raises:
+        ApiError: WORKSPACE_DELETED.
+    """
+    found = tx.workspaces.get(workspace)
+    if found is not None and found.deleted_us is not None:
+        raise workspace_deleted(workspace, f"the workspace {workspace!r} was deleted")
+
+
 def refuse_expired(tx: ReadTransaction, workspace: str, number: int) -> None:
     """Do nothing if all that follows a number in the log is still kept.
 
     Raises:
-        ApiError: CURSOR_EXPIRED.
+        ApiError: CURSOR_EXPIRED, or WORKSPACE_DELETED.
     """
+    refuse_deleted(tx, workspace)
     oldest = tx.events.first_retained(workspace)
     if number + 1 < oldest:
         raise expired(number, oldest)

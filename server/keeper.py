@@ -134,7 +134,7 @@ class Keeper:
         try:
             return await work(workspace, lease)
         except LeaseLost:
-            log.info("another server works the workspace by now", workspace=workspace)
+            log.info("the workspace is not worked here any more", workspace=workspace)
         except StorageUnavailable as error:
             log.warning("storage unavailable", workspace=workspace, exc_info=error)
             return True

@@ -107,7 +107,7 @@ class Lane(ABC):
             except StorageUnavailable as error:
                 log.warning("storage unavailable", lane=type(self).__name__, workspace=workspace, exc_info=error)
             except LeaseLost:
-                log.warning("another server took over", lane=type(self).__name__, workspace=workspace)
+                log.warning("the workspace is not worked here any more", lane=type(self).__name__, workspace=workspace)
             except Exception:
                 log.exception("lane failed", lane=type(self).__name__, workspace=workspace)
         return got_on

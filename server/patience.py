@@ -55,7 +55,7 @@ class Patience:
             # Cancelled by others as well: they come first.
             if not sending.too_slow or task.uncancel():
                 raise
-            raise _too_slow() from None
+            raise too_slow() from None
         finally:
             self._sending.discard(sending)
 
@@ -69,6 +69,7 @@ class Patience:
                 sending.task.cancel()
 
 
-def _too_slow() -> ApiError:
+def too_slow() -> ApiError:
+    """Return RESOURCE_EXHAUSTED for whoever does not take what is sent."""
     text = "the follower did not keep up: reconnect with the last cursor"
     return ApiError(grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCH_TOO_SLOW", text, retry_after_s=1.0)

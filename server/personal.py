@@ -11,13 +11,13 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from reallot.server.errors import invalid_field, not_found
+from reallot.server.exported import parts_of
 from reallot.server.idempotency import answered_before, once
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.services.upserts import upsert_records
 from reallot.server.validation import check_id, refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.documents import dump
 from reallot.storage.entities import Json, StoredAnswer
 from reallot.storage.personal import Key, Person
 from reallot.v1 import (
@@ -84,7 +84,8 @@ async def export_person(runtime: Runtime, workspace: str, request: pb.ExportPers
     person, found = await runtime.read(partial(_found, runtime, workspace, request))
     for table, piece in _pieces(found):
         rows = await runtime.read(lambda tx, table=table, piece=piece: tx.personal.rows(table, piece, person))  # type: ignore[misc]
-        yield pb.ExportPersonalDataResponse(rows=[pb.ExportedRow(table=table, content=dump(row)) for row in rows])
+        for part in parts_of(table, rows):
+            yield pb.ExportPersonalDataResponse(rows=part)
 
 
 def _found(runtime: Runtime, workspace: str, request: Request, tx: ReadTransaction) -> tuple[Person, dict[str, list[Key]]]:

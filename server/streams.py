@@ -10,7 +10,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed
+from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed, refuse_deleted
 from reallot.server.runtime import Runtime
 from reallot.server.tokens import expired
 from reallot.server.wake import Wake
@@ -281,6 +281,7 @@ def _frames(tx: ReadTransaction, workspace: str, after: int, channels: Mapping[b
     # Where everybody follows a seller, what concerns none of them is not even read.
     page = tx.events.page(workspace, after, PAGE, only_for=sellers if len(sellers) == len(channels) else None)
     if after + 1 < page.retained_from:
+        refuse_deleted(tx, workspace)
         raise expired(after, page.retained_from)
     encoded = {event.number: EncodedEvent(event) for event in page.events}
     found: dict[bytes, list[Frame]] = {}

@@ -106,8 +106,9 @@ class ConfigRepository:
         ]
 
     def workspaces(self) -> list[str]:
-        """Return the workspaces that have a configuration."""
-        return sorted(self._connection.execute(select(workspaces.c.workspace)).scalars())
+        """Return the workspaces that are there."""
+        present = select(workspaces.c.workspace).where(workspaces.c.deleted_us.is_(None))
+        return sorted(self._connection.execute(present).scalars())
 
 
 class ScheduleRepository:

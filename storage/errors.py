@@ -7,7 +7,8 @@ StorageError
 ├── SchemaMismatch       the database has another schema than this program
 ├── DatabaseLocked       another server process has the file
 ├── DatabaseDamaged      a file is no sound database of this program
-├── LeaseLost            another server works the workspace by now
+├── LeaseLost            this server does not work the workspace any more
+│   └── WorkspaceDeleted nobody does: it was deleted
 ├── StorageBusy          too many writes wait already
 └── StorageUnavailable   the database cannot be reached or written
 """
@@ -47,11 +48,18 @@ class DatabaseDamaged(StorageError):
 
 
 class LeaseLost(StorageError):
-    """Another server works the workspace by now; nothing was written."""
+    """This server does not work the workspace any more; nothing was written."""
 
-    def __init__(self, workspace: str) -> None:
-        super().__init__(f"another server works the workspace {workspace!r}")
+    def __init__(self, workspace: str, text: str = "is worked by another server") -> None:
+        super().__init__(f"the workspace {workspace!r} {text}")
         self.workspace = workspace
+
+
+class WorkspaceDeleted(LeaseLost):
+    """The workspace was deleted, and takes no writes from anybody; nothing was written."""
+
+    def __init__(self, workspace: str, text: str = "was deleted") -> None:
+        super().__init__(workspace, text)
 
 
 class StorageBusy(StorageError):

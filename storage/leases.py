@@ -9,9 +9,9 @@ dead: first all its connections are ended by the name that they carry, wherever 
 then its leases are free.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, select, text
 
@@ -64,19 +64,20 @@ def holder_of(connection: Connection, workspace: str) -> str:
     return connection.execute(statement).scalar() or ""
 
 
-_LOCKED = (
-    select(workspaces.c.workspace).where(among_given(workspaces.c.workspace, "names")).order_by(workspaces.c.workspace).with_for_update()
-)
+_STANDING = select(workspaces.c.workspace, workspaces.c.deleted_us).where(among_given(workspaces.c.workspace, "names"))
+_LOCKED = _STANDING.order_by(workspaces.c.workspace).with_for_update()
 
 
-def lock_for_writing(connection: Connection, names: Collection[str], held: Collection[Lease]) -> set[Lease]:
-    """Begin a write on PostgreSQL: take the locks of these workspaces, leases first, and return the leases that are lost.
+def lock_for_writing(connection: Connection, names: Collection[str], held: Collection[Lease]) -> tuple[set[Lease], set[str]]:
+    """Begin a write: on PostgreSQL take the locks of these workspaces, leases first. Return the leases that are lost, and which of the
+    workspaces are deleted.
 
     Locks are taken in one order by all: leases by workspace, then workspaces by name; everything else of a workspace is only
     touched by who holds its row. The name "" is no workspace and has no row. SQLite has locked the whole file already.
     """
+    named = sorted(name for name in names if name)
     if connection.dialect.name != "postgresql":
-        return set()
+        return set(), _deleted(connection.execute(_STANDING, {"names": named}))
     fenced = {lease.workspace: lease for lease in held if lease.fence is not None}
     lost: set[Lease] = set()
     if fenced:
@@ -84,17 +85,21 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
         statement = select(c.workspace, c.fence).where(c.workspace.in_(fenced)).order_by(c.workspace).with_for_update(read=True)
         stored = {row[0]: row[1] for row in connection.execute(statement)}
         lost = {lease for lease in held if lease.fence is not None and stored.get(lease.workspace) != lease.fence}
-    _lock_workspaces(connection, sorted(name for name in names if name))
-    return lost
+    return lost, _lock_workspaces(connection, named)
 
 
-def _lock_workspaces(connection: Connection, names: list[str]) -> None:
+def _lock_workspaces(connection: Connection, names: list[str]) -> set[str]:
     given = {"names": names}
-    found = set(connection.execute(_LOCKED, given).scalars())
-    missing = [name for name in names if name not in found]
+    found = connection.execute(_LOCKED, given).all()
+    missing = set(names) - {row.workspace for row in found}
     if missing:
-        upsert(connection, workspaces, [{"workspace": name} for name in missing])
-        connection.execute(_LOCKED, given)
+        upsert(connection, workspaces, [{"workspace": name} for name in sorted(missing)])
+        found = connection.execute(_LOCKED, given).all()
+    return _deleted(found)
+
+
+def _deleted(rows: Iterable[Any]) -> set[str]:
+    return {row.workspace for row in rows if row.deleted_us is not None}
 
 
 class LeaseTable:

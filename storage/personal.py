@@ -92,6 +92,11 @@ class Person:
         return text
 
 
+def tables_about(kind: Literal["seller", "record"]) -> frozenset[str]:
+    """Return the tables that are looked through for a person of a kind."""
+    return frozenset(table.name for table, _ in _conditions(Person(kind, "anybody")))
+
+
 class PersonalRepository:
     """Personal data of all workspaces. Not thread-safe."""
 
@@ -282,9 +287,10 @@ def _seller_audit(row: Row, person: Person) -> dict[str, Any]:
     def blank(document: Json) -> Json:
         if not isinstance(document, dict):
             return document
-        if row["kind"] == "time_off":
-            return document | {"note": ""}
-        return document | {"display_name": "", "attributes": _only(document.get("attributes") or {}, person.kept)}
+        blanks: dict[str, Json] = {"note": ""} if row["kind"] == "time_off" else {"display_name": ""}
+        if document.get("attributes"):
+            blanks["attributes"] = _only(document["attributes"], person.kept)
+        return document | {name: value for name, value in blanks.items() if name in document}
 
     if (row["kind"], row["id"]) == ("seller", person.id) or (row["kind"] == "time_off" and row["id"].startswith(f"{person.id}/")):
         return {name: _rewritten(row[name], blank) if row[name] else "" for name in ("before", "after")}

@@ -47,8 +47,11 @@ workspaces = Table(
     _number("pending_number"),
     _number("config_version"),
     _number("retained_from", 1),
+    _text("display_name"),
+    _instant("deleted_us"),
 )
-"""Counters of a workspace; of its log of events and notices, the numbers before `retained_from` are no longer kept."""
+"""Counters of a workspace, its name, and when it was removed, if so; of its log of events and notices, the numbers before `retained_from`
+are no longer kept."""
 
 config = Table(
     "config",

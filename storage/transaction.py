@@ -34,6 +34,7 @@ from reallot.storage.shares import ShareRepository
 from reallot.storage.shown import shown_records
 from reallot.storage.steps import StepRepository
 from reallot.storage.tries import TryRepository
+from reallot.storage.workspaces import WorkspaceRepository
 
 
 class ReadTransaction:
@@ -57,6 +58,7 @@ class ReadTransaction:
         self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
         self.personal = PersonalRepository(connection)
+        self.workspaces = WorkspaceRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection, self.audit)
         self.inputs = InputRepository(connection)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reallot.storage.contract import Signal
 from reallot.storage.dialect import Savepoint, has_given_up, is_safe_to_repeat, was_disconnected
-from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable
+from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable, WorkspaceDeleted
 from reallot.storage.joint import can_join, carry_out
 from reallot.storage.leases import Lease, lock_for_writing
 from reallot.storage.transaction import WriteTransaction
@@ -38,6 +38,8 @@ SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 """When whoever finds the queue full is told to come again: after as long as the last unit has waited, within these bounds."""
 Announce = Callable[[frozenset[Signal]], None]
 Outcome = tuple[Any, Exception | None]
+Refused = tuple[set[Lease], set[str]]
+"""Leases that are lost, and workspaces that are deleted: what goes by them is not carried out."""
 
 
 @dataclass(slots=True)
@@ -173,9 +175,9 @@ class Writer:
             begun = False
             try:
                 with self._engine.connect() as connection, connection.begin():
-                    lost = _begin(connection, group)
+                    refused = _begin(connection, group)
                     begun = True
-                    return self._carry_out(connection, group, lost)
+                    return self._carry_out(connection, group, refused)
             except DBAPIError as error:
                 if not (is_safe_to_repeat(error) or (was_disconnected(error) and not begun)):
                     raise
@@ -183,12 +185,16 @@ class Writer:
         with self._engine.connect() as connection, connection.begin():
             return self._carry_out(connection, group, _begin(connection, group))
 
-    def _carry_out(self, connection: Connection, group: list[Unit], lost: set[Lease]) -> tuple[list[Outcome], frozenset[Signal]]:
+    def _carry_out(self, connection: Connection, group: list[Unit], refused: Refused) -> tuple[list[Outcome], frozenset[Signal]]:
         outcomes: list[Outcome] = []
         done: list[WriteTransaction] = []
+        lost, deleted = refused
         for units in _joined(group):
             if units[0].lease in lost:
                 outcomes.extend((None, LeaseLost(unit.workspace)) for unit in units)
+                continue
+            if units[0].workspace in deleted:
+                outcomes.extend((None, WorkspaceDeleted(unit.workspace)) for unit in units)
                 continue
             for found, transaction in self._tried(connection, units):
                 outcomes.extend(found)
@@ -228,7 +234,7 @@ class Writer:
         return [(result, None) for result in results], transaction
 
 
-def _begin(connection: Connection, group: list[Unit]) -> set[Lease]:
+def _begin(connection: Connection, group: list[Unit]) -> Refused:
     return lock_for_writing(connection, {unit.workspace for unit in group}, {unit.lease for unit in group if unit.lease is not None})
 
 

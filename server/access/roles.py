@@ -136,6 +136,12 @@ _EVENTS = {
     "Acknowledge": _may(INTEGRATOR, own=ONESELF),
 }
 _WORKSPACES = {
+    "CreateWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
+    "ListWorkspaces": OPERATORS,
+    "RenameWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
+    "ExportWorkspace": OPERATORS,
+    "RestoreWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
+    "DeleteWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
     "ExportPersonalData": _may(ADMIN),
     "RedactPersonalData": _may(ADMIN, acts=True),
 }

@@ -9,7 +9,7 @@ import grpc
 from reallot.server.convert.decisions import event_message, notification_message
 from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_found
-from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_expired
+from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_deleted, refuse_expired
 from reallot.server.idempotency import once
 from reallot.server.next_tries import next_tries
 from reallot.server.patience import Patience
@@ -157,7 +157,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
     async def _start(self, feed: Feed, request: pb.WatchRequest | pb.SubscribeRequest) -> int:
         """Return the number after which a stream begins: whatever is read or committed after this is told, or in the snapshot."""
         if not request.cursor:
-            return await self._runtime.read(lambda tx: tx.events.last(feed.workspace))
+            return await self._runtime.read(lambda tx: _last(tx, feed.workspace))
         if request.snapshot:
             raise invalid_field("snapshot", "a snapshot begins anew: it takes no cursor")
         number = read_cursor(request.cursor, self._runtime.db.database_id, feed.bound)
@@ -192,3 +192,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         if not 1 <= seconds <= 300:
             raise invalid_field("heartbeat", "it is between 1 and 300 seconds")
         return seconds
+
+
+def _last(tx: ReadTransaction, workspace: str) -> int:
+    refuse_deleted(tx, workspace)
+    return tx.events.last(workspace)

@@ -44,7 +44,11 @@ RUNNING = set(
     EventService.Subscribe EventService.ListNotifications
     """.split()
 )
-SERVER = {name for name in METHODS if name.split(".")[0] in ("ClockService", "Channelz")}
+LIVES = {
+    f"WorkspaceService.{verb}"
+    for verb in ("CreateWorkspace", "ListWorkspaces", "RenameWorkspace", "ExportWorkspace", "RestoreWorkspace", "DeleteWorkspace")
+}
+SERVER = {name for name in METHODS if name.split(".")[0] in ("ClockService", "Channelz")} | LIVES
 STEPS = {"SequenceService.CompleteStep", "SequenceService.SkipStep", "SequenceService.SnoozeStep"}
 ALLOWED = {
     "viewer": READING | {"ConfigService.ListChanges"},

@@ -241,6 +241,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What a run was planned from is not kept.
     Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
     """
+    ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """There is no such workspace.
+    Sample: {"reason": "WORKSPACE_NOT_FOUND", "domain": "reallot", "metadata": {"workspace": "acme"}}
+    """
+    ERROR_REASON_WORKSPACE_DELETED: _ErrorReason.ValueType  # 121
+    """The workspace was deleted: it takes no writes and has no events until it is made anew.
+    Sample: {"reason": "WORKSPACE_DELETED", "domain": "reallot", "metadata": {"workspace": "acme"}}
+    """
+    ERROR_REASON_WORKSPACE_NOT_EMPTY: _ErrorReason.ValueType  # 122
+    """The workspace to be restored has content.
+    Sample: {"reason": "WORKSPACE_NOT_EMPTY", "domain": "reallot", "metadata": {"workspace": "acme"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -463,5 +475,17 @@ Sample: {"reason": "TIME_LIMIT", "domain": "reallot", "metadata": {"limit": "sol
 ERROR_REASON_INPUT_NOT_KEPT: ErrorReason.ValueType  # 113
 """What a run was planned from is not kept.
 Sample: {"reason": "INPUT_NOT_KEPT", "domain": "reallot", "metadata": {"run": "run-1"}}
+"""
+ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 120
+"""There is no such workspace.
+Sample: {"reason": "WORKSPACE_NOT_FOUND", "domain": "reallot", "metadata": {"workspace": "acme"}}
+"""
+ERROR_REASON_WORKSPACE_DELETED: ErrorReason.ValueType  # 121
+"""The workspace was deleted: it takes no writes and has no events until it is made anew.
+Sample: {"reason": "WORKSPACE_DELETED", "domain": "reallot", "metadata": {"workspace": "acme"}}
+"""
+ERROR_REASON_WORKSPACE_NOT_EMPTY: ErrorReason.ValueType  # 122
+"""The workspace to be restored has content.
+Sample: {"reason": "WORKSPACE_NOT_EMPTY", "domain": "reallot", "metadata": {"workspace": "acme"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from reallot.v1 import config_pb2 as reallot_dot_v1_dot_config__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"reallot/v1/workspace_service.proto\x12\nreallot.v1\x1a\x17reallot/v1/config.proto\"b\n\x19\x45xportPersonalDataRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x13\n\tseller_id\x18\x02 \x01(\tH\x00\x12\x13\n\trecord_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06person\"-\n\x0b\x45xportedRow\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"C\n\x1a\x45xportPersonalDataResponse\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.reallot.v1.ExportedRow\"\x9d\x01\n\x19RedactPersonalDataRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\tseller_id\x18\x03 \x01(\tH\x00\x12\x13\n\trecord_id\x18\x04 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\tB\x08\n\x06person\")\n\nTableCount\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"A\n\rConfigMention\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.reallot.v1.ConfigKind\x12\n\n\x02id\x18\x02 \x01(\t\"q\n\x1aRedactPersonalDataResponse\x12&\n\x06tables\x18\x01 \x03(\x0b\x32\x16.reallot.v1.TableCount\x12+\n\x08mentions\x18\x02 \x03(\x0b\x32\x19.reallot.v1.ConfigMention2\xde\x01\n\x10WorkspaceService\x12\x65\n\x12\x45xportPersonalData\x12%.reallot.v1.ExportPersonalDataRequest\x1a&.reallot.v1.ExportPersonalDataResponse0\x01\x12\x63\n\x12RedactPersonalData\x12%.reallot.v1.RedactPersonalDataRequest\x1a&.reallot.v1.RedactPersonalDataResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"reallot/v1/workspace_service.proto\x12\nreallot.v1\x1a\x17reallot/v1/config.proto\"b\n\x19\x45xportPersonalDataRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x13\n\tseller_id\x18\x02 \x01(\tH\x00\x12\x13\n\trecord_id\x18\x03 \x01(\tH\x00\x42\x08\n\x06person\"-\n\x0b\x45xportedRow\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"C\n\x1a\x45xportPersonalDataResponse\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.reallot.v1.ExportedRow\"\x9d\x01\n\x19RedactPersonalDataRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\tseller_id\x18\x03 \x01(\tH\x00\x12\x13\n\trecord_id\x18\x04 \x01(\tH\x00\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\tB\x08\n\x06person\")\n\nTableCount\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"A\n\rConfigMention\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.reallot.v1.ConfigKind\x12\n\n\x02id\x18\x02 \x01(\t\"q\n\x1aRedactPersonalDataResponse\x12&\n\x06tables\x18\x01 \x03(\x0b\x32\x16.reallot.v1.TableCount\x12+\n\x08mentions\x18\x02 \x03(\x0b\x32\x19.reallot.v1.ConfigMention\"H\n\tWorkspace\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x12\n\nlast_event\x18\x03 \x01(\x03\"U\n\x16\x43reateWorkspaceRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\"Q\n\x15ListWorkspacesRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\\\n\x16ListWorkspacesResponse\x12)\n\nworkspaces\x18\x01 \x03(\x0b\x32\x15.reallot.v1.Workspace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x16RenameWorkspaceRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\"+\n\x16\x45xportWorkspaceRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\"@\n\x17\x45xportWorkspaceResponse\x12%\n\x04rows\x18\x01 \x03(\x0b\x32\x17.reallot.v1.ExportedRow\"f\n\x16\x44\x65leteWorkspaceRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"A\n\x17\x44\x65leteWorkspaceResponse\x12&\n\x06tables\x18\x01 \x03(\x0b\x32\x16.reallot.v1.TableCount\"S\n\x17RestoreWorkspaceRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12%\n\x04rows\x18\x02 \x03(\x0b\x32\x17.reallot.v1.ExportedRow\"B\n\x18RestoreWorkspaceResponse\x12&\n\x06tables\x18\x01 \x03(\x0b\x32\x16.reallot.v1.TableCount2\xee\x05\n\x10WorkspaceService\x12L\n\x0f\x43reateWorkspace\x12\".reallot.v1.CreateWorkspaceRequest\x1a\x15.reallot.v1.Workspace\x12W\n\x0eListWorkspaces\x12!.reallot.v1.ListWorkspacesRequest\x1a\".reallot.v1.ListWorkspacesResponse\x12L\n\x0fRenameWorkspace\x12\".reallot.v1.RenameWorkspaceRequest\x1a\x15.reallot.v1.Workspace\x12\\\n\x0f\x45xportWorkspace\x12\".reallot.v1.ExportWorkspaceRequest\x1a#.reallot.v1.ExportWorkspaceResponse0\x01\x12_\n\x10RestoreWorkspace\x12#.reallot.v1.RestoreWorkspaceRequest\x1a$.reallot.v1.RestoreWorkspaceResponse(\x01\x12Z\n\x0f\x44\x65leteWorkspace\x12\".reallot.v1.DeleteWorkspaceRequest\x1a#.reallot.v1.DeleteWorkspaceResponse\x12\x65\n\x12\x45xportPersonalData\x12%.reallot.v1.ExportPersonalDataRequest\x1a&.reallot.v1.ExportPersonalDataResponse0\x01\x12\x63\n\x12RedactPersonalData\x12%.reallot.v1.RedactPersonalDataRequest\x1a&.reallot.v1.RedactPersonalDataResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGMENTION']._serialized_end=559
   _globals['_REDACTPERSONALDATARESPONSE']._serialized_start=561
   _globals['_REDACTPERSONALDATARESPONSE']._serialized_end=674
-  _globals['_WORKSPACESERVICE']._serialized_start=677
-  _globals['_WORKSPACESERVICE']._serialized_end=899
+  _globals['_WORKSPACE']._serialized_start=676
+  _globals['_WORKSPACE']._serialized_end=748
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_start=750
+  _globals['_CREATEWORKSPACEREQUEST']._serialized_end=835
+  _globals['_LISTWORKSPACESREQUEST']._serialized_start=837
+  _globals['_LISTWORKSPACESREQUEST']._serialized_end=918
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_start=920
+  _globals['_LISTWORKSPACESRESPONSE']._serialized_end=1012
+  _globals['_RENAMEWORKSPACEREQUEST']._serialized_start=1014
+  _globals['_RENAMEWORKSPACEREQUEST']._serialized_end=1099
+  _globals['_EXPORTWORKSPACEREQUEST']._serialized_start=1101
+  _globals['_EXPORTWORKSPACEREQUEST']._serialized_end=1144
+  _globals['_EXPORTWORKSPACERESPONSE']._serialized_start=1146
+  _globals['_EXPORTWORKSPACERESPONSE']._serialized_end=1210
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_start=1212
+  _globals['_DELETEWORKSPACEREQUEST']._serialized_end=1314
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_start=1316
+  _globals['_DELETEWORKSPACERESPONSE']._serialized_end=1381
+  _globals['_RESTOREWORKSPACEREQUEST']._serialized_start=1383
+  _globals['_RESTOREWORKSPACEREQUEST']._serialized_end=1466
+  _globals['_RESTOREWORKSPACERESPONSE']._serialized_start=1468
+  _globals['_RESTOREWORKSPACERESPONSE']._serialized_end=1534
+  _globals['_WORKSPACESERVICE']._serialized_start=1537
+  _globals['_WORKSPACESERVICE']._serialized_end=2287
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkspaceServiceStub:
-    """Gives out and removes what a workspace keeps about a person.
+    """Makes, names, gives out and removes workspaces; gives out and removes what one keeps about a person.
     """
 
     def __init__(self, channel):
@@ -35,6 +35,36 @@ class WorkspaceServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateWorkspace = channel.unary_unary(
+                '/reallot.v1.WorkspaceService/CreateWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.CreateWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.Workspace.FromString,
+                _registered_method=True)
+        self.ListWorkspaces = channel.unary_unary(
+                '/reallot.v1.WorkspaceService/ListWorkspaces',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesResponse.FromString,
+                _registered_method=True)
+        self.RenameWorkspace = channel.unary_unary(
+                '/reallot.v1.WorkspaceService/RenameWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.RenameWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.Workspace.FromString,
+                _registered_method=True)
+        self.ExportWorkspace = channel.unary_stream(
+                '/reallot.v1.WorkspaceService/ExportWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.FromString,
+                _registered_method=True)
+        self.RestoreWorkspace = channel.stream_unary(
+                '/reallot.v1.WorkspaceService/RestoreWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.FromString,
+                _registered_method=True)
+        self.DeleteWorkspace = channel.unary_unary(
+                '/reallot.v1.WorkspaceService/DeleteWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceResponse.FromString,
+                _registered_method=True)
         self.ExportPersonalData = channel.unary_stream(
                 '/reallot.v1.WorkspaceService/ExportPersonalData',
                 request_serializer=reallot_dot_v1_dot_workspace__service__pb2.ExportPersonalDataRequest.SerializeToString,
@@ -48,8 +78,55 @@ class WorkspaceServiceStub:
 
 
 class WorkspaceServiceServicer:
-    """Gives out and removes what a workspace keeps about a person.
+    """Makes, names, gives out and removes workspaces; gives out and removes what one keeps about a person.
     """
+
+    def CreateWorkspace(self, request, context):
+        """Makes a workspace, or makes one anew that was deleted. Not needed: the first write to a workspace makes it as well. ALREADY_EXISTS
+        if there is one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkspaces(self, request, context):
+        """Lists workspaces by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameWorkspace(self, request, context):
+        """Gives a workspace another name for people. Its id stays: callers, tokens and cursors go by it. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportWorkspace(self, request, context):
+        """Gives out everything that stands in a workspace, as it is at one moment. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreWorkspace(self, request_iterator, context):
+        """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
+        of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
+        (WORKSPACE_NOT_EMPTY) if there is anything in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWorkspace(self, request, context):
+        """Removes everything that stands in a workspace, in pieces between which others write; one that was interrupted is done by repeating
+        it. From the first piece on it takes no writes, and its followers end: WORKSPACE_DELETED, until it is made anew. The audit log
+        keeps who did what, without what it was about. NOT_FOUND if there never was one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ExportPersonalData(self, request, context):
         """Gives out everything that is kept about a seller or a record, from all tables. NOT_FOUND if nothing is.
@@ -70,6 +147,36 @@ class WorkspaceServiceServicer:
 
 def add_WorkspaceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.CreateWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.Workspace.SerializeToString,
+            ),
+            'ListWorkspaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkspaces,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesResponse.SerializeToString,
+            ),
+            'RenameWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.RenameWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.Workspace.SerializeToString,
+            ),
+            'ExportWorkspace': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.SerializeToString,
+            ),
+            'RestoreWorkspace': grpc.stream_unary_rpc_method_handler(
+                    servicer.RestoreWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.SerializeToString,
+            ),
+            'DeleteWorkspace': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceResponse.SerializeToString,
+            ),
             'ExportPersonalData': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportPersonalData,
                     request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ExportPersonalDataRequest.FromString,
@@ -89,8 +196,170 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkspaceService:
-    """Gives out and removes what a workspace keeps about a person.
+    """Makes, names, gives out and removes workspaces; gives out and removes what one keeps about a person.
     """
+
+    @staticmethod
+    def CreateWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.WorkspaceService/CreateWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.CreateWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.Workspace.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkspaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.WorkspaceService/ListWorkspaces',
+            reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.ListWorkspacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.WorkspaceService/RenameWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.RenameWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.Workspace.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/reallot.v1.WorkspaceService/ExportWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreWorkspace(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/reallot.v1.WorkspaceService/RestoreWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorkspace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reallot.v1.WorkspaceService/DeleteWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ExportPersonalData(request,
