@@ -170,6 +170,7 @@ async def test_the_command_line_makes_gives_out_and_deletes(client: AsyncClient,
         call("rename", "from-cli", "Otherwise")
         file = tmp_path / "acme.jsonl"
         call("export", client.workspace, "--output", str(file))
+        call("restore", f"{client.workspace}-copy", str(file))
         told = call("delete", client.workspace, "--dry-run", "--json").splitlines()
         counted = json.loads(next(line for line in told if line.startswith("{")))
         call("delete", client.workspace, "--yes")
@@ -179,6 +180,7 @@ async def test_the_command_line_makes_gives_out_and_deletes(client: AsyncClient,
     names, lines, counted = await asyncio.to_thread(all_of_it)
     assert names["from-cli"] == "Otherwise"
     assert client.workspace not in names
+    assert f"{client.workspace}-copy" in names
     assert {"table": "records", "rows": "3"} in counted["tables"]
     assert len([line for line in lines if json.loads(line)["table"] == "records"]) == 3
 
