@@ -77,8 +77,11 @@ class Stubs:
 class AsyncClient:
     """A client for asynchronous programs. Belongs to one event loop."""
 
-    def __init__(self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None) -> None:
-        self._channel = (security or Security()).channel(address)
+    def __init__(
+        self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None, language: str = ""
+    ) -> None:
+        """Connect; sentences come in `language` (as of `accept-language`), "" = the workspace's."""
+        self._channel = (security or Security()).channel(address, language)
         self.workspace = workspace
         self.stubs = Stubs(
             record_service_pb2_grpc.RecordServiceStub(self._channel),
@@ -476,12 +479,14 @@ class EventCalls(Calls):
 class Client:
     """A client for synchronous programs: every method of AsyncClient, run on a loop of its own. Thread-safe."""
 
-    def __init__(self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None) -> None:
+    def __init__(
+        self, address: str = "localhost:7350", *, workspace: str = "", security: Security | None = None, language: str = ""
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="reallot-client", daemon=True)
         self._thread.start()
         try:
-            self._inner = self.run(_make(address, workspace, security))
+            self._inner = self.run(_make(address, workspace, security, language))
         except BaseException:
             self._end_loop()
             raise
@@ -561,8 +566,8 @@ class Client:
         self.close()
 
 
-async def _make(address: str, workspace: str, security: Security | None) -> AsyncClient:
-    return AsyncClient(address, workspace=workspace, security=security)
+async def _make(address: str, workspace: str, security: Security | None, language: str) -> AsyncClient:
+    return AsyncClient(address, workspace=workspace, security=security, language=language)
 
 
 class _Face:

@@ -62,8 +62,8 @@ class Security:
             token_file=path("REALLOT_TOKEN_FILE"),
         )
 
-    def channel(self, address: str) -> Any:
-        """Return a channel to a server, which shows the token with every call.
+    def channel(self, address: str, language: str = "") -> Any:
+        """Return a channel to a server, which shows the token with every call, and asks for a language.
 
         Raises:
             OSError: a file cannot be read.
@@ -78,19 +78,22 @@ class Security:
             made = grpc.aio.secure_channel(address, self._credentials(), options=options)
         else:
             made = grpc.aio.insecure_channel(address, options=options)
-        return _Showing(made, self.shown) if self.token or self.token_file else made
+        return _Showing(made, lambda: self.shown(language)) if language or self.token or self.token_file else made
 
-    def shown(self) -> Metadata:
-        """Return the metadata that show the present token.
+    def shown(self, language: str = "") -> Metadata:
+        """Return the metadata that show the present token, and ask for a language.
 
         Raises:
             OSError: its file cannot be read.
         """
+        asked = (("accept-language", language),) if language else ()
+        if not self.token and self.token_file is None:
+            return asked
         if self.token_file is not None:
             token = self.token_file.read_text("utf-8").strip()
         else:
             token = self.token() if callable(self.token) else self.token
-        return (("authorization", f"Bearer {token}"),)
+        return (("authorization", f"Bearer {token}"), *asked)
 
     def _credentials(self) -> grpc.ChannelCredentials:
         authorities, key, certificate = (

@@ -1,6 +1,7 @@
 """What commands share: connecting, printing for people or for programs, and exit codes."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def connected(address: str, workspace: str, failure: int | None = None) -> Itera
     A call that fails ends the program with one readable line and its exit code, or that of `failure`.
     """
     try:
-        opened = Client(address, workspace=workspace, security=Security.from_environment())
+        opened = Client(address, workspace=workspace, security=Security.from_environment(), language=os.environ.get("REALLOT_LANGUAGE", ""))
     except (ValueError, OSError) as error:
         fail(error, INVALID)
     with opened as client:

@@ -22,6 +22,7 @@ from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
+from reallot.server.languages import LANGUAGES
 from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
@@ -99,6 +100,12 @@ class Application:
     """A running server. Use as an asynchronous context manager, inside one event loop."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        """Prepare a server.
+
+        Raises:
+            CatalogueFault: a further language is not as it should be.
+        """
+        LANGUAGES.add_folder(settings.languages_folder)
         self.settings = settings
         self.clock = clock or (SystemClock() if settings.clock == "system" else ManualClock(manual_start_us(settings.clock)))
         self.port = 0
@@ -107,7 +114,9 @@ class Application:
         self._checks = health.aio.HealthServicer()
         self.metrics_port = 0
         self._desk = SolvingDesk(settings.most_solves)
-        self._questions = QuestionDesk(settings.database_url, settings.most_questions, settings.solve_time_limit_s)
+        self._questions = QuestionDesk(
+            settings.database_url, settings.most_questions, settings.solve_time_limit_s, settings.languages_folder
+        )
         self._parts: tuple[IntakeLane | RunLane | DueLoop | Keeper, ...] = ()
         self._stack = AsyncExitStack()
 

@@ -14,6 +14,7 @@ from reallot.server.convert.offers import offer_message
 from reallot.server.convert.records import state_text
 from reallot.server.errors import Violation, failed_precondition, invalid_field, not_found
 from reallot.server.idempotency import answered_before, once
+from reallot.server.languages.saying import say
 from reallot.server.offers import come_back, names_of_sellers, offer_of
 from reallot.server.road.commit import limits_of
 from reallot.server.road.events import event_of
@@ -194,7 +195,7 @@ def _claim(tx: WriteTransaction, config: WorkspaceConfig, found: Found, seller_i
     if before is None or before.version != found.version or seller is None or tx.records.pending_ids(config.workspace, [found.record_id]):
         raise _LostError
     names = names_of_sellers(tx, config, [seller_id])
-    why = f"{names[seller_id]} claimed it"
+    why = say("claimed", seller=names[seller_id])
     after = replace(before, offered_to=seller_id, assignment=OFFERED, reason=why)
     cause = {"kind": "OFFER", "detail": why}
     rule = config.rules.get(found.rule_id)

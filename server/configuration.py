@@ -14,6 +14,7 @@ from reallot.server.config_sequences import sequence_faults
 from reallot.server.convert.values import instant_fault, to_stored
 from reallot.server.firings import RecurrenceError
 from reallot.server.group_config import GROUP_KINDS
+from reallot.server.languages import LANGUAGES
 from reallot.server.road.offers import LONGEST_US
 from reallot.server.schedules import recurrence_of
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
@@ -85,6 +86,9 @@ def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> No
         config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
     if message.HasField("digest_above") and message.digest_above < 1:
         config.fault("settings", SETTINGS_ID, "digest_above", "it is at least 1")
+    if message.language and message.language not in LANGUAGES.names:
+        text = f"{message.language!r} is none of the languages of this server: {', '.join(LANGUAGES.names)}"
+        config.fault("settings", SETTINGS_ID, "language", text, "UNKNOWN_LANGUAGE")
     if message.HasField("approve_above_percent") and not 0 <= message.approve_above_percent <= 100:
         config.fault("settings", SETTINGS_ID, "approve_above_percent", "it is not between 0 and 100")
     for name in ("events_days", "decisions_days"):

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reallot.server.convert.decisions import decision_message, rule_message
+from reallot.server.convert.decisions import decision_message, rule_message, sentence_message
 from reallot.server.convert.records import masked_fields, record_message
 from reallot.server.convert.values import from_owner, from_us
 from reallot.server.errors import not_found
+from reallot.server.languages import say, speech_of
 from reallot.server.next_tries import next_tries
 from reallot.server.road.events import owner_name
 from reallot.server.road.fitting import NO_SCORE, shown_score
@@ -214,30 +215,33 @@ def standing(
     pool = Pool.read(tx, config, now_us)
     waits = bool(tx.records.pending_ids(workspace, [record.record_id]))
     due_us = next_tries(tx, config, [record], now_us).get(record.record_id)
+    speech = speech_of(config)
+    summary = sentence_message(_summary(record, config, due_us), speech)
     return insight_service_pb2.ExplainRecordResponse(
         record=record_message(record, config, pending=waits, masked=True, next_try_us=due_us),
         masked_fields=masked_fields(record, config),
         segments=segment_traces(tx, config, record, now_us),
         rules=rule_traces(pool, rule_views(tx, pool, config, record, now_us), named_per_verdict(request)),
-        decisions=[decision_message(d) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
-        summary=_summary(record, config, due_us),
+        decisions=[decision_message(d, speech) for d in tx.decisions.of_record(workspace, record.record_id, None, SHOWN_DECISIONS)],
+        summary=summary.text,
+        sentence=summary,
     )
 
 
 def _summary(record: Record, config: WorkspaceConfig, next_try_us: int | None) -> str:
     name = config.title(record.record_type, record.record_id, record.fields)
     segment = config.segments.get(record.segment_id)
-    place = f"in the segment {segment.name}" if segment else "in no segment"
+    place = say("stands_in_segment", segment=segment.name) if segment else say("stands_in_none")
     if record.owner is not None:
-        how = f"by rule {record.rule_id}" if record.rule_id else "by hand or by the CRM"
-        return f"{name} is {place} and belongs to {owner_name(record.owner, config)}, chosen {how}."
-    waits = f"{name} is {place} and has no owner: {record.reason or 'it was not looked at yet'}."
+        how = say("by_rule", rule=record.rule_id) if record.rule_id else say("by_hand_or_crm")
+        return say("stands_owned", record=name, place=place, owner=owner_name(record.owner, config), how=how)
+    reason = record.reason or say("not_looked_at")
     if not record.active:
-        return waits
-    tried = f"It was tried {record.attempts:,} {'time' if record.attempts == 1 else 'times'}" if record.attempts else "It was not tried yet"
-    again = f"is tried again at {_instant(next_try_us)}" if next_try_us is not None else "nothing is known that has it tried again"
-    overdue = f"; it is overdue since {_instant(record.overdue_us)}" if record.overdue_us is not None else ""
-    return f"{waits} {tried}, and {again}{overdue}."
+        return say("stands_unowned", record=name, place=place, reason=reason)
+    tried = say("tried", attempts=record.attempts) if record.attempts else say("not_tried")
+    again = say("tried_again", time=_instant(next_try_us)) if next_try_us is not None else say("not_tried_again")
+    overdue = say("overdue_since", time=_instant(record.overdue_us)) if record.overdue_us is not None else ""
+    return say("stands_waiting", record=name, place=place, reason=reason, tried=tried, again=again, overdue=overdue)
 
 
 def _instant(time_us: int) -> str:

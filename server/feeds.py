@@ -5,12 +5,12 @@ Cursors are bound to the feed, not to the follower: whoever follows the same get
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import NamedTuple
 
 from reallot.server.convert.decisions import event_message, notification_head
 from reallot.server.convert.values import from_us
 from reallot.server.errors import workspace_deleted
+from reallot.server.languages import LANGUAGE, Catalogue
 from reallot.server.tokens import expired, filter_hash, hash_of, make_cursor
 from reallot.server.wire import embedded
 from reallot.storage import ReadTransaction
@@ -33,15 +33,18 @@ class Frame(NamedTuple):
 
 
 class EncodedEvent:
-    """An event, encoded when it is first asked for. Belongs to one thread."""
+    """An event, encoded once in each language that is asked for. Belongs to one thread."""
 
     def __init__(self, event: Event) -> None:
         self.event = event
+        self._raw: dict[str, bytes] = {}
 
-    @cached_property
-    def raw(self) -> bytes:
-        """The serialized message, without match and cursor."""
-        return event_message(self.event).SerializeToString()
+    def raw(self, speech: Catalogue) -> bytes:
+        """Return the serialized message, without match and cursor."""
+        found = self._raw.get(speech.language)
+        if found is None:
+            found = self._raw[speech.language] = event_message(self.event, speech).SerializeToString()
+        return found
 
 
 class Feed(ABC):
@@ -49,17 +52,21 @@ class Feed(ABC):
 
     Attributes:
         workspace: The workspace.
-        bound: What its cursors are bound to; feeds with equal ones are the same.
+        bound: What its cursors are bound to: they are good in every language.
+        language: In which it is told; "" = the workspace's.
+        key: What is told; feeds with equal ones are the same.
     """
 
     def __init__(self, database_id: str, workspace: str, bound: bytes) -> None:
         self.workspace = workspace
         self.bound = bound
+        self.language = LANGUAGE.get()
+        self.key = bound + self.language.encode()
         self._database_id = database_id
 
     @abstractmethod
-    def page(self, tx: ReadTransaction, after: int) -> tuple[int, list[Frame]]:
-        """Read on after a number; return the number that it came to, and what is to be sent up to there.
+    def page(self, tx: ReadTransaction, after: int, speech: Catalogue) -> tuple[int, list[Frame]]:
+        """Read on after a number, in a language; return the number that it came to, and what is to be sent up to there.
 
         Raises:
             ApiError: CURSOR_EXPIRED, what follows the number is no longer kept.
@@ -107,21 +114,21 @@ class EventFeed(Feed):
             return None
         return event_pb2.MATCH_CHANGED if before and after else event_pb2.MATCH_ENTERED if after else event_pb2.MATCH_LEFT
 
-    def frames(self, events: Iterable[EncodedEvent]) -> list[Frame]:
+    def frames(self, events: Iterable[EncodedEvent], speech: Catalogue) -> list[Frame]:
         """Return what is to be sent of some events."""
         found = []
         for event in events:
             if (match := self.match(event.event)) is not None:
                 number = event.event.number
                 own = event_pb2.Event(match=match, cursor=self.cursor(number))
-                found.append(Frame(number, embedded(_CONTENT, event.raw + own.SerializeToString())))
+                found.append(Frame(number, embedded(_CONTENT, event.raw(speech) + own.SerializeToString())))
         return found
 
-    def page(self, tx: ReadTransaction, after: int) -> tuple[int, list[Frame]]:  # noqa: D102
+    def page(self, tx: ReadTransaction, after: int, speech: Catalogue) -> tuple[int, list[Frame]]:  # noqa: D102
         refuse_expired(tx, self.workspace, after)
         found = tx.events.after(self.workspace, after, PAGE)
         up_to = found[-1].number if len(found) == PAGE else tx.events.last(self.workspace)
-        return up_to, self.frames(EncodedEvent(event) for event in found)
+        return up_to, self.frames((EncodedEvent(event) for event in found), speech)
 
     def heartbeat(self, number: int, now_us: int) -> bytes:  # noqa: D102
         return event_service_pb2.WatchResponse(heartbeat=self.alive(number, now_us)).SerializeToString()
@@ -134,21 +141,21 @@ class NoticeFeed(Feed):
         super().__init__(database_id, workspace, hash_of("subscribe", workspace, seller_id))
         self.seller_id = seller_id
 
-    def frame(self, notice: Notice, encoded: EncodedEvent | None) -> Frame:
+    def frame(self, notice: Notice, encoded: EncodedEvent | None, speech: Catalogue) -> Frame:
         """Return what is to be sent of a notice; `encoded` is its event, if it has one."""
-        message = notification_head(notice, self.cursor(notice.number)).SerializeToString()
+        message = notification_head(notice, self.cursor(notice.number), speech).SerializeToString()
         if encoded is not None:
-            message += embedded(_EVENT_OF_NOTIFICATION, encoded.raw)
+            message += embedded(_EVENT_OF_NOTIFICATION, encoded.raw(speech))
         return Frame(notice.number, embedded(_CONTENT, message))
 
-    def frames(self, notices: Iterable[Notice]) -> list[Frame]:
+    def frames(self, notices: Iterable[Notice], speech: Catalogue) -> list[Frame]:
         """Return what is to be sent of the seller's notices."""
-        return [self.frame(notice, EncodedEvent(notice.event) if notice.event else None) for notice in notices]
+        return [self.frame(notice, EncodedEvent(notice.event) if notice.event else None, speech) for notice in notices]
 
-    def page(self, tx: ReadTransaction, after: int) -> tuple[int, list[Frame]]:  # noqa: D102
+    def page(self, tx: ReadTransaction, after: int, speech: Catalogue) -> tuple[int, list[Frame]]:  # noqa: D102
         refuse_expired(tx, self.workspace, after)
         found = tx.events.notices_after(self.workspace, self.seller_id, after, PAGE)
-        return (found[-1].number if len(found) == PAGE else tx.events.last(self.workspace)), self.frames(found)
+        return (found[-1].number if len(found) == PAGE else tx.events.last(self.workspace)), self.frames(found, speech)
 
     def heartbeat(self, number: int, now_us: int) -> bytes:  # noqa: D102
         return event_service_pb2.SubscribeResponse(heartbeat=self.alive(number, now_us)).SerializeToString()

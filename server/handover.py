@@ -7,6 +7,7 @@ from reallot.server.config_groups import group_fault
 from reallot.server.convert.records import state_text
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.lanes import new_run_id, selection_text
+from reallot.server.languages.saying import say
 from reallot.server.offers import take_back
 from reallot.server.road.change import freed_sellers, give_by_hand
 from reallot.server.road.commit import limits_of
@@ -66,7 +67,7 @@ def by_hand(
     """Return how a person gives a record to an owner, or takes it from one."""
     after = give_by_hand(before, owner)
     cause = {"kind": "MANUAL", "detail": reason}
-    told = reason or after.reason or "the owner was set by hand"
+    told = reason or after.reason or say("owner_set_by_hand")
     return Transition(
         before,
         after,
@@ -106,7 +107,7 @@ def retire(
     if seller.assignable:
         tx.sellers.upsert(workspace, [replace(seller, assignable=False, version=seller.version + 1, update_us=tx.now_us)])
         tx.signal(workspace, "sellers")
-    take_back(tx, config, [seller_id], "leaves")
+    take_back(tx, config, [seller_id], _leaves)
     owned = RecordFilter(owner=leaving, active=True)
     records = tx.records.page(workspace, owned, limit=max(1, tx.records.count(workspace, owned)))
     _hand_over(tx, config, records, seller, heir, successor)
@@ -114,10 +115,14 @@ def retire(
     return seller_service_pb2.RetireSellerResponse(records=len(records), run_id=run_id)
 
 
+def _leaves(seller: str) -> str:
+    return say("seller_leaves", seller=seller)
+
+
 def _hand_over(
     tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller, heir: Seller | None, successor: Owner | None
 ) -> None:
-    reason = f"{seller.name} leaves"
+    reason = _leaves(seller.name)
     claim = Claim(limits_of(heir, config, tx.now_us)) if heir is not None else None
     parties = Parties.of(tx, config.workspace, Owner(OwnerKind.SELLER, seller.seller_id), successor)
     made = [by_hand(config, record, successor, reason, claim, now_us=tx.now_us, parties=parties) for record in records]
@@ -130,7 +135,7 @@ def _hand_over(
 
 def _ask_rules(tx: WriteTransaction, config: WorkspaceConfig, records: list[Record], seller: Seller) -> str:
     selection = run_pb2.RunSelection(record_ids=[record.record_id for record in records])
-    cause = {"kind": "RUN", "detail": f"{seller.name} leaves", "resegment": False}
+    cause = {"kind": "RUN", "detail": _leaves(seller.name), "resegment": False}
     run = Run(new_run_id(), "MANUAL", "PENDING", cause, selection_text(selection), create_us=tx.now_us)
     tx.runs.create(config.workspace, run)
     tx.signal(config.workspace, "runs")

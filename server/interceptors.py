@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from reallot.server.errors import ApiError, to_api_error, to_status
+from reallot.server.languages import LANGUAGE, wanted_language
 from reallot.server.meters import Meters
 from reallot.server.wellformed import check_values
 
@@ -134,6 +135,7 @@ def _unary(handler: Handler, method: str, meters: Meters) -> Handler:
 
     async def call(request: Any, context: Context) -> Any:
         started, code = time.perf_counter(), CANCELLED
+        LANGUAGE.set(wanted_language(context.invocation_metadata()))
         try:
             answer = await inner(_checked(request), context)
             code = OK
@@ -156,6 +158,7 @@ def _streaming(handler: Handler, method: str, meters: Meters) -> Handler:
 
     async def call(request: Any, context: Context) -> None:
         code = CANCELLED
+        LANGUAGE.set(wanted_language(context.invocation_metadata()))
         try:
             await send(inner(_checked(request), context), context)
             code = OK

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from reallot.server.commitment import Commitment
+from reallot.server.languages.saying import listed, say
 from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
@@ -42,11 +43,11 @@ INTAKE_POLL_S, INTAKE_LOOKS = 0.02, 1_500
 MOST_DEATHS = 3
 """A run whose worker dies this often has failed."""
 RERUN_TEXTS = {
-    "CAPACITY_FREED": "somebody has room again",
-    "SELLER_AVAILABLE": "a seller is available again",
-    "SELLER_JOINED": "a seller joined or changed",
-    "CONFIGURATION_CHANGED": "the configuration changed",
-    NEXT_TRY: "somebody whom it may go to works again",
+    "CAPACITY_FREED": say("room_again"),
+    "SELLER_AVAILABLE": say("seller_available"),
+    "SELLER_JOINED": say("seller_joined"),
+    "CONFIGURATION_CHANGED": say("configuration_changed"),
+    NEXT_TRY: say("works_again"),
 }
 ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 """States that a run does not leave."""
@@ -237,7 +238,7 @@ class RunLane(Lane):
         except Exception as error:
             incident = secrets.token_hex(6)
             log.error("run failed", run=run.run_id, incident=incident, trace=getattr(error, "trace", ""), exc_info=error)
-            told = str(error) if isinstance(error, WorkerFailed) else f"the server failed; its log has the cause under incident {incident}"
+            told = str(error) if isinstance(error, WorkerFailed) else say("server_failed", incident=incident)
             await self._end(config, lease, run, "FAILED", told)
         finally:
             self._board.tell(run.run_id, None)
@@ -249,7 +250,7 @@ class RunLane(Lane):
         due = requests.keys() == {NEXT_TRY}
         waiting_now = RecordFilter(owned=False, active=True, next_try_upto_us=tx.now_us if due else None)
         if requests and tx.records.page(config.workspace, waiting_now, limit=1):
-            cause = {"kind": "EVENT", "detail": " and ".join(RERUN_TEXTS[cause] for cause in requests)}
+            cause = {"kind": "EVENT", "detail": listed([RERUN_TEXTS[cause] for cause in requests])}
             selection = run_pb2.RunSelection(seller_ids=united_sellers(requests.values()))
             selection.due = due or (NEXT_TRY in requests and bool(selection.seller_ids))
             run = Run(new_run_id(), "EVENT", "PENDING", cause, selection_text(selection), create_us=tx.now_us)

@@ -1,6 +1,6 @@
 """Offers of records to sellers: how they are answered, fall due and are taken back, and who is out of the pool for letting them run out."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,6 +8,7 @@ from reallot.server.convert.records import state_text
 from reallot.server.convert.sellers import calendar_of
 from reallot.server.due import DueLoop
 from reallot.server.errors import failed_precondition, not_found
+from reallot.server.languages.saying import say
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.events import event_of
 from reallot.server.road.offers import AWAY, DECLINED, EXPIRED, LAPSED, out_after, times_of
@@ -57,13 +58,16 @@ class OfferLoop(DueLoop):
 
 def _run_out(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offer], records: Mapping[str, Record]) -> None:
     names = names_of_sellers(tx, config, [offer.seller_id for offer in offers])
-    texts = {EXPIRED: "{} did not answer in time", AWAY: "{} went away", LAPSED: "{} did not accept in time what was claimed"}
-    made = [
-        _ended(config, records[o.record_id], o, texts[o.ends_as].format(names[o.seller_id]), o.ends_as, names, tx.now_us) for o in offers
-    ]
+    made = [_ended(config, records[o.record_id], o, _why_ended(o.ends_as, names[o.seller_id]), o.ends_as, names, tx.now_us) for o in offers]
     _commit(tx, config, made)
     passed = [offer for offer in offers if offer.ends_as == EXPIRED]
     _note_unanswered(tx, config, passed)
+
+
+def _why_ended(ends_as: str, seller: str) -> str:
+    if ends_as == EXPIRED:
+        return say("no_answer_in_time", seller=seller)
+    return say("went_away", seller=seller) if ends_as == AWAY else say("claim_lapsed", seller=seller)
 
 
 def _note_unanswered(tx: WriteTransaction, config: WorkspaceConfig, passed: Sequence[Offer]) -> None:
@@ -89,9 +93,8 @@ def _remind(tx: WriteTransaction, config: WorkspaceConfig, offers: Sequence[Offe
         sentence = {
             "sentence_id": "offer_reminder",
             "parameters": {"record": title, "offered": name, "until": until},
-            "text": f"{title} is still offered to {name}, until {until}.",
         }
-        state, cause = state_text(record), {"kind": "OFFER", "detail": "the offer is not answered yet"}
+        state, cause = state_text(record), {"kind": "OFFER", "detail": say("offer_not_answered")}
         told = (offer.seller_id,)
         drafts.append(
             EventDraft(
@@ -150,8 +153,10 @@ def respond(tx: WriteTransaction, config: WorkspaceConfig, record_id: str, selle
         raise not_found("seller", seller_id)
     offer = offer_of(tx, config, record, seller_id)
     names = names_of_sellers(tx, config, [seller_id])
-    verb = "accepted" if accept else "gave back" if offer.ends_as == LAPSED else "declined"
-    why = f"{names[seller_id]} {verb} it" + (f": {reason}" if reason else "")
+    seller = names[seller_id]
+    claimed = offer.ends_as == LAPSED
+    why = say("accepted", seller=seller) if accept else say("gave_back", seller=seller) if claimed else say("declined", seller=seller)
+    why = say("with_reason", what=why, reason=reason) if reason else why
     if accept:
         tx.commit_records(config.workspace, [_accepted(config, record, offer, why, names, tx.now_us)])
     else:
@@ -195,12 +200,12 @@ def _accepted(config: WorkspaceConfig, before: Record, offer: Offer, why: str, n
     )
 
 
-def take_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collection[str], why: str) -> int:
-    """End the open offers of sellers who take no records any more; `why` follows on their names. Return how many ended."""
+def take_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Collection[str], why: Callable[[str], str]) -> int:
+    """End the open offers of sellers who take no records any more; `why` says of each, by name, why. Return how many ended."""
     offers = tx.offers.open(config.workspace, seller_ids=seller_ids) if seller_ids else []
     records = tx.records.get(config.workspace, [offer.record_id for offer in offers])
     names = names_of_sellers(tx, config, seller_ids)
-    made = [_ended(config, records[o.record_id], o, f"{names[o.seller_id]} {why}", "", names, tx.now_us) for o in offers]
+    made = [_ended(config, records[o.record_id], o, why(names[o.seller_id]), "", names, tx.now_us) for o in offers]
     _commit(tx, config, made)
     return len(made)
 
@@ -237,8 +242,7 @@ def come_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Iterabl
 
 def silence_of(row: Unanswered) -> str:
     """Return why a seller is out of the pool, for people."""
-    what = "an offer" if row.offers == 1 else f"{row.offers} offers in a row"
-    return f"let {what} run out; comes back by ReturnSellers, an answer to an offer, the switch, or other working time"
+    return say("let_offers_run_out", offers=row.offers)
 
 
 def names_of_sellers(tx: ReadTransaction, config: WorkspaceConfig, seller_ids: Iterable[str]) -> dict[str, str]:

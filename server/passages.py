@@ -9,6 +9,7 @@ from reallot.server.convert.sellers import calendar_of
 from reallot.server.convert.steps import step_document
 from reallot.server.errors import failed_precondition
 from reallot.server.fanouts import note_changes
+from reallot.server.languages.saying import listed, say
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.events import DueStep, enrolled, event_of
 from reallot.server.road.passage import LOOP_US, Act, Around, Passage, Told, changed_fields_of, exits, seller_of, settle_left
@@ -208,8 +209,8 @@ class _Attendance(_Found):
     def _reason(self, passage: Passage, sequence: SequenceConfig, fields: Sequence[str]) -> str:
         name = sequence.message.display_name or sequence.message.sequence_id
         if passage.change is not None and passage.change.end_reason == "LOOP":
-            return f"the sequence {name} went round in circles and was broken off"
-        return f"the sequence {name} set {' and '.join(fields)}" if fields else ""
+            return say("sequence_in_circles", sequence=name)
+        return say("sequence_set", sequence=name, fields=listed(fields)) if fields else ""
 
     @staticmethod
     def _due(told: Told | None, sequence: SequenceConfig) -> DueStep | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
 from reallot.server.clock import Clock
+from reallot.server.languages import Catalogue, hearing, speech_of
 from reallot.server.meters import Meters
 from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
@@ -51,7 +52,7 @@ class Runtime:
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""
-        return await asyncio.wrap_future(self.db.submit_read(function))
+        return await asyncio.wrap_future(self.db.submit_read(hearing(function)))
 
     async def write(self, workspace: str, function: Callable[[WriteTransaction], T], lease: Lease | None = None) -> T:
         """Run a function as one unit of work on a workspace; it is durable when this returns.
@@ -59,11 +60,15 @@ class Runtime:
         Raises:
             LeaseLost: another server holds the lease by now.
         """
-        return await asyncio.wrap_future(self.db.submit_write(workspace, acting(function), lease))
+        return await asyncio.wrap_future(self.db.submit_write(workspace, acting(hearing(function)), lease))
 
     async def require(self, owned: OwnedRecord) -> None:
         """Do nothing if somebody owns a record (see `OwnedRecord.require`)."""
         await self.read(owned.require)
+
+    def speech(self, tx: ReadTransaction, workspace: str, language: str | None = None) -> Catalogue:
+        """Return the catalogue of a workspace for a language, that of the present call unless said otherwise (see `speech_of`)."""
+        return speech_of(self.configs.of(tx, workspace), language)
 
     async def config(self, workspace: str) -> WorkspaceConfig:
         """Return a workspace's configuration as it is now."""

@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from google.protobuf import json_format
 
 from reallot.server.convert.values import to_stored
+from reallot.server.languages.saying import say
 from reallot.solver.segmentation import Condition, ConditionError, Schema, compile_condition
 from reallot.storage.entities import Json
 from reallot.v1 import config_pb2
@@ -22,7 +23,13 @@ KEEP, HAND_OVER, CANCEL = (
     config_pb2.OPEN_STEP_POLICY_HAND_OVER,
     config_pb2.OPEN_STEP_POLICY_CANCEL,
 )
-_KINDS = {"email": "An e-mail", "call": "A call", "task": "A task", "text_message": "A text message", "linked_in": "A LinkedIn activity"}
+_KINDS = {
+    "email": say("email"),
+    "call": say("call"),
+    "task": say("task"),
+    "text_message": say("text_message"),
+    "linked_in": say("linked_in"),
+}
 
 Fault = Callable[[str, str, str], None]
 """Takes path, text and reason of a fault."""

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from reallot.server.languages.catalogues import Languages
+
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -58,6 +60,8 @@ class Settings(BaseSettings):
     """Requests that a workspace may make in a second; 0 = as many as it likes."""
     rows_per_s: float = Field(default=0.0, ge=0)
     """Rows that a workspace may send in a second; 0 = as many as it likes."""
+    languages_folder: str = ""
+    """Folder with further languages, each a file LANGUAGE.toml; "" = none."""
     tls_certificate: str = ""
     """File with the server's certificate and those up to its authority, PEM; "" = no TLS."""
     tls_key: str = ""
@@ -94,6 +98,12 @@ class Settings(BaseSettings):
     """debug, info, warning or error."""
     json_logs: bool = False
     """Logs as JSON lines."""
+
+    @field_validator("languages_folder")
+    @classmethod
+    def _languages_are_right(cls, value: str) -> str:
+        Languages().add_folder(value)
+        return value
 
     @field_validator("clock")
     @classmethod

@@ -87,7 +87,7 @@ class Desk:
                 lease_holder=found.holder,
                 works_here=found.works_here,
                 paused=self.runtime.configs.of(tx, workspace).settings.paused,
-                runs=[run_message(run) for run in tx.runs.unfinished(workspace)],
+                runs=[run_message(run, self.runtime.speech(tx, workspace)) for run in tx.runs.unfinished(workspace)],
             )
 
         answer = await self.runtime.read(read)

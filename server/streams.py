@@ -8,9 +8,10 @@ nothing of him is left.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
 from reallot.server.feeds import PAGE, EncodedEvent, EventFeed, Feed, Frame, NoticeFeed, refuse_deleted
+from reallot.server.languages import Catalogue
 from reallot.server.runtime import Runtime
 from reallot.server.tokens import expired
 from reallot.server.wake import Wake
@@ -116,13 +117,13 @@ class Tail:
     def serve(self, up_to: int, served: Mapping[bytes, Channel], frames: Mapping[bytes, list[Frame]], most: int) -> None:
         """Hand out what was read for the channels `served`; those that were opened meanwhile begin after it."""
         self.last = up_to
-        for bound, channel in self.channels.items():
-            if served.get(bound) is not channel:
+        for key, channel in self.channels.items():
+            if served.get(key) is not channel:
                 if channel.floor < up_to:
                     channel.floor = up_to
                     channel.wake()
-            elif bound in frames:
-                channel.put(frames[bound], most)
+            elif key in frames:
+                channel.put(frames[key], most)
 
 
 class Hub:
@@ -216,7 +217,10 @@ class Hub:
         """Return what a follower has to be sent next, if anything is known; his position moves behind it."""
         if follower.position < channel.floor:
             feed, position = channel.feed, follower.position
-            follower.position, frames = await self._runtime.read(lambda tx: feed.page(tx, position))
+            speech = self._runtime.speech
+            follower.position, frames = await self._runtime.read(
+                lambda tx: feed.page(tx, position, speech(tx, feed.workspace, feed.language))
+            )
             return [frame.answer for frame in frames]
         answers = channel.take(follower)
         if not answers:
@@ -228,7 +232,7 @@ class Hub:
         if tail is None:
             tail = self._tails[feed.workspace] = Tail(feed.workspace)
             self._reading[tail] = asyncio.create_task(self._read_on(tail))
-        channel = tail.channels.setdefault(feed.bound, Channel(feed, tail.last))
+        channel = tail.channels.setdefault(feed.key, Channel(feed, tail.last))
         channel.followers.add(follower)
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
@@ -237,7 +241,7 @@ class Hub:
     def _leave(self, tail: Tail, channel: Channel, follower: Follower) -> None:
         channel.followers.discard(follower)
         if not channel.followers:
-            del tail.channels[channel.feed.bound]
+            del tail.channels[channel.feed.key]
         if not tail.channels:
             self._close(tail)
 
@@ -266,29 +270,42 @@ class Hub:
     async def _read(self, tail: Tail) -> bool:
         """Read a page and hand it out; return whether there was one."""
         known, served = tail.last, dict(tail.channels)
-        up_to, frames = await self._runtime.read(lambda tx: _frames(tx, tail.workspace, known, served))
+        up_to, frames = await self._runtime.read(lambda tx: _frames(tx, tail.workspace, known, served, self._runtime.speech))
         tail.serve(up_to, served, frames, self._runtime.settings.follow_buffer)
         return up_to > known
 
 
-def _frames(tx: ReadTransaction, workspace: str, after: int, channels: Mapping[bytes, Channel]) -> tuple[int, dict[bytes, list[Frame]]]:
-    """Read on, and return how far it came and what is to be sent, by the channels that it concerns; each event is encoded once.
+Speech = Callable[[ReadTransaction, str, str], Catalogue]
+"""Returns the catalogue of a workspace for a language."""
+
+
+def _frames(
+    tx: ReadTransaction, workspace: str, after: int, channels: Mapping[bytes, Channel], speech: Speech
+) -> tuple[int, dict[bytes, list[Frame]]]:
+    """Read on, and return how far it came and what is to be sent, by the channels that it concerns; each event is encoded once a language.
 
     Raises:
         ApiError: CURSOR_EXPIRED, the log was cut before it was read: no follower passes over that.
     """
-    sellers = {channel.feed.seller_id: channel.feed for channel in channels.values() if isinstance(channel.feed, NoticeFeed)}
+    sellers: dict[str, list[NoticeFeed]] = {}
+    for channel in channels.values():
+        if isinstance(channel.feed, NoticeFeed):
+            sellers.setdefault(channel.feed.seller_id, []).append(channel.feed)
+    only_sellers = sum(map(len, sellers.values())) == len(channels)
     # Where everybody follows a seller, what concerns none of them is not even read.
-    page = tx.events.page(workspace, after, PAGE, only_for=sellers if len(sellers) == len(channels) else None)
+    page = tx.events.page(workspace, after, PAGE, only_for=sellers if only_sellers else None)
     if after + 1 < page.retained_from:
         refuse_deleted(tx, workspace)
         raise expired(after, page.retained_from)
+    heard = {channel.feed.language for channel in channels.values()} if page.events or page.notices else set()
+    speeches = {language: speech(tx, workspace, language) for language in heard}
     encoded = {event.number: EncodedEvent(event) for event in page.events}
     found: dict[bytes, list[Frame]] = {}
-    for bound, channel in channels.items() if page.events else ():
-        if isinstance(channel.feed, EventFeed) and (frames := channel.feed.frames(encoded.values())):
-            found[bound] = frames
+    for key, channel in channels.items() if page.events else ():
+        if isinstance(channel.feed, EventFeed) and (frames := channel.feed.frames(encoded.values(), speeches[channel.feed.language])):
+            found[key] = frames
     for notice in page.notices:
-        if (feed := sellers.get(notice.seller_id)) is not None:
-            found.setdefault(feed.bound, []).append(feed.frame(notice, encoded[notice.number] if notice.event else None))
+        for feed in sellers.get(notice.seller_id, ()):
+            frame = feed.frame(notice, encoded[notice.number] if notice.event else None, speeches[feed.language])
+            found.setdefault(feed.key, []).append(frame)
     return page.up_to, found

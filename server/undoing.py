@@ -14,10 +14,12 @@ from reallot.server.convert.records import state_text
 from reallot.server.errors import failed_precondition
 from reallot.server.idempotency import answered_before, once
 from reallot.server.lanes import ENDED
+from reallot.server.languages import Catalogue, speech_of
+from reallot.server.languages.saying import say
 from reallot.server.road.batch import Handed
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.commit import Digests, limits_of
-from reallot.server.road.events import concerned, enrolled, event_of
+from reallot.server.road.events import concerned, enrolled, event_of, owner_name
 from reallot.server.road.undo import Done, Obstacle, former_place_gone, put_back, touched_since, undo_cause
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
@@ -31,7 +33,7 @@ PART = 500
 """Lines of the run's log that are dealt with in one commit."""
 NAMED = 1_000
 """Records that an answer names."""
-NO_ROOM: Obstacle = ("NO_CAPACITY", "its former owner has no free capacity")
+NO_ROOM: Obstacle = ("NO_CAPACITY", say("former_owner_full"))
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class Judged:
     again: list[Done]
     left: list[tuple[str, Obstacle]]
 
-    def tally(self, outcomes: Sequence[Outcome]) -> Tally:
-        """Return what the lines come to, with these outcomes of the transitions."""
+    def tally(self, outcomes: Sequence[Outcome], speech: Catalogue) -> Tally:
+        """Return what the lines come to, with these outcomes of the transitions, in a language."""
         made = [t for t, outcome in zip(self.transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
         full = [t for t, outcome in zip(self.transitions, outcomes, strict=True) if outcome is not Outcome.COMMITTED]
         left = [*self.left, *((t.after.record_id, NO_ROOM) for t in full if t.after is not None)]
@@ -122,14 +124,15 @@ class Judged:
             undone=len(made) + len(self.again),
             fresh=len(made),
             left=len(left),
-            named=[_left(record_id, obstacle) for record_id, obstacle in left],
+            named=[_left(record_id, obstacle, speech) for record_id, obstacle in left],
             moves=[_move(t) for t in made],
             told=[line for line in told if line.losers != line.gainers],
         )
 
 
-def _left(record_id: str, obstacle: Obstacle) -> pb.UndoLeft:
-    return pb.UndoLeft(record_id=record_id, obstacle=pb.UndoObstacle.Value(f"UNDO_OBSTACLE_{obstacle[0]}"), text=obstacle[1])
+def _left(record_id: str, obstacle: Obstacle, speech: Catalogue) -> pb.UndoLeft:
+    kind = pb.UndoObstacle.Value(f"UNDO_OBSTACLE_{obstacle[0]}")
+    return pb.UndoLeft(record_id=record_id, obstacle=kind, text=speech.text(obstacle[1]))
 
 
 def _move(transition: Transition) -> pb.PreviewedMove:
@@ -169,12 +172,12 @@ def _former_owner_away(done: Done, config: WorkspaceConfig, sellers: Mapping[str
     if owner.kind is not OwnerKind.SELLER:
         if plan.force or config.takes_records(owner.kind.lower(), owner.id):
             return None
-        return "OWNER_NOT_ELIGIBLE", f"its former owner, {owner.kind.lower()} {owner.id}, is not active"
+        return "OWNER_NOT_ELIGIBLE", say("former_owner_inactive", owner=owner_name(owner, config))
     seller = sellers.get(owner.id)
     if seller is None:
-        return "OWNER_GONE", f"its former owner {owner.id} does not exist any more"
+        return "OWNER_GONE", say("former_owner_gone", owner=owner.id)
     if not (seller.assignable and seller.roles_ok) and not plan.force:
-        return "OWNER_NOT_ELIGIBLE", f"its former owner {owner.id} takes no records at present"
+        return "OWNER_NOT_ELIGIBLE", say("former_owner_takes_none", owner=owner.id)
     return None
 
 
@@ -265,7 +268,7 @@ def _tried(tx: ReadTransaction, config: WorkspaceConfig, request: pb.UndoRunRequ
     for dones in _parts(tx, config.workspace, plan.run.run_id):
         judged = judge(tx, config, plan, dones, now_us)
         shifts = [(weight_of(t.before), weight_of(t.after), t.claim.limits if t.claim else None) for t in judged.transitions]
-        tally.add(judged.tally(settle(account, shifts)))
+        tally.add(judged.tally(settle(account, shifts), speech_of(config)))
     return tally.answer(plan, shows_moves=True)
 
 
@@ -279,7 +282,7 @@ def _part(runtime: Runtime, workspace: str, plan: Plan, after_id: int, tx: Write
     outcomes = tx.commit_records(workspace, judged.transitions)
     made = [t for t, outcome in zip(judged.transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
-    return judged.tally(outcomes), lines[-1].decision_id
+    return judged.tally(outcomes, speech_of(config)), lines[-1].decision_id
 
 
 def _finish(workspace: str, plan: Plan, tally: Tally, tx: WriteTransaction) -> pb.UndoRunResponse:

@@ -408,6 +408,11 @@ class WorkspaceConfig:
         """Keys of the active rules that give by shares."""
         return frozenset(key for key, rule in self.rules.items() if rule.shares)
 
+    @property
+    def turns_by_rule(self) -> bool:
+        """Every round-robin rule has an order of its own."""
+        return bool(self.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE)
+
     def default_segment(self, record_type: str) -> SegmentConfig | None:
         """Return the default segment of a type; None if there is none."""
         items = self.segments_by_type.get(record_type, ())

@@ -215,12 +215,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """When a seller was last given a record of a type; `order` grows by one with every unit in the workspace."""
+    """When a seller was last given a record of a type; `order` grows by one with every unit in the workspace.
+
+    `rule_id` is the rule that gave it, "" = none did.
+    """
 
     seller_id: str
     record_type: str
     order: int
     time_us: int
+    rule_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

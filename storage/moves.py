@@ -96,10 +96,11 @@ class EnrollmentStart(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A turn that a seller takes."""
+    """A turn that a seller takes, by a rule or, "", by what else counts."""
 
     seller_id: str
     record_type: str
+    rule_id: str = ""
 
 
 class Pattern(NamedTuple):
@@ -407,7 +408,7 @@ class MoveWriter:
             first = draw(self._connection, workspace, "turn_number", len(taken)) if taken else 0
             taken = [(place, turn) for place, (_, turn) in enumerate(taken)]
         latest = {turn: first + place for place, turn in sorted(taken, key=itemgetter(0))}
-        self._sellers.take_turns(workspace, [Turn(*taker, order, now_us) for taker, order in latest.items()])
+        self._sellers.take_turns(workspace, [Turn(t.seller_id, t.record_type, order, now_us, t.rule_id) for t, order in latest.items()])
 
 
 def step_looks_of(moves: Sequence[Move]) -> list[StepLook]:

@@ -35,6 +35,7 @@ from reallot.storage.tables import (
     rechecks,
     record_references,
     records,
+    rule_turns,
     runs,
     sellers,
     shares,
@@ -49,7 +50,7 @@ Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 SHORTEST_NAME = 3
 """Shorter names are not looked for in texts that do not say whom they name: they would be found in every other word."""
-_OWN_OF_SELLER = (sellers, time_off, loads, turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
+_OWN_OF_SELLER = (sellers, time_off, loads, turns, rule_turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
 _OWN_OF_RECORD = (records, graves, pending, rechecks, enrollments, steps, step_looks, offers, decisions, events, previews)
 _SHOWN_OF_OWNED = ("record_id", "record_type", "owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "offered_to", "reason")
 """Columns of records that tell something about a seller: what else stands in them is about others."""

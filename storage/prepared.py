@@ -147,7 +147,7 @@ def carry_out(
         return False
     savepoint.keep()
     capacity.store(connection, workspace, account)
-    turns = [Turn(*taken, first_turn + place, now_us) for taken, place in prepared.turns]
+    turns = [Turn(t.seller_id, t.record_type, first_turn + place, now_us, t.rule_id) for t, place in prepared.turns]
     sellers.take_turns(workspace, turns)
     if windows:
         given: Counter[capacity.Place] = Counter()

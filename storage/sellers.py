@@ -11,7 +11,7 @@ from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, Terms, TimeOff, Turn
-from reallot.storage.tables import loads, records, sellers, shares, time_off, turns, unanswered, workspaces
+from reallot.storage.tables import loads, records, rule_turns, sellers, shares, time_off, turns, unanswered, workspaces
 from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
@@ -62,6 +62,13 @@ def _shown(row: TimeOff | None) -> Json:
 
 _TERMS = select(sellers.c.seller_id, sellers.c.capacity, sellers.c.ramp_up).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
 _NAMED = select(sellers).where(named(sellers, "seller_id")).order_by(sellers.c.seller_id)
+
+
+_RULE_TURN = ("workspace", "seller_id", "record_type", "rule_id", "order")
+
+
+def _by_rule(workspace: str, rows: Iterable[Turn]) -> list[tuple[str, str, str, str, int]]:
+    return [(workspace, turn.seller_id, turn.record_type, turn.rule_id, turn.order) for turn in rows]
 
 
 class SellerRepository:
@@ -122,7 +129,7 @@ class SellerRepository:
             gone = self.get(workspace, seller_ids)
             self._audit.note(workspace, [("seller", name, _written(seller), None) for name, seller in gone.items()])
         self.windows.forget(workspace, seller_ids)
-        for table in (turns, shares, time_off, unanswered, sellers):
+        for table in (turns, rule_turns, shares, time_off, unanswered, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
 
@@ -145,11 +152,17 @@ class SellerRepository:
         rows = self._of_sellers(statement.order_by(turns.c.seller_id, turns.c.record_type), turns, seller_ids)
         return [Turn(row.seller_id, row.record_type, row.order, row.time_us) for row in rows]
 
+    def rule_turns(self, workspace: str) -> list[Turn]:
+        """Return the turns of all sellers by the rule that gave them; their times are not kept."""
+        rows = self._connection.execute(select(rule_turns).where(rule_turns.c.workspace == workspace))
+        return [Turn(row.seller_id, row.record_type, row.order, 0, row.rule_id) for row in rows]
+
     def set_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
         """Store turns as given; the workspace's counter never falls behind them."""
         if not rows:
             return
         upsert(self._connection, turns, _turn_rows(workspace, rows))
+        upsert_rows(self._connection, rule_turns, _RULE_TURN, _by_rule(workspace, rows))
         highest = max(row.order for row in rows)
         upsert(self._connection, workspaces, [{"workspace": workspace}])
         self._connection.execute(
@@ -159,8 +172,10 @@ class SellerRepository:
     def take_turns(self, workspace: str, rows: Sequence[Turn]) -> None:
         """Store turns whose numbers were drawn before; where a later one is stored, that stays."""
         columns = ("workspace", "seller_id", "record_type", "order", "time_us")
-        taken = [(workspace, turn.seller_id, turn.record_type, turn.order, turn.time_us) for turn in rows]
-        upsert_rows(self._connection, turns, columns, taken, latest=columns[-2:])
+        ascending = sorted(rows, key=lambda turn: turn.order)
+        latest = {turn[:3]: turn for turn in ((workspace, t.seller_id, t.record_type, t.order, t.time_us) for t in ascending)}
+        upsert_rows(self._connection, turns, columns, list(latest.values()), latest=columns[-2:])
+        upsert_rows(self._connection, rule_turns, _RULE_TURN, _by_rule(workspace, ascending), latest=_RULE_TURN[-1:])
 
     def loads(self, workspace: str, seller_ids: Iterable[str] | None = None) -> list[Load]:
         """Return what sellers carry; None = all sellers."""

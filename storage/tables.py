@@ -202,6 +202,9 @@ loads = Table(
     _number("records"),
 )
 
+rule_turns = Table("rule_turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _key("rule_id"), _number("order"))
+"""Turns by the rule that gave them, "" = whatever else counts: by hand, self-created, or brought along."""
+
 turns = Table("turns", metadata, _key("workspace"), _key("seller_id"), _key("record_type"), _number("order"), _number("time_us"))
 
 shares = Table(

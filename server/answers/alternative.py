@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reallot.server.answers.supposing import maximum_message
 from reallot.server.explanation import VERDICTS, RuleView
+from reallot.server.languages import say, speech_of
 from reallot.server.road.fitting import POINTS, fit_step
 from reallot.server.road.plan import Planner
 from reallot.server.road.solve import Drafted
@@ -19,12 +20,12 @@ _KINDS = {
     "tie": pb.CHANGE_KIND_TIE,
 }
 _LET_IN = {
-    "NOT_MATCHED": (pb.CHANGE_KIND_MATCH, "rule {rule} would have to allow {seller} for this record: {target}"),
-    "SWITCHED_OFF": (pb.CHANGE_KIND_SWITCH, "{seller} would have to be switched on"),
-    "ROLE_NOT_ELIGIBLE": (pb.CHANGE_KIND_ROLE, "{seller} would need a role that may own records"),
-    "NOT_RESPONDING": (pb.CHANGE_KIND_SWITCH, "{seller} would have to answer offers again"),
-    "OFFERED_BEFORE": (pb.CHANGE_KIND_MATCH, "{seller} was offered the record before and would have to be asked again"),
-    "NOT_AVAILABLE": (pb.CHANGE_KIND_AVAILABLE, "{seller} would have to be available now"),
+    "NOT_MATCHED": pb.CHANGE_KIND_MATCH,
+    "SWITCHED_OFF": pb.CHANGE_KIND_SWITCH,
+    "ROLE_NOT_ELIGIBLE": pb.CHANGE_KIND_ROLE,
+    "NOT_RESPONDING": pb.CHANGE_KIND_SWITCH,
+    "OFFERED_BEFORE": pb.CHANGE_KIND_MATCH,
+    "NOT_AVAILABLE": pb.CHANGE_KIND_AVAILABLE,
 }
 
 
@@ -35,7 +36,7 @@ def alternative_of(draft: Drafted, index: int, views: Sequence[RuleView], seller
     # A rule that gives to teams or queues gives to no seller.
     reached = [(rank, next(view for view in views if view.rule_id == rule.key)) for rank, rule in enumerate(rules) if rule.group is None]
     if not reached:
-        text = "a rule of its segment would have to match the record"
+        text = speech_of(planner.config).text(say("rule_would_match"))
         return pb.Alternative(seller_id=name, changes=[pb.NeededChange(kind=pb.CHANGE_KIND_MATCH, text=text)])
     rank, view = min(reached, key=lambda pair: (VERDICTS.index(pair[1].verdicts[seller]), pair[0]))
     problem, first = alone(draft.problem, index, _entry(draft, index, seller, rank, view))
@@ -59,11 +60,19 @@ def _entry(draft: Drafted, index: int, seller: int, rank: int, view: RuleView) -
 
 
 def _let_in(planner: Planner, view: RuleView, seller: int) -> pb.NeededChange:
-    kind, text = _LET_IN[view.verdicts[seller]]
+    verdict, name = view.verdicts[seller], planner.pool.sellers[seller].seller_id
     target = planner.config.rules[view.rule_id].message.target
-    who = target.matching if target.WhichOneof("kind") == "matching" else "it is not among its sellers"
-    told = text.format(rule=view.rule_id, seller=planner.pool.sellers[seller].seller_id, target=who)
-    return pb.NeededChange(kind=kind, rule_id=view.rule_id, text=told)
+    who = target.matching if target.WhichOneof("kind") == "matching" else say("not_among_sellers")
+    texts = {
+        "NOT_MATCHED": say("would_match", rule=view.rule_id, seller=name, target=who),
+        "SWITCHED_OFF": say("would_be_switched_on", seller=name),
+        "ROLE_NOT_ELIGIBLE": say("would_need_role", seller=name),
+        "NOT_RESPONDING": say("would_answer", seller=name),
+        "OFFERED_BEFORE": say("would_be_asked_again", seller=name),
+        "NOT_AVAILABLE": say("would_be_available", seller=name),
+    }
+    text = speech_of(planner.config).text(texts[verdict])
+    return pb.NeededChange(kind=_LET_IN[verdict], rule_id=view.rule_id, text=text)
 
 
 def _message(planner: Planner, change: Change, seller: str, rule_id: str) -> pb.NeededChange:
@@ -76,26 +85,29 @@ def _message(planner: Planner, change: Change, seller: str, rule_id: str) -> pb.
         maximum=maximum,
         rival_seller_id=rival,
         rule_id=rule_id,
-        text=_text(planner, change, seller, rival, maximum),
+        text=speech_of(planner.config).text(_text(planner, change, seller, rival, maximum)),
     )
 
 
 def _text(planner: Planner, change: Change, seller: str, rival: str, maximum: pb.Maximum | None) -> str:
+    amount = change.amount
     if change.kind == "slot" and maximum is not None:
-        what = f"in segment {maximum.segment_id}" if maximum.segment_id else f"of type {maximum.record_type}" if maximum.record_type else ""
-        return f"{seller} would need {change.amount} more slot{'s' if change.amount > 1 else ''}{' ' if what else ''}{what}"
+        of_type = say("slot_of_type", record_type=maximum.record_type) if maximum.record_type else ""
+        where = say("slot_in_segment", segment=maximum.segment_id) if maximum.segment_id else of_type
+        return say("would_need_slots", seller=seller, slots=amount, where=where)
+    higher = f"{amount * fit_step(planner.scores()) / POINTS:g}"
     by_level = {
-        "rule_order": f"a rule that allows {seller} would have to come {change.amount} earlier, before that of {rival}",
-        "availability": f"{seller} would have to be available {change.amount} days earlier",
-        "continuity": f"the record would have to belong to {seller} rather than to {rival}",
-        "preferred": f"{seller} would have to be preferred like {rival}",
-        "fit": f"the score of {seller} would have to be {change.amount * fit_step(planner.scores()) / POINTS:g} higher",
+        "rule_order": say("would_come_earlier", seller=seller, amount=amount, rival=rival),
+        "availability": say("would_be_available_earlier", seller=seller, amount=amount),
+        "continuity": say("would_belong", seller=seller, rival=rival),
+        "preferred": say("would_be_preferred", seller=seller, rival=rival),
+        "fit": say("would_score_higher", seller=seller, amount=higher),
     }
     by_kind = {
-        "level": by_level.get(change.level_id, f"{seller} would have to be better at {change.level_id} by {change.amount}"),
-        "priority": f"{seller} would need a priority higher by {change.amount}",
-        "turn": f"the last assignment of {seller} would have to be older than that of {rival}",
-        "free": f"{seller} would need {change.amount} more free capacity",
-        "tie": f"nothing: {seller} is as good as {rival}, and the choice between them is free",
+        "level": by_level.get(change.level_id, say("would_be_better", seller=seller, level=change.level_id, amount=amount)),
+        "priority": say("would_need_priority", seller=seller, amount=amount),
+        "turn": say("would_be_older", seller=seller, rival=rival),
+        "free": say("would_need_free", seller=seller, amount=amount),
+        "tie": say("nothing_needed", seller=seller, rival=rival),
     }
     return by_kind[change.kind]

@@ -24,22 +24,25 @@ AGAIN_S = 1.0
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: the name of an answer and the request as bytes, as of an instant."""
+    """What is asked: the name of an answer and the request as bytes, as of an instant; `language` as of the call (see `LANGUAGE`)."""
 
     name: str
     workspace: str
     now_us: int
     request: bytes
+    language: str = ""
 
 
-def _main(pipe: Connection, url: str) -> None:
+def _main(pipe: Connection, url: str, languages_folder: str) -> None:
     """Answer questions until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from reallot.server.answers.questions import answered
     from reallot.server.garbage import collect_seldom
+    from reallot.server.languages import LANGUAGES
     from reallot.server.snapshots import Snapshots
 
     collect_seldom()
+    LANGUAGES.add_folder(languages_folder)
     snapshots = Snapshots(url)
     while True:
         try:
@@ -54,9 +57,11 @@ def _main(pipe: Connection, url: str) -> None:
 
 def _said(snapshots: Any, question: Question, answered: Any) -> tuple[Literal["done", "refused", "error"], Any]:
     from reallot.server.errors import to_api_error
+    from reallot.server.languages import LANGUAGE
     from reallot.solver.segmentation import TooManyPairs
     from reallot.storage.errors import StorageError
 
+    LANGUAGE.set(question.language)
     try:
         return "done", snapshots.read(question.workspace, lambda tx, config: answered(tx, config, question))
     except TooManyPairs as error:
@@ -80,9 +85,9 @@ def _refusal(code: str, reason: str, text: str, metadata: dict[str, str], violat
 class QuestionDesk:
     """The processes in which questions are answered, as many at once as may be; others wait. Belongs to the event loop."""
 
-    def __init__(self, url: str, most: int, limit_s: float) -> None:
-        """Answer up to `most` questions at once, each within `limit_s`."""
-        self._url = url
+    def __init__(self, url: str, most: int, limit_s: float, languages_folder: str = "") -> None:
+        """Answer up to `most` questions at once, each within `limit_s`; the folder is that of further languages."""
+        self._arguments = (url, languages_folder)
         self._limit_s = limit_s
         self._free = asyncio.Semaphore(most)
         self._waiting = 0
@@ -118,7 +123,7 @@ class QuestionDesk:
             self._free.release()
 
     async def _asked(self, question: Question) -> bytes:
-        process = self._idle.pop() if self._idle else PipedProcess(_main, self._url, name="reallot-answers")
+        process = self._idle.pop() if self._idle else PipedProcess(_main, *self._arguments, name="reallot-answers")
         self._made.add(process)
         ended = False
         try:

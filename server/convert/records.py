@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from reallot.server.convert.values import from_owner, from_stored, from_us, maybe_from_us, value_text
+from reallot.server.languages import speech_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import FieldType
 from reallot.storage.documents import JsonText
@@ -66,12 +67,21 @@ def masked_fields(record: Record, config: WorkspaceConfig) -> list[str]:
 
 
 def record_message(
-    record: Record, config: WorkspaceConfig, *, pending: bool = False, next_try_us: int | None = None, masked: bool = False
+    record: Record,
+    config: WorkspaceConfig,
+    *,
+    pending: bool = False,
+    next_try_us: int | None = None,
+    masked: bool = False,
+    language: str | None = None,
 ) -> record_pb2.Record:
-    """Return a stored record as a message; fields that the schema no longer declares are left out, `masked` those that are personal, too.
+    """Return a stored record as a message, in a language (see `speech_of`).
+
+    Fields that the schema no longer declares are left out, `masked` those that are personal, too.
 
     `next_try_us` is when it is tried again (see `next_tries`).
     """
+    why = speech_of(config, language).told(record.reason)
     kind = config.record_types.get(record.record_type)
     types = {f.id: f.type for f in kind.schema.fields if not (masked and f.id in kind.personal)} if kind else {}
     return record_pb2.Record(
@@ -94,7 +104,9 @@ def record_message(
         ),
         assignment=record_pb2.AssignmentState(
             status=assignment_status(record.assignment),
-            reason=record.reason,
+            reason=why.text,
+            reason_id=why.sentence_id,
+            reason_parameters=why.parameters,
             rule_id=record.rule_id,
             run_id=record.run_id,
             attempts=record.attempts,

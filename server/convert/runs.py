@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from reallot.server.convert.records import assignment_status
 from reallot.server.convert.values import from_us, maybe_from_us
+from reallot.server.languages import Catalogue
 from reallot.server.road.events import because
 from reallot.storage.entities import Run
 from reallot.v1 import run_pb2
@@ -11,14 +12,14 @@ from reallot.v1 import run_pb2
 _COUNTS = ("considered", "assigned", "moved", "released", "failed", "resegmented", "lost", "undone", "offered")
 
 
-def run_message(run: Run) -> run_pb2.Run:
+def run_message(run: Run, speech: Catalogue) -> run_pb2.Run:
     """Return a stored run as a message."""
     body = run.body or {}
     reason, limit = body.get("termination") or ("", "")
     message = run_pb2.Run(
         run_id=run.run_id,
         kind=run_pb2.RunKind.Value(f"RUN_KIND_{run.kind}"),
-        cause=(run.cause or {}).get("detail") or because(run.cause).strip(),
+        cause=speech.text((run.cause or {}).get("detail") or because(run.cause)).strip(" ,"),
         selection=run_pb2.RunSelection.FromString(bytes.fromhex(run.selection)) if run.selection else None,
         state=run_pb2.RunState.Value(f"RUN_STATE_{run.state}"),
         stage=run_pb2.RunStage.Value(f"RUN_STAGE_{run.stage.upper() or 'UNSPECIFIED'}"),
@@ -40,7 +41,7 @@ def run_message(run: Run) -> run_pb2.Run:
         schedule_id=run.schedule_id,
         firing_time=maybe_from_us(run.firing_us),
         limit=run.limit,
-        failure=run.failure,
+        failure=speech.text(run.failure),
         digest=body.get("digest", ""),
         cancel_requested=run.cancel_requested,
         create_time=from_us(run.create_us),

@@ -6,13 +6,14 @@ from types import MappingProxyType
 from typing import Any
 
 from reallot.server.convert.values import to_stored
+from reallot.server.languages.saying import say
 from reallot.server.road.enrol import leave
 from reallot.server.workspace_config import RuleConfig, TriggerConfig, WorkspaceConfig
 from reallot.solver.segmentation import Schema, evaluate, frame_of
 from reallot.storage.capacity import weight_of
 from reallot.storage.entities import EnrollmentChange, Json, Owner, PendingMark, Record, Standing, open_offer
 
-OWNER_CAME = "the owner came with the record"
+OWNER_CAME = say("owner_came")
 """What the log says of an owner whom a write gives."""
 
 
@@ -104,7 +105,7 @@ def change_of(
     quieted = {f"implied:{name}" for name in _fields_of(held, after.record_type, config)}
     fired = tuple(name for name in matched if name not in held and name not in quieted)
     if open_offer(before) and not after.active:
-        after = replace(after, offered_to="", assignment="WAITING", reason="its offer ended when it was closed")
+        after = replace(after, offered_to="", assignment="WAITING", reason=say("offer_ended_by_closing"))
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
@@ -144,7 +145,7 @@ def arrival_cause(*, quiet: bool) -> Json:
 def give_by_hand(record: Record, owner: Owner | None) -> Record:
     """Return the record as a person or the CRM gives it to an owner, or takes it from one."""
     status = "ASSIGNED_MANUALLY" if owner is not None else "WAITING"
-    reason = "" if owner is not None else "it was released by hand and waits for a run"
+    reason = "" if owner is not None else say("released_by_hand")
     return replace(
         record,
         previous_owner=record.owner or record.previous_owner,
@@ -173,7 +174,7 @@ def releasing_rule(before: Record, after: Record, changed: tuple[str, ...], conf
 def _taken_back(record: Record, rule: RuleConfig) -> Record:
     """Return the record without its owner: it waits for a run, so that it does not bounce back for the room that it leaves."""
     name = rule.message.display_name or rule.key
-    reason = f"rule {name} took it back: its release condition holds"
+    reason = say("rule_took_back", rule=name)
     return replace(record, previous_owner=record.owner, owner=None, assignment="WAITING", reason=reason, rule_id="", run_id="")
 
 

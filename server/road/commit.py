@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reallot.server.convert.sellers import maximum_of, reserves_of
+from reallot.server.languages.saying import document_of, say
 from reallot.server.road.batch import Handed, Piece, Tally, tally
 from reallot.server.runtime import request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
@@ -59,8 +60,9 @@ class Digests:
                 gains[seller] += record_ids
         for seller in sorted(self.flooded.intersection((*gains, *losses))):
             gained, lost = gains.get(seller, []), losses.get(seller, [])
-            text = f"You got {len(gained)} records" + (f" and lost {len(lost)}" if lost else "") + "."
-            sentence = {"sentence_id": "digest", "parameters": {"gained": str(len(gained)), "lost": str(len(lost))}, "text": text}
+            parameters = {"gained": len(gained), "lost": len(lost)}
+            also = {"and_lost": document_of(say("and_lost", lost=len(lost)))} if lost else {}
+            sentence = {"sentence_id": "digest", "parameters": parameters | also}
             body = {
                 "run_id": run_id,
                 "gained": len(gained),

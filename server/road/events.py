@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reallot.server.convert.records import NO_FIELDS, state_text
+from reallot.server.languages.saying import document_of, listed, say
 from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
 from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing, open_offer
 from reallot.storage.moves import enrollment_of
@@ -154,11 +155,11 @@ def sentence_of(
     title: str = "",
     due: DueStep | None = None,
 ) -> Json:
-    """Return the event's sentence: a stable id, its parameters, and the English text."""
+    """Return the event's sentence: a stable id and its parameters, which may be sentences themselves."""
     subject = after or before
     if subject is None:
         return None
-    offered = open_offer(after) or open_offer(before)
+    offered, moved = open_offer(after) or open_offer(before), kind == "RESEGMENTED" and before is not None and after is not None
     parameters = {
         "record": title or config.title(subject.record_type, subject.record_id, subject.fields),
         "old_segment": _segment_name(before, config),
@@ -171,70 +172,55 @@ def sentence_of(
         "because": because(cause),
         "step": due.name if due is not None else "",
     }
+    if moved:
+        parameters["owner_change"] = _owner_clause(before, after, parameters)
+        parameters["sequence_change"] = _sequence_clause(before, after, parameters)
     sentence_id = "step_overdue" if kind == "OVERDUE" and due is not None else kind.lower()
-    text = _TEXTS[sentence_id.upper()].format(**parameters)
-    if kind == "RESEGMENTED" and before is not None and after is not None:
-        text += _owner_clause(before.owner, after.owner, parameters) + _sequence_clause(before, after, parameters)
-    return {"sentence_id": sentence_id, "parameters": {k: v for k, v in parameters.items() if v}, "text": text + "."}
+    # Documents within the document: what is put into holes later is quoted once, however deep it stands.
+    return {"sentence_id": sentence_id, "parameters": {name: document_of(said) for name, said in parameters.items() if said}}
 
 
-_TEXTS = {
-    "RESEGMENTED": "{record} moved from {old_segment} to {new_segment}{because}",
-    "REASSIGNED": "{record} went from {old_owner} to {new_owner}{because}",
-    "ASSIGNED": "{record} went to {new_owner}{because}",
-    "UNASSIGNED": "{record} was taken from {old_owner}{because}",
-    "NOT_ASSIGNED": "{record} has no owner{because}: {reason}",
-    "OVERDUE": "{record} waits for too long",
-    "OFFERED": "{record} was offered to {offered}{because}",
-    "OFFER_ENDED": "The offer of {record} to {offered} ended{because}",
-    "ENROLLED": "{record} joined the sequence {sequence}",
-    "UNENROLLED": "{record} left its sequence{because}",
-    "STEP_DUE": "{step} for {record} is due",
-    "STEP_OVERDUE": "{step} for {record} is overdue",
-    "CLOSED": "{record} was closed",
-    "REOPENED": "{record} was reopened",
-    "CREATED": "{record} was created",
-    "CHANGED": "{record} was changed",
-    "DELETED": "{record} was deleted",
-}
-
-
-def _owner_clause(old: Owner | None, new: Owner | None, parameters: Mapping[str, str]) -> str:
+def _owner_clause(before: Told | None, after: Told | None, parameters: Mapping[str, str]) -> str:
+    old, new = before.owner if before else None, after.owner if after else None
+    old_owner, new_owner = parameters["old_owner"], parameters["new_owner"]
     if old == new:
-        return f"; {parameters['new_owner']} keeps it" if new else ""
+        return say("owner_keeps", new_owner=new_owner) if new else ""
     if old is None:
-        return f"; {parameters['new_owner']} takes it"
-    return f"; {parameters['new_owner']} takes over from {parameters['old_owner']}" if new else f"; {parameters['old_owner']} gives it up"
+        return say("owner_takes", new_owner=new_owner)
+    return say("owner_takes_over", old_owner=old_owner, new_owner=new_owner) if new else say("owner_gives_up", old_owner=old_owner)
 
 
-def _sequence_clause(before: Told, after: Told, parameters: Mapping[str, str]) -> str:
-    if after.enrollment_id == before.enrollment_id:
+def _sequence_clause(before: Told | None, after: Told | None, parameters: Mapping[str, str]) -> str:
+    left, joined = before.enrollment_id if before else "", after.enrollment_id if after else ""
+    if left == joined:
         return ""
-    return f"; the sequence {parameters['sequence']} starts" if after.enrollment_id else "; its sequence ends"
+    return say("sequence_starts", sequence=parameters["sequence"]) if joined else say("sequence_ends")
 
 
 def because(cause: Json) -> str:
-    """Return the reason clause of a cause, with a blank before it; "" if there is nothing to say."""
-    kind = (cause or {}).get("kind", "")
-    if kind in ("UPDATED", "RELATED") and cause.get("fields"):
-        return f" because {' and '.join(cause['fields'])} changed"
-    return {
-        "CREATED": " on arrival",
-        "RULE_FIELD": " because a field that its rules read changed",
-        "REOPENED": " on being reopened",
-        "RUN": " in a run on request",
-        "SCHEDULE": f" in the scheduled run {(cause or {}).get('schedule_id', '')}",
-        "EVENT": f" because {(cause or {}).get('detail', 'something changed')}",
-        "MANUAL": " by hand",
-        "OFFER": f" because {(cause or {}).get('detail', 'an offer ended')}",
-        "TIME": " because time went by",
-        "UNDO": f" because {(cause or {}).get('detail', 'a run was undone')}",
-    }.get(kind, "")
+    """Return the reason clause of a cause, with what it needs before it; "" if there is nothing to say."""
+    found = cause or {}
+    kind, detail = found.get("kind", ""), found.get("detail", "")
+    if kind in ("UPDATED", "RELATED") and found.get("fields"):
+        return say("because_fields", fields=listed(found["fields"]))
+    clauses = {
+        "CREATED": say("on_arrival"),
+        "RULE_FIELD": say("because_rule_field"),
+        "REOPENED": say("on_reopening"),
+        "RUN": say("in_run"),
+        "SCHEDULE": say("in_scheduled_run", schedule=found.get("schedule_id", "")),
+        "EVENT": say("because_of", detail=detail or say("something_changed")),
+        "MANUAL": say("by_hand"),
+        "OFFER": say("because_of", detail=detail or say("offer_ended_somehow")),
+        "TIME": say("because_time"),
+        "UNDO": say("because_of", detail=detail or say("some_run_undone")),
+    }
+    return clauses.get(kind, "")
 
 
 def _segment_name(record: Told | None, config: WorkspaceConfig) -> str:
     if record is None or not record.segment_id:
-        return "no segment"
+        return say("no_segment")
     message = config.find("segment", record.segment_id)
     return (message.display_name or message.segment_id) if message else record.segment_id
 
@@ -249,11 +235,12 @@ def _sequence_name(record: Told | None, config: WorkspaceConfig) -> str:
 def owner_name(owner: Owner | None, config: WorkspaceConfig, names: Mapping[str, str] | None = None) -> str:
     """Return what an owner is called in sentences; `names` are those of sellers."""
     if owner is None:
-        return "nobody"
+        return say("nobody")
     if owner.kind is OwnerKind.SELLER:
         return (names or {}).get(owner.id, owner.id)
     kind = owner.kind.lower()
-    return f"{kind} {group_names(config, kind).get(owner.id, owner.id)}"
+    name = group_names(config, kind).get(owner.id, owner.id)
+    return say("team", name=name) if owner.kind is OwnerKind.TEAM else say("queue", name=name)
 
 
 def group_names(config: WorkspaceConfig, kind: str) -> Mapping[str, str]:

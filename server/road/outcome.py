@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from reallot.server.languages.saying import say
 from reallot.server.road.batch import CHUNK
 from reallot.server.road.events import owner_name
 from reallot.server.road.offers import OFFERED
@@ -182,11 +183,12 @@ class Decisions:
         pool, named = self.planner.pool, rule.message.display_name or rule.key
         if taker >= len(pool.sellers):
             group = pool.owner_at(taker)
-            reason = f"rule {named} chose {owner_name(group, self.work.config)}"
+            reason = say("rule_chose", rule=named, who=owner_name(group, self.work.config))
             return Decided("ASSIGNED", "", rule.key, reason, group=(group.kind.value, group.id))
         seller = pool.sellers[taker]
         whom = seller.name
-        status, reason = (OFFERED, f"rule {named} offers it to {whom}") if asks else ("ASSIGNED", f"rule {named} chose {whom}")
+        status = OFFERED if asks else "ASSIGNED"
+        reason = say("rule_offers", rule=named, who=whom) if asks else say("rule_chose", rule=named, who=whom)
         return Decided(status, seller.seller_id, rule.key, reason, rule.use_capacity, shared)
 
     def _unassigned(self, chain: int, row: int) -> Decided:
@@ -219,10 +221,10 @@ class Decisions:
             said = sentence(status, _segment_name(self.work, row), traces)
         else:
             status = "NO_CAPACITY" if sellers else "NO_SELLER_MATCHED"
-            said = "nobody has room for all of them" if sellers else "there is nobody whom all of them may go to"
+            said = say("no_room_for_all") if sellers else say("nobody_for_all")
         rule = next((t.rule_id for t in traces if t.status == status), "")
-        others = "another record" if len(members) == 2 else f"{len(members) - 1} other records"
-        return Decided(status, "", rule, f"it goes together with {others}: {said}", next_try_us=self._next_try(chain).first_us)
+        why = say("goes_together", others=len(members) - 1, why=said)
+        return Decided(status, "", rule, why, next_try_us=self._next_try(chain).first_us)
 
     def _next_try(self, chain: int) -> NextTry:
         if chain not in self._tries:
@@ -258,13 +260,13 @@ def _not_tried(work: Work, row: int) -> Decided:
     status, keeper = str(work.status[row]), str(work.kept_by[row])
     reason = ""
     if status == "ASSIGNED":
-        reason = f"the owner stays: rule {keeper} allows it"
+        reason = say("owner_stays", rule=keeper)
     elif work.released[row]:
-        reason = "the record matches no segment any more"
+        reason = say("no_segment_any_more")
     elif status == "NO_RULE_IN_SEGMENT":
-        reason = "the record is in no segment"
+        reason = say("in_no_segment")
     elif status == "WAITING" and work.quiet(row):
-        reason = "the record was imported without being assigned and waits for a run"
+        reason = say("imported_quietly")
     elif status in ("WAITING", NOT_RUN):
         reason = sentence(status, _segment_name(work, row), ())
     return Decided(status, "", keeper, reason)

@@ -21,10 +21,13 @@ from reallot.solver.assignment.problem import NEEDED, Ints
 from reallot.solver.calendars import UNAVAILABLE, WIDEST_BUCKET
 from reallot.solver.segmentation import Matches, evaluate
 from reallot.solver.timetables import Timetables
-from reallot.v1 import config_pb2, segment_pb2
+from reallot.v1 import segment_pb2
 
 NOT_MATCHED, TOO_OLD, NOT_REACHED = -1, -2, -3
 """What stands for a rule in a record's chain instead of a combination of sellers."""
+
+_TURNS_OF = "round_robin:"
+"""Begins the names of scopes of rules with an order of their own; the rule follows."""
 
 
 @dataclass(frozen=True)
@@ -337,8 +340,7 @@ class Planner:
         return room
 
     def _scope(self, rule: RuleConfig, seller: Ints, bucket: Ints) -> Ints:
-        per_rule = self.config.settings.round_robin_scope == config_pb2.ROUND_ROBIN_SCOPE_PER_RULE
-        turns = f"round_robin:{rule.key}" if per_rule else "round_robin"
+        turns = f"{_TURNS_OF}{rule.key}" if self.config.turns_by_rule else "round_robin"
         if rule.message.policy == segment_pb2.POLICY_BEST_FIT:
             return np.full(len(bucket), -1)
         if rule.message.policy == segment_pb2.POLICY_EARLIEST_FIRST_CONTACT:
@@ -475,7 +477,8 @@ class Planner:
     def _made_scope(self, number: int, options: Ints) -> Scope:
         pool, (name, policy) = self.pool, self.scopes[number]
         if policy not in NEEDED:
-            return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, pool.turn, pool.free)
+            turn = pool.turn_by(name.removeprefix(_TURNS_OF)) if name.startswith(_TURNS_OF) else pool.turn
+            return Scope(name, policy, np.arange(len(pool.sellers), dtype=np.int32), pool.priority, turn, pool.free)
         own = np.unique(options[options[:, 4] == number, 0])
         standing = self.books.standing_of(number, own) if number in self.books.rule_of else self._contacts(number, own)
         return Scope(name, policy, own.astype(np.int32), pool.priority[own], pool.turn[own], pool.free[own], standing)

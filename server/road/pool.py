@@ -42,6 +42,8 @@ class Pool:
     silent: frozenset[str]
     stands_in: bool = True
     shares: Sequence[Share] = ()
+    rule_turns: Sequence[Turn] = ()
+    """Turns by rule, where each has an order of its own."""
     timers: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
@@ -60,6 +62,7 @@ class Pool:
             gains=tx.sellers.windows.gains(workspace, windows, now_us),
             silent=silent_sellers(tx, workspace),
             shares=tx.shares.of(workspace, config.sharing_rules),
+            rule_turns=tx.sellers.rule_turns(workspace) if config.turns_by_rule else (),
             timers=tx.sellers.windows.timers(workspace),
         )
 
@@ -131,8 +134,15 @@ class Pool:
     @cached_property
     def turn(self) -> Ints:
         """Number of the last unit of a counted type, 0 = never: int64, shape (m,)."""
+        return self._latest(self.turns)
+
+    def turn_by(self, rule_id: str) -> Ints:
+        """Return the number of the last unit of a counted type that a rule gave, or none did, 0 = never: int64, shape (m,)."""
+        return self._latest([turn for turn in self.rule_turns if turn.rule_id in ("", rule_id)])
+
+    def _latest(self, turns: Sequence[Turn]) -> Ints:
         latest = np.zeros(len(self.sellers), dtype=np.int64)
-        for turn in self.turns:
+        for turn in turns:
             if turn.record_type in self.config.counted_types and turn.seller_id in self.place:
                 index = self.place[turn.seller_id]
                 latest[index] = max(int(latest[index]), turn.order)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
+from reallot.server.languages.saying import say
 from reallot.storage.entities import Json, Owner
 
 PRECEDENCE = (
@@ -62,38 +64,36 @@ def shown_status(traces: Sequence[RuleTrace]) -> str:
 
 
 def sentence(status: str, segment_name: str, traces: Sequence[RuleTrace]) -> str:
-    """Return one sentence for people."""
+    """Return why, for people."""
     shown = next((t for t in traces if t.status == status), None)
     taken = next((t for t in traces if t.status == "ASSIGNED"), None)
     counts = (shown or taken).verdicts if (shown or taken) else {}  # type: ignore[union-attr]
+    if status == "NO_CAPACITY" and shown is None:
+        return say("slots_taken")
     sellers = sum(n for verdict, n in counts.items() if verdict != "NOT_MATCHED")
-    who = "the one fitting seller" if sellers == 1 else f"all {sellers} fitting sellers"
-    lacks, are, have = ("lacks", "is", "has") if sellers == 1 else ("lack", "are", "have")
     rule_id = shown.rule_id if shown else ""
     several = ", ".join(owner.id for owner in shown.matched) if shown else ""
     texts = {
-        "NO_RULE_IN_SEGMENT": f"the segment {segment_name} has no active rule",
-        "NO_RULE_MATCHED": f"no rule of the segment {segment_name} matches the record",
-        "RECORD_TOO_OLD": "the record is older than its rule considers",
-        "NO_SELLER_MATCHED": f"no seller fits the target of rule {rule_id}",
-        "NO_TEAM": f"no team that takes part fits the target of rule {rule_id}",
-        "NO_QUEUE": f"no queue that takes part fits the target of rule {rule_id}",
-        "SEVERAL_TEAMS": f"several teams fit the target of rule {rule_id}, which does not choose: {several}",
-        "SEVERAL_QUEUES": f"several queues fit the target of rule {rule_id}, which does not choose: {several}",
-        "SELLER_NOT_ELIGIBLE": f"{who} {_not_eligible(counts, are, lacks, have)}",
-        "NO_AVAILABILITY": f"{who} {are} unavailable for longer than the rule allows",
-        "NO_CAPACITY": f"{who} {have} no free capacity",
-        "WAITING": f"the segment {segment_name} waits for a run",
-        "RULES_NOT_RUN_ON_MOVE": f"the segment {segment_name} does not run its rules on a move",
+        "NO_RULE_IN_SEGMENT": say("no_rule_in_segment", segment=segment_name),
+        "NO_RULE_MATCHED": say("no_rule_matched", segment=segment_name),
+        "RECORD_TOO_OLD": say("record_too_old"),
+        "NO_SELLER_MATCHED": say("no_seller_matched", rule=rule_id),
+        "NO_TEAM": say("no_team", rule=rule_id),
+        "NO_QUEUE": say("no_queue", rule=rule_id),
+        "SEVERAL_TEAMS": say("several_teams", rule=rule_id, teams=several),
+        "SEVERAL_QUEUES": say("several_queues", rule=rule_id, queues=several),
+        "SELLER_NOT_ELIGIBLE": say("seller_not_eligible", sellers=sellers, what=_not_eligible(counts, sellers)),
+        "NO_AVAILABILITY": say("no_availability", sellers=sellers),
+        "NO_CAPACITY": say("no_capacity", sellers=sellers),
+        "WAITING": say("segment_waits", segment=segment_name),
+        "RULES_NOT_RUN_ON_MOVE": say("rules_not_run_on_move", segment=segment_name),
     }
-    if status == "NO_CAPACITY" and shown is None:
-        return "the last free slots went to records that come before it"
     return texts[status]
 
 
-def _not_eligible(counts: Mapping[str, int], are: str, lacks: str, have: str) -> str:
-    parts = [f"{have} been asked and did not take it"] if counts.get("OFFERED_BEFORE") else []
-    parts += [f"{'does' if have == 'has' else 'do'} not answer offers"] if counts.get("NOT_RESPONDING") else []
+def _not_eligible(counts: Mapping[str, int], sellers: int) -> str:
+    parts = [say("were_asked", sellers=sellers)] if counts.get("OFFERED_BEFORE") else []
+    parts += [say("do_not_answer", sellers=sellers)] if counts.get("NOT_RESPONDING") else []
     if not parts or {"SWITCHED_OFF", "ROLE_NOT_ELIGIBLE"} & counts.keys():
-        parts = [f"{are} switched off or {lacks} the role", *parts]
-    return " or ".join(parts)
+        parts = [say("are_switched_off", sellers=sellers), *parts]
+    return reduce(lambda left, right: say("or", left=left, right=right), parts)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from reallot.server.convert.records import state_text
+from reallot.server.languages.saying import say
 from reallot.server.road.events import event_of
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
@@ -15,7 +16,7 @@ def rescue(tx: WriteTransaction, config: WorkspaceConfig, mark: Pending, inciden
     if before is None:
         tx.pending.clear(config.workspace, [(mark.record_id, mark.generation)])
         return
-    reason = f"the server failed at this record; its log has the cause under incident {incident}"
+    reason = say("failed_at_record", incident=incident)
     after = before
     if before.owner is None:
         after = replace(

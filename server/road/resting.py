@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from reallot.server.languages.saying import say
 from reallot.server.road.change import Change, Upsert
 from reallot.server.workspace_config import TriggerConfig, WorkspaceConfig
 from reallot.storage import ReadTransaction
@@ -47,8 +48,8 @@ def why_not_again(changes: Sequence[Change]) -> str:
     if not fields or any(change.mark is not None for change in changes):
         return ""
     if not changes[-1].after.active:
-        return "the record is not active: it is not looked at again"
+        return say("not_active")
     held = sorted({name for change in changes for name in change.resting})
     if held:
-        return f"not looked at again yet: the trigger {', '.join(held)} rests for this record"
-    return f"no watched field changed: {', '.join(fields)}"
+        return say("trigger_rests", triggers=", ".join(held))
+    return say("nothing_watched", fields=", ".join(fields))

@@ -6,6 +6,8 @@ from functools import cached_property
 from reallot.server.convert.decisions import state_message
 from reallot.server.convert.records import assignment_name, connection_name, segmentation_name
 from reallot.server.convert.values import to_owner
+from reallot.server.languages.saying import say
+from reallot.server.road.events import owner_name
 from reallot.server.workspace_config import WorkspaceConfig, is_active
 from reallot.storage.entities import Decision, EnrollmentChange, Json, Owner, OwnerKind, Record
 from reallot.v1 import event_pb2
@@ -65,37 +67,37 @@ Obstacle = tuple[str, str]
 def touched_since(record: Record | None, done: Done) -> Obstacle | None:
     """Return what has become of a record since a run, None if it is as the run left it."""
     if record is None:
-        return "DELETED", "it does not exist any more"
+        return "DELETED", say("gone")
     if not done.line.version:
-        return "NOT_KNOWN", "the log does not tell at which version the run left it: an earlier version of the server wrote it"
+        return "NOT_KNOWN", say("version_not_known")
     if record.version == done.line.version:
         return None
     if not record.active:
-        return "CLOSED", "it was closed since"
+        return "CLOSED", say("closed_since")
     if record.owner != done.owners[1]:
-        return "OWNER_CHANGED", "its owner has changed since"
+        return "OWNER_CHANGED", say("owner_changed_since")
     if record.segment_id != done.after.segment_id:
-        return "SEGMENT_CHANGED", "its segment has changed since"
+        return "SEGMENT_CHANGED", say("segment_changed_since")
     if (record.enrollment_id, record.step) != (done.after.enrollment.enrollment_id, done.after.enrollment.step):
-        return "SEQUENCE_CHANGED", "its sequence has gone on since"
-    return "CHANGED", "it was written or looked at again since"
+        return "SEQUENCE_CHANGED", say("sequence_gone_on")
+    return "CHANGED", say("changed_since")
 
 
 def former_place_gone(done: Done, config: WorkspaceConfig) -> Obstacle | None:
     """Return why a record cannot go back to where it was; None if its segment, and the team or queue that owned it, exist."""
     segment_id, owner = done.before.segment_id, done.owners[0]
     if segment_id and config.find("segment", segment_id) is None:
-        return "SEGMENT_GONE", f"its former segment {segment_id} does not exist any more"
+        return "SEGMENT_GONE", say("former_segment_gone", segment=segment_id)
     is_group = owner is not None and owner.kind is not OwnerKind.SELLER
     if owner is not None and is_group and done.changes_owner and config.find(owner.kind.lower(), owner.id) is None:
-        return "OWNER_GONE", f"its former owner, {owner.kind.lower()} {owner.id}, does not exist any more"
+        return "OWNER_GONE", say("former_owner_gone", owner=owner_name(owner, config))
     return None
 
 
 def undo_cause(run_id: str, reason: str) -> Json:
     """Return the cause of everything that is done to undo a run."""
-    told = f"run {run_id} was undone"
-    return {"kind": "UNDO", "run_id": run_id, "detail": f"{told}: {reason}" if reason else told}
+    told = say("run_undone", run=run_id)
+    return {"kind": "UNDO", "run_id": run_id, "detail": say("with_reason", what=told, reason=reason) if reason else told}
 
 
 def put_back(record: Record, done: Done, config: WorkspaceConfig, cause: Json) -> tuple[Record, EnrollmentChange | None]:
@@ -117,7 +119,7 @@ def put_back(record: Record, done: Done, config: WorkspaceConfig, cause: Json) -
         segmentation=segmentation_name(done.before.segmentation),
         assignment="WAITING" if waits else status,
         connection=connection,
-        reason=cause["detail"] + (": the record waits for a run" if waits else ""),
+        reason=say("waits_for_run", why=cause["detail"]) if waits else cause["detail"],
         rule_id=done.before.rule_id,
         run_id="",
         next_try_us=None,

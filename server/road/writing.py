@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from reallot.server.convert.records import state_text
+from reallot.server.languages.saying import say
 from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
@@ -163,7 +164,7 @@ class Writing:
             stamps=(after.last_attempt_us, after.overdue_us),
             # Enrollments are compared by their holes, of which one stands for many.
             changes=changes_between(state_of(before, enrollment_columns(before)), state),
-            turn=Taken(decided.seller_id, before.record_type) if decided.seller_id else None,
+            turn=Taken(decided.seller_id, before.record_type, decided.rule_id) if decided.seller_id else None,
             offer=self._offer(row, before, after, decided),
             ends=ends,
             starts=starts,
@@ -260,7 +261,7 @@ class Writing:
         why = told.cause if told is not None else dump(cause)
         reason = decided.reason or _segment_reason(str(self._work.segmentation[row]), after.segment_id)
         if before.segment_id and before.segment_id != after.segment_id == before.previous_segment_id != "":
-            reason += f"; it is back in {after.segment_id}, which it had left for {before.segment_id}"
+            reason = say("back_again", what=reason, segment=after.segment_id, left_for=before.segment_id)
         return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
     def _trace(self, chain: int) -> JsonText:
@@ -271,10 +272,10 @@ class Writing:
 
 def _segment_reason(segmentation: str, segment_id: str) -> str:
     return {
-        "SEGMENTED": f"the record joined the segment {segment_id}",
-        "UNCHANGED": "the record was looked at again and stays in its segment",
-        "MOVE_NOT_ALLOWED": "another segment matches but does not accept moves",
-        "NO_SEGMENT": "no segment matches the record",
+        "SEGMENTED": say("joined_segment", segment=segment_id),
+        "UNCHANGED": say("stays_in_segment"),
+        "MOVE_NOT_ALLOWED": say("move_not_allowed"),
+        "NO_SEGMENT": say("no_segment_matches"),
     }.get(segmentation, "")
 
 

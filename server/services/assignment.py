@@ -17,6 +17,7 @@ from reallot.server.explanation import candidates_of
 from reallot.server.handover import Parties, by_hand, involved, owning_seller
 from reallot.server.idempotency import once
 from reallot.server.lanes import ENDED, new_run_id, selection_text
+from reallot.server.languages import LANGUAGE, Catalogue, say, speech_of
 from reallot.server.offers import respond
 from reallot.server.previewing import PREVIEW
 from reallot.server.progress import ProgressBoard
@@ -72,14 +73,18 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             )
             tx.runs.create(workspace, run)
             tx.signal(workspace, "runs")
-            return run_message(run)
+            return run_message(run, self._runtime.speech(tx, workspace))
 
         return await self._runtime.write(workspace, once(request, workspace, run_pb2.Run, work))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Return one run."""
         workspace = workspace_of(request)
-        return await self._runtime.read(lambda tx: run_message(tx.runs.get(workspace, request.run_id)))
+        run, speech = await self._runtime.read(lambda tx: self._run(tx, workspace, request.run_id))
+        return run_message(run, speech)
+
+    def _run(self, tx: ReadTransaction, workspace: str, run_id: str) -> tuple[Run, Catalogue]:
+        return tx.runs.get(workspace, run_id), self._runtime.speech(tx, workspace)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:  # noqa: N802
         """List runs, newest first."""
@@ -90,7 +95,8 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
             before = (key[0], key[1]) if key else None
             found = tx.runs.page(workspace, kinds=kinds, schedule_id=request.schedule_id, before=before, limit=size + 1)
             token = page_token(request, [found[size - 1].create_us, found[size - 1].run_id]) if len(found) > size else ""
-            return pb.ListRunsResponse(runs=[run_message(r) for r in found[:size]], next_page_token=token)
+            speech = self._runtime.speech(tx, workspace)
+            return pb.ListRunsResponse(runs=[run_message(r, speech) for r in found[:size]], next_page_token=token)
 
         return await self._runtime.read(read)
 
@@ -98,9 +104,9 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         """Follow a run until it has ended."""
         workspace = workspace_of(request)
         while True:
-            run = await self._runtime.read(lambda tx: tx.runs.get(workspace, request.run_id))
+            run, speech = await self._runtime.read(lambda tx: self._run(tx, workspace, request.run_id))
             progress = self._board.of(run.run_id)
-            message = run_message(run)
+            message = run_message(run, speech)
             if progress.stage and run.state == "RUNNING":
                 message.stage = run_pb2.RunStage.Value(f"RUN_STAGE_{progress.stage.upper()}")
             done = sum(n for k, n in run.counts.items() if k == "considered") if run.state in ENDED else progress.done
@@ -123,20 +129,24 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
                 # It has not begun, and in a paused workspace nobody would look at it for long.
                 tx.runs.update(workspace, replace(run, state="CANCELLED", stage="done", end_us=tx.now_us))
             tx.signal(workspace, "runs")
-            return run_message(tx.runs.get(workspace, run.run_id))
+            return run_message(*self._run(tx, workspace, run.run_id))
 
         return await self._runtime.write(workspace, once(request, workspace, run_pb2.Run, work))
 
     async def ApplyRun(self, request: pb.ApplyRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Commit a previewed run."""
         workspace = workspace_of(request)
-        work = once(request, workspace, run_pb2.Run, lambda tx: apply_run(tx, workspace, request.run_id))
+        work = once(
+            request, workspace, run_pb2.Run, lambda tx: apply_run(tx, workspace, request.run_id, self._runtime.speech(tx, workspace))
+        )
         return await self._runtime.write(workspace, work)
 
     async def DropRun(self, request: pb.DropRunRequest, context: Context) -> run_pb2.Run:  # noqa: N802
         """Drop a previewed run."""
         workspace = workspace_of(request)
-        work = once(request, workspace, run_pb2.Run, lambda tx: drop_run(tx, workspace, request.run_id))
+        work = once(
+            request, workspace, run_pb2.Run, lambda tx: drop_run(tx, workspace, request.run_id, self._runtime.speech(tx, workspace))
+        )
         return await self._runtime.write(workspace, work)
 
     async def ListPreview(self, request: pb.ListPreviewRequest, context: Context) -> pb.ListPreviewResponse:  # noqa: N802
@@ -146,7 +156,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
     async def ReplayRun(self, request: pb.ReplayRunRequest, context: Context) -> pb.ReplayRunResponse:  # noqa: N802
         """Repeat a stored run's solve."""
-        question = Question("replay", workspace_of(request), self._runtime.clock.now_us(), request.SerializeToString())
+        question = Question("replay", workspace_of(request), self._runtime.clock.now_us(), request.SerializeToString(), LANGUAGE.get())
         return pb.ReplayRunResponse.FromString(await self._desk.ask(question))
 
     async def UndoRun(self, request: pb.UndoRunRequest, context: Context) -> pb.UndoRunResponse:  # noqa: N802
@@ -173,11 +183,13 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         found = tx.records.get(config.workspace, request.record_ids)
         wanted = list(dict.fromkeys(request.record_ids))
         takes = [found[i] for i in wanted if i in found and found[i].active and found[i].owner != owner]
-        obstacle = None if request.force or seller is None else _obstacle(seller)
+        obstacle, speech = None if request.force or seller is None else _obstacle(seller), speech_of(config)
         if obstacle is not None:
             refused = {record.record_id for record in takes}
             return pb.AssignRecordsResponse(
-                results=[_kept_out(i, obstacle) if i in refused else _result(i, found.get(i), None) for i in request.record_ids]
+                results=[
+                    _kept_out(i, obstacle, speech) if i in refused else _result(i, found.get(i), None, speech) for i in request.record_ids
+                ]
             )
         claim = Claim(limits_of(seller, config, tx.now_us)) if seller is not None and not request.force else None
         parties = Parties.of(tx, config.workspace, owner, *involved(takes))
@@ -186,7 +198,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
         done = ((t.before, t.after) for t, o in zip(made, outcomes, strict=True) if o is Outcome.COMMITTED)
         request_rerun(tx, config, "CAPACITY_FREED", freed_sellers(done))
         became = {t.after.record_id: o for t, o in zip(made, outcomes, strict=True) if t.after}
-        return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i)) for i in request.record_ids])
+        return pb.AssignRecordsResponse(results=[_result(i, found.get(i), became.get(i), speech) for i in request.record_ids])
 
     async def ReleaseRecords(self, request: pb.ReleaseRecordsRequest, context: Context) -> pb.ReleaseRecordsResponse:  # noqa: N802
         """Take records from their owners; they wait for a run."""
@@ -268,8 +280,8 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
 
 
 _OBSTACLES: dict[int, str] = {
-    event_pb2.VERDICT_ROLE_NOT_ELIGIBLE: "the owner's role may not own records (force assigns all the same)",
-    event_pb2.VERDICT_SWITCHED_OFF: "the owner takes no records at present (force assigns all the same)",
+    event_pb2.VERDICT_ROLE_NOT_ELIGIBLE: say("owner_may_not_own"),
+    event_pb2.VERDICT_SWITCHED_OFF: say("owner_takes_none"),
 }
 
 
@@ -280,8 +292,10 @@ def _obstacle(seller: Seller) -> event_pb2.Verdict.ValueType | None:
     return None if seller.assignable else event_pb2.VERDICT_SWITCHED_OFF
 
 
-def _kept_out(record_id: str, verdict: event_pb2.Verdict.ValueType) -> pb.AssignResult:
-    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ELIGIBLE, text=_OBSTACLES[verdict], verdict=verdict)
+def _kept_out(record_id: str, verdict: event_pb2.Verdict.ValueType, speech: Catalogue) -> pb.AssignResult:
+    return pb.AssignResult(
+        record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ELIGIBLE, text=speech.text(_OBSTACLES[verdict]), verdict=verdict
+    )
 
 
 def _unknown_sellers(tx: ReadTransaction, workspace: str, seller_ids: Sequence[str]) -> Iterator[Violation]:
@@ -291,15 +305,15 @@ def _unknown_sellers(tx: ReadTransaction, workspace: str, seller_ids: Sequence[s
             yield Violation(f"selection.seller_ids[{index}]", f"seller {name!r} does not exist", "UNKNOWN_REFERENCE")
 
 
-def _result(record_id: str, record: Record | None, outcome: Outcome | None) -> pb.AssignResult:
+def _result(record_id: str, record: Record | None, outcome: Outcome | None, speech: Catalogue) -> pb.AssignResult:
     if outcome is Outcome.COMMITTED:
         return pb.AssignResult(record_id=record_id, assigned=True)
     if outcome is Outcome.CAPACITY_LOST:
-        text = "the owner has no free capacity, or was given as much as a window allows (force assigns all the same)"
+        text = speech.text(say("owner_full"))
         verdict = event_pb2.VERDICT_NO_CAPACITY
         return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NO_CAPACITY, text=text, verdict=verdict)
     if record is None:
-        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text="the record does not exist")
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_FOUND, text=speech.text(say("record_unknown")))
     if not record.active:
-        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ACTIVE, text="the record is not active")
-    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_UNCHANGED, text="the owner has it already")
+        return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_NOT_ACTIVE, text=speech.text(say("record_not_active")))
+    return pb.AssignResult(record_id=record_id, outcome=pb.MANUAL_OUTCOME_UNCHANGED, text=speech.text(say("owner_has_it")))

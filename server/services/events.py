@@ -11,6 +11,7 @@ from reallot.server.convert.records import record_message
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.feeds import PAGE, EventFeed, Feed, NoticeFeed, refuse_deleted, refuse_expired
 from reallot.server.idempotency import once
+from reallot.server.languages import Catalogue
 from reallot.server.next_tries import next_tries
 from reallot.server.patience import Patience
 from reallot.server.runtime import Runtime
@@ -62,7 +63,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         def read(tx: ReadTransaction) -> pb.ListEventsResponse:
             if start is not None:
                 refuse_expired(tx, workspace, start)
-            found: list[event_pb2.Event] = []
+            found, speech = list[event_pb2.Event](), self._runtime.speech(tx, workspace)
             position, more = start or 0, True
             while more and len(found) < size:
                 events = tx.events.after(workspace, position, PAGE)
@@ -70,7 +71,7 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 for event in events:
                     position = event.number
                     if (match := feed.match(event)) is not None:
-                        message = event_message(event)
+                        message = event_message(event, speech)
                         message.match, message.cursor = match, feed.cursor(position)
                         found.append(message)
                         if len(found) == size:
@@ -102,11 +103,11 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         workspace, seller, after = feed.workspace, feed.seller_id, 0
         while True:
 
-            def read(tx: ReadTransaction, after: int = after) -> list[Notice]:
-                return tx.events.notices_after(workspace, seller, after, PAGE, unread_only=True)
+            def read(tx: ReadTransaction, after: int = after) -> tuple[list[Notice], Catalogue]:
+                return tx.events.notices_after(workspace, seller, after, PAGE, unread_only=True), self._runtime.speech(tx, workspace)
 
-            unread = await self._runtime.read(read)
-            await self._patience.send(context, [frame.answer for frame in feed.frames(n for n in unread if n.number <= up_to)])
+            unread, speech = await self._runtime.read(read)
+            await self._patience.send(context, [frame.answer for frame in feed.frames((n for n in unread if n.number <= up_to), speech)])
             if len(unread) < PAGE or unread[-1].number >= up_to:
                 return
             after = unread[-1].number
@@ -124,8 +125,9 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 refuse_expired(tx, workspace, after)
             found = tx.events.notices_after(workspace, request.seller_id, after or 0, size + 1, unread_only=request.unread_only)
             token = page_token(request, found[size - 1].number) if len(found) > size else ""
+            speech = self._runtime.speech(tx, workspace)
             return pb.ListNotificationsResponse(
-                notifications=[notification_message(n, feed.cursor(n.number)) for n in found[:size]],
+                notifications=[notification_message(n, feed.cursor(n.number), speech) for n in found[:size]],
                 next_page_token=token,
                 unread_count=tx.events.unread(workspace, request.seller_id),
             )

@@ -10,6 +10,7 @@ from reallot.server.answers.desk import Question, QuestionDesk
 from reallot.server.configuration import selection_faults
 from reallot.server.errors import Violation, invalid_field, not_implemented
 from reallot.server.explanation import MOST_NAMED, named_per_verdict, standing
+from reallot.server.languages import LANGUAGE
 from reallot.server.reports import period_faults, report
 from reallot.server.runtime import Runtime
 from reallot.server.validation import refuse, workspace_of
@@ -32,7 +33,7 @@ class InsightService(insight_service_pb2_grpc.InsightServiceServicer):
 
     async def _ask(self, name: str, workspace: str, request: Any, kind: type[Answer]) -> Answer:
         """Return the answer that a process of its own gives on a snapshot."""
-        question = Question(name, workspace, self._runtime.clock.now_us(), request.SerializeToString())
+        question = Question(name, workspace, self._runtime.clock.now_us(), request.SerializeToString(), LANGUAGE.get())
         return kind.FromString(await self._desk.ask(question))
 
     async def _check_selection(self, workspace: str, selection: run_pb2.RunSelection) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from reallot.server.convert.decisions import state_message
 from reallot.server.convert.runs import run_message
 from reallot.server.errors import failed_precondition
+from reallot.server.languages import Catalogue
 from reallot.server.previewing import to_be_applied
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import page_size_of
@@ -35,21 +36,21 @@ def _preview(tx: ReadTransaction, workspace: str, run_id: str) -> Run:
     return run
 
 
-def apply_run(tx: WriteTransaction, workspace: str, run_id: str) -> run_pb2.Run:
+def apply_run(tx: WriteTransaction, workspace: str, run_id: str, speech: Catalogue) -> run_pb2.Run:
     """Have a previewed run do what it said."""
     run = to_be_applied(_preview(tx, workspace, run_id))
     tx.runs.update(workspace, run)
     tx.signal(workspace, "runs")
-    return run_message(run)
+    return run_message(run, speech)
 
 
-def drop_run(tx: WriteTransaction, workspace: str, run_id: str) -> run_pb2.Run:
+def drop_run(tx: WriteTransaction, workspace: str, run_id: str, speech: Catalogue) -> run_pb2.Run:
     """Forget a previewed run."""
     run = replace(_preview(tx, workspace, run_id), state="DROPPED", stage="done", end_us=tx.now_us)
     tx.previews.clear(workspace, run_id)
     tx.runs.update(workspace, run)
     tx.signal(workspace, "runs")
-    return run_message(run)
+    return run_message(run, speech)
 
 
 def list_preview(tx: ReadTransaction, workspace: str, request: pb.ListPreviewRequest) -> pb.ListPreviewResponse:

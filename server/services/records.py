@@ -15,6 +15,7 @@ from reallot.server.errors import Violation, invalid_field, not_found
 from reallot.server.fanouts import note_changes
 from reallot.server.gathering import Gathering
 from reallot.server.idempotency import once, once_each
+from reallot.server.languages import LANGUAGE
 from reallot.server.next_tries import next_tries
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.enrol import leave
@@ -144,22 +145,24 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
         workspace = workspace_of(request)
         refuse(check_id("record_id", request.record_id))
 
-        found = await self._reads.ask(workspace, request.record_id)
+        found = await self._reads.ask(workspace, (request.record_id, LANGUAGE.get()))
         if found is None:
             raise not_found("record", request.record_id)
         return found
 
-    async def _read_together(self, workspace: str, record_ids: Sequence[str]) -> Sequence[record_pb2.Record | None]:
-        """Return the records in the order of their ids; None for those that do not exist."""
+    async def _read_together(self, workspace: str, asked: Sequence[tuple[str, str]]) -> Sequence[record_pb2.Record | None]:
+        """Return the records in the order of their ids, each in the language that goes with it; None for those that do not exist."""
 
         def read(tx: ReadTransaction) -> Sequence[record_pb2.Record | None]:
-            version, found = tx.shown_records(workspace, record_ids)
+            version, found = tx.shown_records(workspace, [record_id for record_id, _ in asked])
             config = self._runtime.configs.of(tx, workspace, version) if found else None
             tries = next_tries(tx, config, [record for record, _ in found.values()], self._runtime.clock.now_us()) if config else {}
-            messages = {
-                i: record_message(record, config, pending=waits, next_try_us=tries.get(i)) for i, (record, waits) in found.items() if config
-            }
-            return [messages.get(record_id) for record_id in record_ids]
+            messages: dict[tuple[str, str], record_pb2.Record] = {}
+            for record_id, language in dict.fromkeys(asked):
+                if config is not None and record_id in found:
+                    (record, waits), due_us = found[record_id], tries.get(record_id)
+                    messages[record_id, language] = record_message(record, config, pending=waits, next_try_us=due_us, language=language)
+            return [messages.get(key) for key in asked]
 
         return await self._runtime.read(read)
 
@@ -217,7 +220,9 @@ class RecordService(record_service_pb2_grpc.RecordServiceServicer):
             else:
                 found = tx.decisions.of_run(workspace, request.run_id, key or 0, size + 1)
             token = page_token(request, found[size - 1].decision_id) if len(found) > size else ""
-            return record_service_pb2.ListDecisionsResponse(decisions=[decision_message(d) for d in found[:size]], next_page_token=token)
+            speech = self._runtime.speech(tx, workspace)
+            lines = [decision_message(line, speech) for line in found[:size]]
+            return record_service_pb2.ListDecisionsResponse(decisions=lines, next_page_token=token)
 
         return await self._runtime.read(read)
 

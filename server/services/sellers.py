@@ -21,6 +21,8 @@ from reallot.server.convert.values import from_us, instant_fault, maybe_from_us,
 from reallot.server.errors import ApiError, Violation, failed_precondition, invalid_field, not_found
 from reallot.server.handover import retire
 from reallot.server.idempotency import once
+from reallot.server.languages import speech_of
+from reallot.server.languages.saying import say
 from reallot.server.offers import come_back, reschedule, silence_of, take_back
 from reallot.server.room import set_growth_timers
 from reallot.server.runtime import Runtime, request_rerun
@@ -174,7 +176,8 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
     def _follow_offers(tx: WriteTransaction, config: WorkspaceConfig, stored: dict[str, Seller], changed: Sequence[Seller]) -> None:
         """Take back the offers of those who take nothing any more, and bring back to the pool who shows that he is there."""
         known = [(stored[seller.seller_id], seller) for seller in changed if seller.seller_id in stored]
-        take_back(tx, config, [s.seller_id for _, s in known if not (s.assignable and s.roles_ok)], "takes no records any more")
+        silent = [s.seller_id for _, s in known if not (s.assignable and s.roles_ok)]
+        take_back(tx, config, silent, lambda name: say("seller_takes_none", seller=name))
         shifted = [after.seller_id for before, after in known if before.calendar != after.calendar]
         reschedule(tx, config, shifted)
         switched_on = [after.seller_id for before, after in known if after.assignable and not before.assignable]
@@ -232,12 +235,12 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             seller_message(s, config, loads.get(i, []), turns.get(i, []), away.get(i, []), uses[i], now_us)
             for i, s in zip(ids, sellers, strict=True)
         ]
-        silent = tx.offers.unanswered(config.workspace, ids)
+        silent, speech = tx.offers.unanswered(config.workspace, ids), speech_of(config)
         for message in messages:
             row = silent.get(message.seller_id)
             if row is not None and row.since_us is not None:
                 message.not_responding_since_time.CopyFrom(from_us(row.since_us))
-                message.not_responding_reason = silence_of(row)
+                message.not_responding_reason = speech.text(silence_of(row))
         return messages
 
     async def DeleteSellers(  # noqa: N802
@@ -252,7 +255,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 if (owned := tx.sellers.owned_count(workspace, seller_id)) > 0:
                     text = f"seller {seller_id!r} still owns {owned} records"
                     raise failed_precondition("SELLER_OWNS_RECORDS", text, seller=seller_id, records=str(owned))
-            take_back(tx, self._runtime.configs.of(tx, workspace), list(request.seller_ids), "is not here any more")
+            take_back(tx, self._runtime.configs.of(tx, workspace), list(request.seller_ids), lambda name: say("seller_gone", seller=name))
             return seller_service_pb2.DeleteSellersResponse(deleted=tx.sellers.delete(workspace, list(request.seller_ids)))
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.DeleteSellersResponse, work))

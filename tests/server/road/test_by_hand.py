@@ -11,6 +11,7 @@ from reallot.v1 import event_pb2, insight_service_pb2, record_pb2, run_pb2
 from support.api import a_row, a_segment, seller_owner
 from support.office import Office, everybody, leads, listed
 from support.rows import a_seller, recount
+from support.spoken import english
 
 
 def assign(office: Office, *record_ids: str, to: str, **parts: Any) -> list[pb.AssignResult]:
@@ -64,7 +65,7 @@ def test_a_manual_assignment_takes_the_seller_s_turn_and_tells_both_owners(offic
     turns = office.read(lambda tx: tx.sellers.turns(office.workspace))
     assert [t.seller_id for t in sorted(turns, key=lambda t: t.order)] == ["bob", "ann"]
     log = office.read(lambda tx: tx.decisions.of_record(office.workspace, "L1", None, 2))
-    assert [d.reason for d in log] == ["the owner was set by hand", "they know each other"]
+    assert [english(d.reason) for d in log] == ["the owner was set by hand", "they know each other"]
     assert (log[0].before["owner"], log[0].after["owner"]) == ({"seller_id": "bob"}, {"seller_id": "ann"})
 
 
@@ -75,7 +76,7 @@ def test_a_released_record_waits_and_does_not_bounce(office: Office) -> None:
     office.work()
     assert (answer.released, list(answer.unknown_record_ids)) == (1, ["unknown"])
     found = office.record("L1")
-    assert (found.owner, found.assignment, found.reason) == (None, "WAITING", "it was released by hand and waits for a run")
+    assert (found.owner, found.assignment, english(found.reason)) == (None, "WAITING", "it was released by hand and waits for a run")
     assert office.events("L1")[-1].kind == "UNASSIGNED"
     office.run()
     assert office.owner("L1")

@@ -10,6 +10,7 @@ from reallot.storage.entities import Seller
 from support.api import a_row, instant, office_hours
 from support.office import HOUR_US, Office, everybody, leads, listed
 from support.rows import a_seller
+from support.spoken import english
 
 AWAY = to_document(office_hours("UTC", days=(2,)))
 NOW = "0s"
@@ -103,7 +104,7 @@ def test_the_younger_of_two_records_for_one_slot_is_told_who_took_it(office: Off
     office.work()
     found = office.record("young")
     assert (office.owner("old"), found.assignment) == ("ann", "NO_CAPACITY")
-    assert found.reason == "the last free slots went to records that come before it"
+    assert english(found.reason) == "the last free slots went to records that come before it"
 
 
 def test_priority_comes_before_age(office: Office) -> None:
@@ -138,7 +139,7 @@ def test_a_rule_without_the_capacity_option_goes_beyond_the_maximum_and_leaves_c
 
 @pytest.mark.parametrize("status", PRECEDENCE)
 def test_every_status_has_a_sentence(status: str) -> None:
-    assert "  " not in sentence(status, "All", [RuleTrace("all/r", status, {"NO_CAPACITY": 2})])
+    assert "  " not in english(sentence(status, "All", [RuleTrace("all/r", status, {"NO_CAPACITY": 2})]))
 
 
 def test_a_rule_that_had_somebody_lost_the_slot() -> None:

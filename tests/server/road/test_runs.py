@@ -21,6 +21,7 @@ from reallot.v1 import assignment_service_pb2, record_pb2, record_service_pb2
 from support.api import a_row, a_segment, resource, seller_owner
 from support.office import HOUR_US, Office, everybody, leads, listed
 from support.rows import a_record, a_seller, change, create
+from support.spoken import english
 
 WAITS = {"on_arrival": "ON_ARRIVAL_WAIT"}
 
@@ -360,7 +361,7 @@ def test_capacity_that_becomes_free_starts_a_rerun_of_what_waits_for_it(office: 
     office.work()
     assert office.owner("L2") == "ann"
     (run,) = office.read(lambda tx: tx.runs.page(office.workspace, kinds=["EVENT"]))
-    assert (run.cause["detail"], run.counts["assigned"]) == ("somebody has room again", 1)
+    assert (english(run.cause["detail"]), run.counts["assigned"]) == ("somebody has room again", 1)
 
 
 def test_capacity_that_a_move_frees_starts_a_rerun_too(office: Office) -> None:

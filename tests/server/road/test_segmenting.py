@@ -2,6 +2,7 @@
 
 import pytest
 
+from reallot.server.languages import say
 from reallot.storage.entities import Owner, OwnerKind
 from support.api import a_row, a_segment, resource, seller_owner
 from support.office import Office, everybody, leads, listed
@@ -42,7 +43,7 @@ def test_a_record_that_no_segment_matches_is_told_so(office: Office) -> None:
     office.apply(*leads(scored("high", 1, "> 5")))
     arrive(office, 1)
     assert placed(office) == ("", "NO_SEGMENT", "", "NO_RULE_IN_SEGMENT")
-    assert office.record("L1").reason == "the record is in no segment"
+    assert office.record("L1").reason == say("in_no_segment")
 
 
 def test_a_missing_value_matches_nothing(office: Office) -> None:
@@ -218,7 +219,7 @@ def test_a_field_that_nothing_reads_leaves_the_record_alone(office: Office) -> N
     office.work()
     assert office.record("L1").attempts == before.attempts
     newest, first = office.read(lambda tx: tx.decisions.of_record(office.workspace, "L1", None, 10))
-    assert (newest.cause["kind"], newest.reason) == ("UPDATED", "no watched field changed: name")
+    assert (newest.cause["kind"], newest.reason) == ("UPDATED", say("nothing_watched", fields="name"))
     assert first.cause["kind"] == "CREATED"
 
 

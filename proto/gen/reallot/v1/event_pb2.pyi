@@ -546,12 +546,12 @@ class Sentence(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     sentence_id: _builtins.str
-    """Stable id of the text."""
+    """Stable id of the text; empty where the text is a person's own words."""
     text: _builtins.str
-    """The text in English."""
+    """The text, in the caller's language."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What is filled in."""
+        """What is filled in, in the caller's language."""
 
     def __init__(
         self,
@@ -743,6 +743,7 @@ class Decision(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.int
     """Number of the line."""
     record_id: _builtins.str
@@ -775,6 +776,10 @@ class Decision(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleTrace]:
         """What the rules made of it, in order."""
 
+    @_builtins.property
+    def sentence(self) -> Global___Sentence:
+        """The reason by id and parameters."""
+
     def __init__(
         self,
         *,
@@ -789,10 +794,11 @@ class Decision(_message.Message):
         rule_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         rules: _abc.Iterable[Global___RuleTrace] | None = ...,
+        sentence: Global___Sentence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "sentence", b"sentence", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "decision_id", b"decision_id", "reason", b"reason", "record_id", b"record_id", "rule_id", b"rule_id", "rules", b"rules", "run_id", b"run_id", "status", b"status", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "cause", b"cause", "decision_id", b"decision_id", "reason", b"reason", "record_id", b"record_id", "rule_id", b"rule_id", "rules", b"rules", "run_id", b"run_id", "sentence", b"sentence", "status", b"status", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

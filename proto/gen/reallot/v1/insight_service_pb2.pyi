@@ -409,6 +409,7 @@ class ExplainRecordResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
     SELLERS_FIELD_NUMBER: _builtins.int
     PLANNED_FIELD_NUMBER: _builtins.int
     BLOCKING_FIELD_NUMBER: _builtins.int
@@ -431,6 +432,10 @@ class ExplainRecordResponse(_message.Message):
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Decision]:
         """The latest lines of its log, newest first."""
+
+    @_builtins.property
+    def sentence(self) -> _event_pb2.Sentence:
+        """The summary by id and parameters."""
 
     @_builtins.property
     def sellers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerStanding]:
@@ -460,15 +465,16 @@ class ExplainRecordResponse(_message.Message):
         rules: _abc.Iterable[_event_pb2.RuleTrace] | None = ...,
         decisions: _abc.Iterable[_event_pb2.Decision] | None = ...,
         summary: _builtins.str = ...,
+        sentence: _event_pb2.Sentence | None = ...,
         sellers: _abc.Iterable[Global___SellerStanding] | None = ...,
         planned: Global___PlannedOutcome | None = ...,
         blocking: Global___BlockingSet | None = ...,
         alternative: Global___Alternative | None = ...,
         masked_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "planned", b"planned", "record", b"record", "sentence", b"sentence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "masked_fields", b"masked_fields", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "blocking", b"blocking", "decisions", b"decisions", "masked_fields", b"masked_fields", "planned", b"planned", "record", b"record", "rules", b"rules", "segments", b"segments", "sellers", b"sellers", "sentence", b"sentence", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -199,6 +199,26 @@ class AssignmentState(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ReasonParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STATUS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
@@ -209,6 +229,8 @@ class AssignmentState(_message.Message):
     OVERDUE_TIME_FIELD_NUMBER: _builtins.int
     PREVIOUS_OWNER_FIELD_NUMBER: _builtins.int
     OFFERED_SELLER_ID_FIELD_NUMBER: _builtins.int
+    REASON_ID_FIELD_NUMBER: _builtins.int
+    REASON_PARAMETERS_FIELD_NUMBER: _builtins.int
     status: Global___AssignmentStatus.ValueType
     """How the last attempt ended."""
     reason: _builtins.str
@@ -221,6 +243,8 @@ class AssignmentState(_message.Message):
     """Number of attempts."""
     offered_seller_id: _builtins.str
     """Seller to whom it is offered and whose capacity is held for it; empty = nobody."""
+    reason_id: _builtins.str
+    """Stable id of the reason; empty where it is a person's own words."""
     @_builtins.property
     def last_attempt_time(self) -> _timestamp_pb2.Timestamp:
         """When the last attempt was made."""
@@ -239,6 +263,10 @@ class AssignmentState(_message.Message):
     def previous_owner(self) -> _value_pb2.Owner:
         """Owner before the present one."""
 
+    @_builtins.property
+    def reason_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What is filled into the reason, in the caller's language."""
+
     def __init__(
         self,
         *,
@@ -252,10 +280,12 @@ class AssignmentState(_message.Message):
         overdue_time: _timestamp_pb2.Timestamp | None = ...,
         previous_owner: _value_pb2.Owner | None = ...,
         offered_seller_id: _builtins.str = ...,
+        reason_id: _builtins.str = ...,
+        reason_parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "offered_seller_id", b"offered_seller_id", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner", "reason", b"reason", "rule_id", b"rule_id", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_attempt_time", b"last_attempt_time", "next_try_time", b"next_try_time", "offered_seller_id", b"offered_seller_id", "overdue_time", b"overdue_time", "previous_owner", b"previous_owner", "reason", b"reason", "reason_id", b"reason_id", "reason_parameters", b"reason_parameters", "rule_id", b"rule_id", "run_id", b"run_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
