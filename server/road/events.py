@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from reallot.server.convert.records import NO_FIELDS, state_text
 from reallot.server.languages.saying import document_of, listed, say
 from reallot.server.workspace_config import ID_FIELDS, WorkspaceConfig
+from reallot.solver.segmentation import FieldType
 from reallot.storage.entities import EnrollmentChange, EventDraft, Json, Owner, OwnerKind, Record, Standing, open_offer
 from reallot.storage.moves import enrollment_of
 
@@ -76,16 +77,12 @@ def event_of(
     subject = after or before
     if subject is None:
         return None
-    kind_config = config.record_types.get(subject.record_type) if changed_fields else None
-    declared = kind_config.schema.by_id if kind_config else {}
-    shown = [name for name in changed_fields if name in declared and kind_config and name not in kind_config.personal]
-    types = {name: declared[name].type for name in shown} if shown else NO_FIELDS
+    types = _shown_types(config, subject.record_type, changed_fields)
     old, new = state_text(before, types), state_text(after, types)
     kind = kind_of(before, after, tried=tried, due=due)
     if kind == "CHANGED" and old == new and not changed_fields and not always:
         return None
-    owners = [owner for record in (before, after) for owner in parties_of(record)]
-    told = concerned(owners, members or {})
+    told = concerned([owner for record in (before, after) for owner in parties_of(record)], members or {})
     if due is not None and kind in ("STEP_DUE", "OVERDUE"):
         told = (due.seller_id,) if due.seller_id else ()
     return EventDraft(
@@ -101,6 +98,15 @@ def event_of(
         sentence=sentence_of(kind, before, after, config, cause, names or {}, title, due),
         notify=() if quiet or kind not in SELLER_KINDS else told,
     )
+
+
+def _shown_types(config: WorkspaceConfig, record_type: str, fields: Sequence[str]) -> Mapping[str, FieldType]:
+    """Return the types of those of the fields that are declared and not personal: what an event shows before and after."""
+    kind = config.record_types.get(record_type) if fields else None
+    if kind is None:
+        return NO_FIELDS
+    declared = kind.schema.by_id
+    return {name: declared[name].type for name in fields if name in declared and name not in kind.personal}
 
 
 def parties_of(record: Told | None) -> list[Owner]:
