@@ -19,7 +19,7 @@ from reallot.server.validation import check_id, refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Json, StoredAnswer
-from reallot.storage.personal import Key, Person
+from reallot.storage.personal import Key, Person, forms_of
 from reallot.v1 import (
     assignment_service_pb2,
     config_pb2,
@@ -182,7 +182,7 @@ async def _scrub_answers(runtime: Runtime, workspace: str, person: Person, *, st
 
 def _without(stored: StoredAnswer, person: Person) -> StoredAnswer | None:
     """Return an answer without the person's names; None if it holds none, or is of a call that is not known any more."""
-    if not any(name.encode() in stored.answer for name in person.names):
+    if not any(form.encode() in stored.answer for name in person.names for form in forms_of(name)):
         return None
     kind = _answer_types().get(stored.method)
     if kind is None:

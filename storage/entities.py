@@ -138,6 +138,11 @@ class Offer:
     ends_as: str
     status_before: str = ""
 
+    @property
+    def is_claim(self) -> bool:
+        """The seller has claimed the record."""
+        return self.ends_as == "LAPSED"
+
 
 class OfferTerms(NamedTuple):
     """An offer that begins. With `anew` the offers of the record that have ended do not count any more."""

@@ -21,6 +21,7 @@ from reallot.storage.documents import dump, owner_pair
 from reallot.storage.entities import (
     Decision,
     EnrollmentChange,
+    Gain,
     Json,
     Limits,
     Outcome,
@@ -349,6 +350,7 @@ class MoveWriter:
         self._store_enrollments(workspace, by_id, now_us)
         if windows:
             self._sellers.windows.add(workspace, windows, _given([m.pattern for m in made if m.pattern.turn is not None]), now_us)
+        self._take_back(workspace, by_id)
         steps = [(move.record_id, step) for move in by_id if (step := move.pattern.offer) is not None]
         OfferRepository(self._connection).step(workspace, steps, now_us)
         self._store_turns(workspace, [(m.place, m.pattern.turn) for m in made if m.pattern.turn is not None], now_us, first_turn)
@@ -360,6 +362,21 @@ class MoveWriter:
         told = [(move.pattern.event, move.record_id, move.sentence) for move in made if move.pattern.event is not None]
         self._buffer.add_texts(workspace, now_us, told, untold)
         return outcomes
+
+    def _take_back(self, workspace: str, made: Sequence[Move]) -> None:
+        """Take out of windows what was offered to sellers and has not become theirs; a claim is in them only once it is accepted."""
+        ended = {(m.record_id, step.ends): m.pattern for m in made if (step := m.pattern.offer) is not None and step.ends}
+        lost = {key: p.weight for key, p in ended.items() if p.weight_after is None or p.weight_after.place[0] != key[1]}
+        windows = self._sellers.windows.of(workspace, {seller for _, seller in lost}) if lost else {}
+        if not windows:
+            return
+        begun = OfferRepository(self._connection).begun(workspace, [record_id for record_id, _ in lost])
+        back = [
+            Gain(key[1], begun[key].start_us, *weight.place[1:], weight.effort)
+            for key, weight in lost.items()
+            if weight is not None and key[1] in windows and key in begun and not begun[key].is_claim
+        ]
+        self._sellers.windows.take_back(workspace, back)
 
     def _store_rows(self, workspace: str, made: Sequence[Move], now_us: int) -> None:
         created, changed = [m for m in made if m.pattern.version is None], [m for m in made if m.pattern.version is not None]

@@ -58,6 +58,12 @@ class OfferRepository:
             c = offers.c
             self._connection.execute(delete(offers).where(c.workspace == workspace, among(c.record_id, record_ids)))
 
+    def begun(self, workspace: str, record_ids: Collection[str]) -> dict[tuple[str, str], Offer]:
+        """Return the open offers of records by record and seller."""
+        c = offers.c
+        statement = select(*(c[name] for name in _OFFER)).where(c.workspace == workspace, among(c.record_id, record_ids), c.state == OPEN)
+        return {(row[0], row[1]): Offer(*row) for row in fetched(self._connection, statement)}
+
     def ended(self, workspace: str, record_ids: Collection[str]) -> list[tuple[str, str, int]]:
         """Return record, seller and end of the offers of records that have ended, by both."""
         return sorted((r, s, e) for r, s, e in fetched(self._connection, _ENDED, these(workspace, record_ids)))

@@ -48,6 +48,8 @@ from reallot.storage.tables import (
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
+_DEEPEST = 4
+"""Sentences within sentences that are written: the name of an owner in a clause in a reason in the summary of another."""
 SHORTEST_NAME = 3
 """Shorter names are not looked for in texts that do not say whom they name: they would be found in every other word."""
 _OWN_OF_SELLER = (sellers, time_off, loads, turns, rule_turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
@@ -88,8 +90,9 @@ class Person:
     def without_names(self, text: str, names: Iterable[str] | None = None) -> str:
         """Return a text with the id in the place of the person's names, or those given."""
         for name in self.sought if names is None else names:
-            if name in text:
-                text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: self.id, text)
+            for form in reversed(dict.fromkeys(forms_of(name))):
+                if form in text:
+                    text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", lambda _: self.id, text)
         return text
 
 
@@ -190,8 +193,16 @@ class PersonalRepository:
 
 
 def _inner(names: Iterable[str]) -> list[str]:
-    """Return names as they stand inside of JSON."""
-    return [dump(name)[1:-1] for name in names]
+    """Return names as they stand inside of JSON, where texts may be JSON again: a sentence within a sentence."""
+    return list(dict.fromkeys(form for name in names for form in forms_of(name)[1:]))
+
+
+def forms_of(name: str) -> list[str]:
+    """Return a name as it is, and as it stands inside of JSON inside of JSON, down to the deepest sentence that is kept."""
+    forms = [name]
+    for _ in range(_DEEPEST):
+        forms.append(dump(forms[-1])[1:-1])
+    return forms
 
 
 def _holds(columns: Iterable[ColumnElement[str]], texts: Iterable[str]) -> ColumnElement[bool]:
@@ -211,10 +222,13 @@ def _of_seller(person: Person) -> Iterable[tuple[Table, ColumnElement[bool]]]:
         yield table, table.c.seller_id == person.id
     c = records.c
     owned = [and_(kind == "SELLER", name == person.id) for kind, name in _owner_columns()]
-    yield records, or_(*owned, c.offered_to == person.id, c.created_by == person.id, _holds([c.reason], person.sought))
+    yield records, or_(*owned, c.offered_to == person.id, c.created_by == person.id, _holds([c.reason], [*person.sought, *named]))
     e, d, p = events.c, decisions.c, previews.c
     yield events, or_(_holds((e.before, e.after, e.cause), owner), _holds((e.sentence, e.cause), named))
-    yield decisions, or_(_holds((d.before, d.after, d.cause), owner), _holds([d.reason], person.sought), _holds([d.cause], named))
+    yield (
+        decisions,
+        or_(_holds((d.before, d.after, d.cause), owner), _holds([d.reason], [*person.sought, *named]), _holds([d.cause], named)),
+    )
     yield previews, _holds((p.before, p.after), owner)
     a = audit.c
     about = or_(and_(a.kind == "seller", a.id == person.id), and_(a.kind == "time_off", a.id.startswith(f"{person.id}/", autoescape=True)))
@@ -286,7 +300,7 @@ def _seller_audit(row: Row, person: Person) -> dict[str, Any]:
     """Blank what the audit log says of a seller, or of an absence."""
 
     def blank(document: Json) -> Json:
-        if not isinstance(document, dict):
+        if not isinstance(document, dict) or document.keys() == {"redacted"}:
             return document
         blanks: dict[str, Json] = {"note": ""} if row["kind"] == "time_off" else {"display_name": ""}
         if document.get("attributes"):

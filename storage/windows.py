@@ -4,7 +4,7 @@ A gain is a unit that comes to a seller who did not have it: by a rule, by hand,
 whose capacity has windows only. Whoever gets a first window, or a longer one, has the gains of that time read from the log of decisions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
@@ -69,6 +69,19 @@ class WindowRepository:
             rows = [(workspace, g.seller_id, g.time_us, g.record_type, g.segment_id, g.effort) for g in fresh]
             upsert_rows(self._connection, gains, _GAIN, rows, add=("effort",))
             self._expect(workspace, windows, fresh, now_us)
+
+    def take_back(self, workspace: str, given: Sequence[Gain]) -> None:
+        """Take out what came to sellers only to be decided on, and was not taken by them."""
+        if not given:
+            return
+        less: dict[tuple[str, int, str, str], int] = {}
+        for gain in given:
+            key = (gain.seller_id, gain.time_us, gain.record_type, gain.segment_id)
+            less[key] = less.get(key, 0) - gain.effort
+        upsert_rows(self._connection, gains, _GAIN, [(workspace, *key, effort) for key, effort in sorted(less.items())], add=("effort",))
+        c = gains.c
+        of_these = among(c.seller_id, sorted({gain.seller_id for gain in given}))
+        self._connection.execute(delete(gains).where(c.workspace == workspace, of_these, c.effort <= 0))
 
     def recall(self, workspace: str, windows: Mapping[str, tuple[Window, ...]], now_us: int) -> None:
         """Write down anew, from the log of decisions, what lies in the windows of sellers; efforts are those of today."""

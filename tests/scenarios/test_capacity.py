@@ -130,6 +130,22 @@ def test_what_is_claimed_counts_when_it_is_taken(world: Make) -> None:
     assert calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id == ""
 
 
+def test_an_offer_is_in_the_window_until_it_ends_without_being_accepted(world: Make) -> None:
+    here = world("2026-03-05T08:00")
+    a_team(here, a_rule("ask", offer={"timeout": "3600s", "out_after": 0}))
+    here.sellers(Seller("ana", windows=["2/1d"]))
+    here.write(*(a_lead(name, f"2026-03-01T0{place}:00") for place, name in enumerate("abc")))
+    assert [here.status(name) for name in "abc"] == ["OFFERED", "OFFERED", "NO_CAPACITY"]
+    here.client.offers.decline("a", "ana")
+    here.settle()
+    assert ([here.status(name) for name in "abc"], seller(here).window_use[0].used) == (["SELLER_NOT_ELIGIBLE", "OFFERED", "OFFERED"], 2)
+    here.client.offers.accept("b", "ana")
+    here.settle()
+    assert seller(here).window_use[0].used == 2, "it counts once"
+    here.advance("2026-03-05T09:00")
+    assert (here.status("c"), seller(here).window_use[0].used) == ("SELLER_NOT_ELIGIBLE", 1), "c ran out, b is hers"
+
+
 @pytest.mark.parametrize("more", [["3/1h"], ["2/1m"], []], ids=["more", "shorter", "none"])
 def test_a_wider_window_lets_waiting_records_in(world: Make, more: list[str]) -> None:
     here = world("2026-03-05T08:00")

@@ -41,7 +41,7 @@ from support.api import a_row, refusal, resource
 from support.postgres import fresh_postgresql
 
 SECRETS = {"name": "Jane Roe", "mail": "jane@roe.example", "born": 19700131}
-FULL_NAME = "Ana Maria Ruiz"
+FULL_NAME = 'Ana "Maria" Ruiz'
 NUMBERS = itertools.count(1)
 NAME, PHONE, NOTE = "Ana Ruiz", "+49 30 555", "in hospital"
 
@@ -108,12 +108,12 @@ class Office:
         return [event.number for event in events], states
 
     def tables_with(self, text: str) -> set[str]:
-        """Return the tables in which a text stands, by looking at every column of every row."""
+        """Return the tables in which a text stands, by looking at every column of every row, however often it is quoted there."""
         engine = create_engine(normal_url(self.url))
         with engine.connect() as connection:
             tables = [table for table in metadata.sorted_tables if "workspace" in table.c]
             rows = [(t.name, row) for t in tables for row in connection.execute(select(t).where(t.c.workspace == self.client.workspace))]
-            found = {name for name, row in rows if any(text in shown(value) for value in row)}
+            found = {name for name, row in rows if any(text in shown(value).replace("\\", "") for value in row)}
         engine.dispose()
         return found
 

@@ -17,6 +17,7 @@ from reallot.storage.entities import Record
 from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, record_service_pb2
 from support.api import a_row, a_segment, resource
 from support.cases import cases
+from support.logbook import enrolled_once, rebuilt_from_the_log
 from support.office import HOUR_US, Office, everybody, leads
 from support.rows import a_seller, recount
 
@@ -170,30 +171,6 @@ def told_truly(office: Office, records: list[Record]) -> None:
             assert {k: event.before.get(k) for k in ("owner", "segment_id")} == latest[event.record_id]
         latest[event.record_id] = {k: (event.after or {}).get(k) for k in ("owner", "segment_id")}
     assert latest == {r.record_id: {k: json.loads(state_text(r)).get(k) for k in ("owner", "segment_id")} for r in records}
-
-
-SHOWN = ("owner", "segment_id", "enrollment")
-
-
-def rebuilt_from_the_log(office: Office, records: list[Record]) -> None:
-    """Whoever knows nothing but the log knows all owners, segments and enrollments, those that ended included."""
-    known: dict[str, dict[str, Any]] = {}
-    passages: dict[str, set[str]] = {}
-    for event in office.events():
-        if event.kind == "DELETED":
-            known.pop(event.record_id)
-            continue
-        known[event.record_id] = {name: (event.after or {}).get(name) for name in SHOWN}
-        enrollment_id = (known[event.record_id]["enrollment"] or {}).get("enrollment_id", "")
-        passages.setdefault(event.record_id, set()).update([enrollment_id] if enrollment_id else [])
-    assert known == {r.record_id: {name: json.loads(state_text(r)).get(name) for name in SHOWN} for r in records}
-    assert passages == {record_id: {e.enrollment_id for e in office.enrollments(record_id)} for record_id in passages}
-
-
-def enrolled_once(office: Office, records: list[Record]) -> None:
-    for record in records:
-        open_ones = [e.enrollment_id for e in office.enrollments(record.record_id) if e.state == "ACTIVE"]
-        assert open_ones == ([record.enrollment_id] if record.enrollment_id else [])
 
 
 @pytest.mark.parametrize("batch", [True, False])
