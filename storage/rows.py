@@ -38,14 +38,30 @@ def from_json(table: Table, document: Mapping[str, Json]) -> dict[str, Any]:
     """Return the columns of a row that `to_json` has written.
 
     Raises:
-        KeyError: the table has no such column.
-        ValueError: bytes are not written in base64.
+        ValueError: it is no row of the table; the text says why.
     """
     found: dict[str, Any] = {}
     for name, value in document.items():
-        column = table.c[name]
-        if isinstance(column.type, LargeBinary):
-            found[name] = base64.b64decode(value, validate=True)
-        else:
-            found[name] = dump(value) if _is_document(column) and value not in ("", None) else value
+        if name not in table.c:
+            raise ValueError(f"there is no column {name!r}")
+        found[name] = _column_value(table.c[name], value)
+    missing = [column.name for column in table.primary_key if column.name not in found]
+    if missing:
+        raise ValueError(f"the column {missing[0]!r} is missing")
     return found
+
+
+def _column_value(column: Column[Any], value: Json) -> Any:
+    if value is None and column.nullable:
+        return None
+    if _is_document(column) and value != "":
+        return dump(value)
+    kind = column.type.python_type
+    if kind is bytes and isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            raise ValueError(f"the column {column.name!r} is not in base64") from None
+    if type(value) is not kind or (kind is int and abs(value) >= 1 << 63):
+        raise ValueError(f"the column {column.name!r} takes no {value!r:.50}")
+    return value

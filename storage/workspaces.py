@@ -4,16 +4,16 @@ A workspace comes into being with the first write to it, or is made before. One 
 takes no writes until it is made again, and the numbers of its log go on, so that no cursor from before is ever taken for one of the new.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select, text, update
 
 from reallot.storage.dialect import upsert
 from reallot.storage.entities import Json
 from reallot.storage.errors import AlreadyExists, NotFound, WorkspaceDeleted
-from reallot.storage.rows import to_json
+from reallot.storage.rows import from_json, to_json
 from reallot.storage.tables import audit, config, leases, metadata, workspaces
 
 _KEPT = frozenset({workspaces.name, audit.name, leases.name})
@@ -22,6 +22,8 @@ CONTENT: tuple[Table, ...] = tuple(
     sorted((t for t in metadata.sorted_tables if "workspace" in t.c and t.name not in _KEPT), key=lambda t: t.name)
 )
 """The tables of what is in workspaces, in the order in which they are emptied."""
+_RESTORED = {table.name: table for table in (*CONTENT, audit)}
+_COUNTERS = ("event_number", "turn_number", "pending_number", "config_version")
 _BLANK = {"before": "", "after": "", "remark": "", "on_behalf_of": ""}
 
 
@@ -117,6 +119,38 @@ class WorkspaceRepository:
             self._set(workspace, deleted_us=now_us, display_name="", **end)
             # At once: a part of a configuration means something else than the whole.
             self._connection.execute(delete(config).where(config.c.workspace == workspace))
+
+    def begin_restore(self, workspace: str, now_us: int) -> None:
+        """Begin to fill a workspace without content, which takes no writes until `end_restore`.
+
+        Raises:
+            AlreadyExists: there is something in it.
+        """
+        if any(self._holds(table, workspace) for table in CONTENT):
+            raise AlreadyExists(f"the workspace {workspace!r} has content")
+        upsert(self._connection, workspaces, [{"workspace": workspace}])
+        self._set(workspace, deleted_us=now_us)
+
+    def put(self, workspace: str, name: str, rows: Sequence[Mapping[str, Json]]) -> None:
+        """Store rows of a table that `rows` has given out.
+
+        Raises:
+            ValueError: there is no such table, or they are no rows of it.
+        """
+        table = _RESTORED.get(name)
+        if table is None:
+            raise ValueError(f"there is no table {name!r}")
+        # Numbers that the database gives are given anew, in the same order.
+        given = {column.name for column in table.primary_key if column.autoincrement is True}
+        made = [{**from_json(table, row), "workspace": workspace} for row in rows]
+        self._connection.execute(insert(table), [{n: value for n, value in row.items() if n not in given} for row in made])
+
+    def end_restore(self, workspace: str, own: Mapping[str, Json]) -> Workspace:
+        """Let a workspace that was filled take writes; its numbers go on behind both its own and those that were given out."""
+        found = from_json(workspaces, own)
+        stored = self._connection.execute(select(workspaces).where(workspaces.c.workspace == workspace)).one()._mapping
+        further = {name: max(found[name], stored[name]) for name in _COUNTERS}
+        return self._set(workspace, **further, display_name=found["display_name"], retained_from=found["retained_from"], deleted_us=None)
 
     def empty_some(self, table: Table, workspace: str, most: int) -> int:
         """Remove up to so many rows of a table; return how many there were."""

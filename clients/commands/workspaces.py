@@ -1,17 +1,23 @@
 """`reallot workspaces`: made, listed, renamed, given out, deleted, by operators."""
 
 import json
+from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reallot.clients.terminal import DEFAULT_ADDRESS, Address, AsJson, confirmed, connected, document, out, say, table
+from reallot.clients.terminal import DEFAULT_ADDRESS, INVALID, Address, AsJson, confirmed, connected, document, fail, out, say, table
 from reallot.v1 import workspace_service_pb2 as pb
 
 workspaces = typer.Typer(add_completion=False, help="Make, list, rename, export and delete workspaces.", no_args_is_help=True)
 Named = Annotated[str, typer.Argument(help="Id of the workspace.")]
 DisplayName = Annotated[str, typer.Option("--name", help="Its name for people; empty = the id.")]
+
+
+PIECE = 100
+"""Rows in one message: few, as a row may be large."""
 
 
 @workspaces.command("list")
@@ -61,6 +67,37 @@ def export(
                 rows += 1
     part.replace(file)
     out.print(f"wrote {rows:,} rows of {workspace} to {file}", markup=False)
+
+
+@workspaces.command("restore")
+def restore(
+    workspace: Named,
+    file: Annotated[Path, typer.Argument(help="File that export has written.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Put what export has written into a workspace without content, under the same or another id."""
+
+    async def messages() -> AsyncIterator[pb.RestoreWorkspaceRequest]:
+        with file.open(encoding="utf-8") as opened:
+            while lines := list(islice(opened, PIECE)):
+                yield pb.RestoreWorkspaceRequest(workspace=workspace, rows=[_row(line) for line in lines])
+
+    with connected(address, "") as client:
+        stub = client.inner.stubs.workspaces.RestoreWorkspace
+        answer = client.run(client.inner.call(lambda _: stub(messages()), pb.RestoreWorkspaceRequest(workspace=workspace)))
+    if as_json:
+        say(document(answer))
+        return
+    table(f"What was restored as {workspace}", ("table", "rows"), [(row.table, row.rows) for row in answer.tables], numbers=("rows",))
+
+
+def _row(line: str) -> pb.ExportedRow:
+    try:
+        read = json.loads(line)
+        return pb.ExportedRow(table=read["table"], content=json.dumps(read["row"], ensure_ascii=False))
+    except (ValueError, KeyError, TypeError) as error:
+        fail(f"{line[:60]!r} is no line that export writes: {error}", INVALID)
 
 
 @workspaces.command("delete")

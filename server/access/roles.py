@@ -140,6 +140,7 @@ _WORKSPACES = {
     "ListWorkspaces": OPERATORS,
     "RenameWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
     "ExportWorkspace": OPERATORS,
+    "RestoreWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
     "DeleteWorkspace": _may(OPERATOR, where=Where.SERVER, acts=True),
     "ExportPersonalData": _may(ADMIN),
     "RedactPersonalData": _may(ADMIN, acts=True),

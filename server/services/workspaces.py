@@ -9,6 +9,7 @@ from reallot.server.errors import invalid_field
 from reallot.server.idempotency import once
 from reallot.server.lifetimes import NO_WORKSPACE, delete_workspace, export_workspace, locked, workspace_message
 from reallot.server.personal import check_person, export_person, redact_person
+from reallot.server.restoring import Restoring
 from reallot.server.runtime import Runtime
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import LONGEST_NAME, page_size_of, workspace_of
@@ -85,6 +86,12 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         """Give out everything that stands in a workspace."""
         async for answer in export_workspace(self._runtime, workspace_of(request)):
             yield answer
+
+    async def RestoreWorkspace(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.RestoreWorkspaceRequest], context: Context
+    ) -> pb.RestoreWorkspaceResponse:
+        """Put back what was given out of a workspace."""
+        return await Restoring(self._runtime).carry_out(request_iterator)
 
     async def DeleteWorkspace(self, request: pb.DeleteWorkspaceRequest, context: Context) -> pb.DeleteWorkspaceResponse:  # noqa: N802
         """Remove everything that stands in a workspace."""

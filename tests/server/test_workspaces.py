@@ -170,6 +170,7 @@ async def test_the_command_line_makes_gives_out_and_deletes(client: AsyncClient,
         call("rename", "from-cli", "Otherwise")
         file = tmp_path / "acme.jsonl"
         call("export", client.workspace, "--output", str(file))
+        call("restore", f"{client.workspace}-copy", str(file))
         told = call("delete", client.workspace, "--dry-run", "--json").splitlines()
         counted = json.loads(next(line for line in told if line.startswith("{")))
         call("delete", client.workspace, "--yes")
@@ -179,5 +180,38 @@ async def test_the_command_line_makes_gives_out_and_deletes(client: AsyncClient,
     names, lines, counted = await asyncio.to_thread(all_of_it)
     assert names["from-cli"] == "Otherwise"
     assert client.workspace not in names
+    assert f"{client.workspace}-copy" in names
     assert {"table": "records", "rows": "3"} in counted["tables"]
     assert len([line for line in lines if json.loads(line)["table"] == "records"]) == 3
+
+
+async def test_a_workspace_is_restored_under_another_id_and_works_on(client: AsyncClient, server: tuple[str, Application]) -> None:
+    url, app = server
+    stubs, name = client.stubs.workspaces, f"{client.workspace}-again"
+    rows = await exported(client, client.workspace)
+
+    async def parts(some: list[pb.ExportedRow]) -> AsyncIterator[pb.RestoreWorkspaceRequest]:
+        for start in range(0, len(some), 7):
+            yield pb.RestoreWorkspaceRequest(workspace=name, rows=some[start : start + 7])
+
+    broken = pb.ExportedRow(table="records", content=json.dumps({"workspace": "x", "record_id": "r9", "priority": "high"}))
+    refused = await refusal(stubs.RestoreWorkspace(parts([*rows, broken])))
+    assert (refused.code, "'priority'" in refused.text) == ("INVALID_ARGUMENT", True)
+    write = record_service_pb2.UpsertRecordsRequest(workspace=name, records=[a_row("early")])
+    assert (await refusal(client.stubs.records.UpsertRecords(write))).reason == "WORKSPACE_DELETED", "half of it is not worked with"
+    assert (await refusal(stubs.RestoreWorkspace(parts(rows)))).reason == "WORKSPACE_NOT_EMPTY"
+    await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+    await stubs.RestoreWorkspace(parts(rows))
+    first, second = rows_of(url, client.workspace), rows_of(url, name)
+    for table in ("audit", "leases"):
+        first.pop(table, None), second.pop(table, None)
+    assert second == first
+    async with AsyncClient(f"127.0.0.1:{app.port}", workspace=name) as there:
+        assert [r.owner for r in await there.records.list()] == [r.owner for r in await client.records.list()]
+        await there.records.upsert([Record("r9", "lead", {"country": "DE", "revenue": 2e6})])
+        await app.settle()
+        assert (await there.records.get("r9")).owner.seller_id == "ann"
+        events = there.pages(there.stubs.events.ListEvents, event_service_pb2.ListEventsRequest(), "events")
+        numbers = [event.number async for event in events]
+        assert numbers == sorted(set(numbers))
+    assert (await refusal(stubs.RestoreWorkspace(parts(rows)))).reason == "WORKSPACE_NOT_EMPTY"

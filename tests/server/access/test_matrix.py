@@ -45,7 +45,8 @@ RUNNING = set(
     """.split()
 )
 LIVES = {
-    f"WorkspaceService.{verb}" for verb in ("CreateWorkspace", "ListWorkspaces", "RenameWorkspace", "ExportWorkspace", "DeleteWorkspace")
+    f"WorkspaceService.{verb}"
+    for verb in ("CreateWorkspace", "ListWorkspaces", "RenameWorkspace", "ExportWorkspace", "RestoreWorkspace", "DeleteWorkspace")
 }
 SERVER = {name for name in METHODS if name.split(".")[0] in ("ClockService", "Channelz")} | LIVES
 STEPS = {"SequenceService.CompleteStep", "SequenceService.SkipStep", "SequenceService.SnoozeStep"}

@@ -249,6 +249,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The workspace was deleted: it takes no writes and has no events until it is made anew.
     Sample: {"reason": "WORKSPACE_DELETED", "domain": "reallot", "metadata": {"workspace": "acme"}}
     """
+    ERROR_REASON_WORKSPACE_NOT_EMPTY: _ErrorReason.ValueType  # 122
+    """The workspace to be restored has content.
+    Sample: {"reason": "WORKSPACE_NOT_EMPTY", "domain": "reallot", "metadata": {"workspace": "acme"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stable name of what went wrong, without the prefix in ErrorInfo.reason."""
@@ -479,5 +483,9 @@ Sample: {"reason": "WORKSPACE_NOT_FOUND", "domain": "reallot", "metadata": {"wor
 ERROR_REASON_WORKSPACE_DELETED: ErrorReason.ValueType  # 121
 """The workspace was deleted: it takes no writes and has no events until it is made anew.
 Sample: {"reason": "WORKSPACE_DELETED", "domain": "reallot", "metadata": {"workspace": "acme"}}
+"""
+ERROR_REASON_WORKSPACE_NOT_EMPTY: ErrorReason.ValueType  # 122
+"""The workspace to be restored has content.
+Sample: {"reason": "WORKSPACE_NOT_EMPTY", "domain": "reallot", "metadata": {"workspace": "acme"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -55,6 +55,11 @@ class WorkspaceServiceStub:
                 request_serializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.SerializeToString,
                 response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.FromString,
                 _registered_method=True)
+        self.RestoreWorkspace = channel.stream_unary(
+                '/reallot.v1.WorkspaceService/RestoreWorkspace',
+                request_serializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.SerializeToString,
+                response_deserializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.FromString,
+                _registered_method=True)
         self.DeleteWorkspace = channel.unary_unary(
                 '/reallot.v1.WorkspaceService/DeleteWorkspace',
                 request_serializer=reallot_dot_v1_dot_workspace__service__pb2.DeleteWorkspaceRequest.SerializeToString,
@@ -100,6 +105,15 @@ class WorkspaceServiceServicer:
 
     def ExportWorkspace(self, request, context):
         """Gives out everything that stands in a workspace, as it is at one moment. NOT_FOUND if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreWorkspace(self, request_iterator, context):
+        """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
+        of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
+        (WORKSPACE_NOT_EMPTY) if there is anything in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +166,11 @@ def add_WorkspaceServiceServicer_to_server(servicer, server):
                     servicer.ExportWorkspace,
                     request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.FromString,
                     response_serializer=reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.SerializeToString,
+            ),
+            'RestoreWorkspace': grpc.stream_unary_rpc_method_handler(
+                    servicer.RestoreWorkspace,
+                    request_deserializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.FromString,
+                    response_serializer=reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.SerializeToString,
             ),
             'DeleteWorkspace': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteWorkspace,
@@ -278,6 +297,33 @@ class WorkspaceService:
             '/reallot.v1.WorkspaceService/ExportWorkspace',
             reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceRequest.SerializeToString,
             reallot_dot_v1_dot_workspace__service__pb2.ExportWorkspaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreWorkspace(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/reallot.v1.WorkspaceService/RestoreWorkspace',
+            reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceRequest.SerializeToString,
+            reallot_dot_v1_dot_workspace__service__pb2.RestoreWorkspaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,11 @@ class WorkspaceServiceStub:
     """Gives a workspace another name for people. Its id stays: callers, tokens and cursors go by it. NOT_FOUND if there is none."""
     ExportWorkspace: _grpc.UnaryStreamMultiCallable[_workspace_service_pb2.ExportWorkspaceRequest, _workspace_service_pb2.ExportWorkspaceResponse]
     """Gives out everything that stands in a workspace, as it is at one moment. NOT_FOUND if there is none."""
+    RestoreWorkspace: _grpc.StreamUnaryMultiCallable[_workspace_service_pb2.RestoreWorkspaceRequest, _workspace_service_pb2.RestoreWorkspaceResponse]
+    """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
+    of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
+    (WORKSPACE_NOT_EMPTY) if there is anything in it.
+    """
     DeleteWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.DeleteWorkspaceRequest, _workspace_service_pb2.DeleteWorkspaceResponse]
     """Removes everything that stands in a workspace, in pieces between which others write; one that was interrupted is done by repeating
     it. From the first piece on it takes no writes, and its followers end: WORKSPACE_DELETED, until it is made anew. The audit log
@@ -71,6 +76,11 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
     """Gives a workspace another name for people. Its id stays: callers, tokens and cursors go by it. NOT_FOUND if there is none."""
     ExportWorkspace: _aio.UnaryStreamMultiCallable[_workspace_service_pb2.ExportWorkspaceRequest, _workspace_service_pb2.ExportWorkspaceResponse]  # type: ignore[assignment]
     """Gives out everything that stands in a workspace, as it is at one moment. NOT_FOUND if there is none."""
+    RestoreWorkspace: _aio.StreamUnaryMultiCallable[_workspace_service_pb2.RestoreWorkspaceRequest, _workspace_service_pb2.RestoreWorkspaceResponse]  # type: ignore[assignment]
+    """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
+    of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
+    (WORKSPACE_NOT_EMPTY) if there is anything in it.
+    """
     DeleteWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.DeleteWorkspaceRequest, _workspace_service_pb2.DeleteWorkspaceResponse]  # type: ignore[assignment]
     """Removes everything that stands in a workspace, in pieces between which others write; one that was interrupted is done by repeating
     it. From the first piece on it takes no writes, and its followers end: WORKSPACE_DELETED, until it is made anew. The audit log
@@ -120,6 +130,17 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workspace_service_pb2.ExportWorkspaceResponse], _abc.AsyncIterator[_workspace_service_pb2.ExportWorkspaceResponse]]:
         """Gives out everything that stands in a workspace, as it is at one moment. NOT_FOUND if there is none."""
+
+    @_abc_1.abstractmethod
+    def RestoreWorkspace(
+        self,
+        request_iterator: _MaybeAsyncIterator[_workspace_service_pb2.RestoreWorkspaceRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_workspace_service_pb2.RestoreWorkspaceResponse, _abc.Awaitable[_workspace_service_pb2.RestoreWorkspaceResponse]]:
+        """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
+        of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
+        (WORKSPACE_NOT_EMPTY) if there is anything in it.
+        """
 
     @_abc_1.abstractmethod
     def DeleteWorkspace(
