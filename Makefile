@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data),)
 export REALLOT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test test-all lint format type security audit gen gen-check proto-lint docs bench chaos fuzz check check-long wheel wheel-check clean
+.PHONY: help demo test test-all lint format type security audit gen gen-check proto-lint docs lock sbom bench chaos fuzz check check-long wheel wheel-check clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -95,6 +95,15 @@ MINUTES ?= 5
 
 fuzz: $(DEV_STAMP)  ## Send a server what nobody would send: make fuzz MINUTES=5 SEED=1
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+lock: $(DEV_STAMP)  ## Renew the pinned packages of the image, with their hashes
+	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --output-file deploy/requirements.lock pyproject.toml -
+
+sbom: $(DEV_STAMP)  ## Write what the image consists of, as CycloneDX, to build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --validate \
+		--output-file build/sbom.json deploy/requirements.lock
 
 wheel: $(DEV_STAMP)  ## Build the wheel, the source distribution, and the wheel of the client alone into dist/
 	rm -rf dist build/client && $(BIN)/python -m build --outdir dist .

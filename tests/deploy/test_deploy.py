@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 from servers import free_port, server
@@ -108,3 +110,37 @@ def test_the_image_is_given_what_it_is_built_of() -> None:
     assert copied == allowed
     assert all((ROOT / name).exists() for name in copied)
     assert "USER 10001:10001" in text
+    assert "--require-hashes" in text
+    assert "--no-index --no-deps --no-build-isolation" in text
+
+
+def test_the_lock_holds_every_package_by_its_hash() -> None:
+    text = (DEPLOY / "requirements.lock").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    assert all(re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    locked = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2].split()[0] for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [Requirement(text) for text in (*project["project"]["dependencies"], *project["build-system"]["requires"])]
+    unmet = [str(r) for r in wanted if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"), prereleases=True)]
+    assert unmet == []
+
+
+def test_the_bill_of_materials_lists_what_is_locked(tmp_path: Path) -> None:
+    pytest.importorskip("cyclonedx_py")
+    target = tmp_path / "sbom.json"
+    command = [
+        sys.executable,
+        "-m",
+        "cyclonedx_py",
+        "requirements",
+        "--pyproject",
+        str(ROOT / "pyproject.toml"),
+        "--output-file",
+        str(target),
+    ]
+    made = subprocess.run([*command, str(DEPLOY / "requirements.lock")], capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stderr
+    bill = json.loads(target.read_text())
+    locked = re.findall(r"^(\S+)==(\S+)", (DEPLOY / "requirements.lock").read_text(), re.MULTILINE)
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "reallot")
+    assert {(part["name"], part["version"]) for part in bill["components"]} == set(locked)
