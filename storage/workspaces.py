@@ -155,9 +155,9 @@ class WorkspaceRepository:
     def empty_some(self, table: Table, workspace: str, most: int) -> int:
         """Remove up to so many rows of a table; return how many there were."""
         place = "rowid" if self._connection.dialect.name == "sqlite" else "ctid"
-        rows = f'SELECT {place} FROM "{table.name}" WHERE workspace = :workspace LIMIT :most'  # noqa: S608  names of our own
+        rows = f'SELECT {place} FROM "{table.name}" WHERE workspace = :workspace LIMIT :most'  # noqa: S608  # nosec B608 # names of our own
         many = f"IN ({rows})" if place == "rowid" else f"= ANY(ARRAY({rows}))"
-        statement = text(f'DELETE FROM "{table.name}" WHERE {place} {many}')  # noqa: S608
+        statement = text(f'DELETE FROM "{table.name}" WHERE {place} {many}')  # noqa: S608  # nosec B608 # names of our own
         return int(self._connection.execute(statement, {"workspace": workspace, "most": most}).rowcount)
 
     def blank_some(self, workspace: str, now_us: int, most: int) -> int:
