@@ -299,7 +299,7 @@ class Application:
         def read(tx: Any) -> bool:
             waiting = {*tx.pending.workspaces(), *tx.reruns.workspaces(), *tx.runs.workspaces()}
             waiting |= {workspace for loop in self._due_loops for workspace, due_us in loop.next_due(tx) if due_us <= now_us}
-            return not all(self.runtime.configs.of(tx, workspace).settings.paused for workspace in waiting)
+            return bool(self.runtime.configs.not_paused(tx, waiting))
 
         # The parts are asked first because that costs nothing, and again because one may have emptied the tables and be at its last commit.
         return self._at_work() or await self.runtime.read(read) or self._at_work()

@@ -59,13 +59,10 @@ class DueLoop(ABC):
 
     async def _look(self) -> int | None:
         """Carry out everything that is due, but in paused workspaces, which wake this loop when they go on; return when the next is."""
-        later: list[int] = []
-        for workspace, due_us in await self._runtime.read(self.next_due):
-            if due_us > self._runtime.clock.now_us():
-                later.append(due_us)
-                continue
+        due, later = await self._runtime.read(self._due)
+        for workspace in due:
             lease = self._runtime.leases.of(workspace)
-            if lease is None or (await self._runtime.config(workspace)).settings.paused:
+            if lease is None:
                 continue
 
             def work(tx: WriteTransaction, workspace: str = workspace) -> bool:
@@ -82,3 +79,9 @@ class DueLoop(ABC):
             following = dict(await self._runtime.read(self.next_due)).get(workspace)
             later += [following] if following is not None else []
         return min(later, default=None)
+
+    def _due(self, tx: ReadTransaction) -> tuple[list[str], list[int]]:
+        """Return the workspaces in which something is due and which are not paused, and when it falls due in others."""
+        now_us, found = self._runtime.clock.now_us(), self.next_due(tx)
+        awake = self._runtime.configs.not_paused(tx, [workspace for workspace, due_us in found if due_us <= now_us])
+        return [workspace for workspace, _ in found if workspace in awake], [due_us for _, due_us in found if due_us > now_us]

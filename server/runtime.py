@@ -37,6 +37,11 @@ class ConfigCache:
             self._known[workspace] = known
         return known
 
+    def not_paused(self, tx: ReadTransaction, workspaces: Collection[str]) -> set[str]:
+        """Return those of the workspaces that are not paused, as the transaction sees them."""
+        versions = tx.config.versions(workspaces)
+        return {workspace for workspace in workspaces if not self.of(tx, workspace, versions.get(workspace, 0)).settings.paused}
+
 
 @dataclass(frozen=True)
 class Runtime:

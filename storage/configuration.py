@@ -1,10 +1,11 @@
 """Configuration with its history, and when schedules fire next, within one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from reallot.storage.among import among
 from reallot.storage.audit import AuditRepository
 from reallot.storage.dialect import upsert
 from reallot.storage.documents import dump, load
@@ -24,6 +25,12 @@ class ConfigRepository:
     def version(self, workspace: str) -> int:
         """Return the version of a workspace's configuration; 0 if there is none."""
         return current(self._connection, workspace, "config_version")
+
+    def versions(self, names: Collection[str]) -> dict[str, int]:
+        """Return the versions of the configurations of those of the workspaces that have been written to."""
+        c = workspaces.c
+        rows = self._connection.execute(select(c.workspace, c.config_version).where(among(c.workspace, sorted(names))))
+        return {row.workspace: row.config_version for row in rows}
 
     def resources(self, workspace: str, kind: str | None = None) -> list[ConfigRow]:
         """Return resources by kind and id; None = of all kinds."""
