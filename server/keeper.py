@@ -145,8 +145,7 @@ class Keeper:
     def _with_something_old(self, tx: ReadTransaction) -> list[str]:
         now_us = self._runtime.clock.now_us()
         found = set(tx.requests.workspaces(now_us - KEPT_US))
-        for workspace in tx.config.workspaces():
-            config = self._runtime.configs.of(tx, workspace)
+        for workspace, config in self._runtime.configs.several(tx, tx.config.workspaces()).items():
             kept = config.events_days, config.decisions_days
             # What is written later is younger: until its oldest has come of age, a workspace need not be looked at.
             if self._young_until_us.get((workspace, kept), 0) > now_us:

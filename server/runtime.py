@@ -37,10 +37,14 @@ class ConfigCache:
             self._known[workspace] = known
         return known
 
+    def several(self, tx: ReadTransaction, workspaces: Collection[str]) -> dict[str, WorkspaceConfig]:
+        """Return the configurations of workspaces as the transaction sees them; it asks for their versions at once."""
+        versions = tx.config.versions(workspaces)
+        return {workspace: self.of(tx, workspace, versions.get(workspace, 0)) for workspace in workspaces}
+
     def not_paused(self, tx: ReadTransaction, workspaces: Collection[str]) -> set[str]:
         """Return those of the workspaces that are not paused, as the transaction sees them."""
-        versions = tx.config.versions(workspaces)
-        return {workspace for workspace in workspaces if not self.of(tx, workspace, versions.get(workspace, 0)).settings.paused}
+        return {workspace for workspace, config in self.several(tx, workspaces).items() if not config.settings.paused}
 
 
 @dataclass(frozen=True)
