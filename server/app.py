@@ -174,13 +174,12 @@ class Application:
         self._readiness = Readiness(self.runtime, self._tell_health)
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
-        self._schedules, self._keeper = ScheduleLoop(self.runtime), Keeper(self.runtime)
-        self._rechecks, self._room, self._fanouts = RecheckLoop(self.runtime), RoomLoop(self.runtime), FanoutLoop(self.runtime)
-        self._offers, self._steps = OfferLoop(self.runtime), StepLoop(self.runtime)
+        self._keeper = Keeper(self.runtime)
+        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop)
+        self._due_loops: tuple[DueLoop, ...] = tuple(kind(self.runtime) for kind in kinds)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
-        self._due_loops = (self._schedules, self._rechecks, self._room, self._offers, self._fanouts, self._steps)
         self._parts = (self._intake, self._runs, *self._due_loops, self._keeper)
         for part in self._parts:
             task = asyncio.create_task(part.run_forever(), name=type(part).__name__)
@@ -206,18 +205,9 @@ class Application:
         if topics & {"runs", "config"}:
             self._runs.wake.set()
             self._runs.look_for_cancel()
-        if "config" in topics:
-            self._schedules.wake.set()
-        if topics & {"rechecks", "config"}:
-            self._rechecks.wake.set()
-        if topics & {"timers", "config"}:
-            self._room.wake.set()
-        if topics & {"offers", "config"}:
-            self._offers.wake.set()
-        if topics & {"fanouts", "config"}:
-            self._fanouts.wake.set()
-        if topics & {"steps", "config"}:
-            self._steps.wake.set()
+        for loop in self._due_loops:
+            if topics & {loop.TOPIC, "config"}:
+                loop.wake.set()
 
     async def _serve(self, board: ProgressBoard) -> None:
         options = [

@@ -80,17 +80,19 @@ class Commitment:
         """Keep what the plan found, before anything of it is committed: it holds for the records as the plan saw them."""
         workspace, found, tries = self._config.workspace, self._planned.plan.rechecks, self._planned.plan.tries
 
-        def work(tx: WriteTransaction, part: Sequence[Recheck]) -> None:
+        def work(tx: WriteTransaction, part: Sequence[Recheck], instants_us: Sequence[int]) -> None:
             if tx.config.version(workspace) != self._planned.plan.config_version:
                 return
             if tx.rechecks.note(workspace, part):
                 tx.signal(workspace, "rechecks")
-            if tries:
-                tx.tries.expect(workspace, tries)
+            if instants_us:
+                tx.tries.expect(workspace, instants_us)
                 tx.signal(workspace, "timers")
 
-        for start in range(0, max(len(found), len(tries) and 1), CHUNK):
-            await self._runtime.write(workspace, partial(work, part=found[start : start + CHUNK]), self._lease)
+        if tries:
+            await self._runtime.write(workspace, partial(work, part=(), instants_us=tries), self._lease)
+        for start in range(0, len(found), CHUNK):
+            await self._runtime.write(workspace, partial(work, part=found[start : start + CHUNK], instants_us=()), self._lease)
 
     async def _piece(
         self, piece: Piece | None, finish: Finish, may_go_on: Callable[[WriteTransaction], bool], told: Told | None

@@ -5,6 +5,7 @@ transaction that carries it out, under the workspace's lease, so that nothing is
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import structlog
 
@@ -20,7 +21,13 @@ AFTER_FAULT_US = 5 * MICROSECONDS
 
 
 class DueLoop(ABC):
-    """Carries out what is due, in all workspaces that this server works. Belongs to the event loop."""
+    """Carries out what is due, in all workspaces that this server works. Belongs to the event loop.
+
+    Attributes:
+        TOPIC: Signal of a commit by which something may fall due earlier; a change of the configuration is one for every loop.
+    """
+
+    TOPIC: ClassVar[str]
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -23,6 +23,8 @@ MOST_TARGETS = 200
 class FanoutLoop(DueLoop):
     """Passes on what waits, which is due as soon as it is written down."""
 
+    TOPIC = "fanouts"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return the workspaces in which something waits."""

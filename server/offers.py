@@ -36,6 +36,8 @@ BATCH = 500
 class OfferLoop(DueLoop):
     """Ends offers that nobody answers, and reminds of those that wait."""
 
+    TOPIC = "offers"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return when the first end or reminder of each workspace is due."""

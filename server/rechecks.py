@@ -16,6 +16,8 @@ CAUSE = {"kind": "TIME", "resegment": True}
 class RecheckLoop(DueLoop):
     """Puts back what is due."""
 
+    TOPIC = "rechecks"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return when the first record of each workspace is due."""

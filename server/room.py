@@ -20,6 +20,8 @@ BATCH = 1_000
 class RoomLoop(DueLoop):
     """Asks for reruns for the sake of sellers who have more room, and of records that are due."""
 
+    TOPIC = "timers"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return the first instant at which a seller of each workspace may have more room, or a record is due."""

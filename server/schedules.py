@@ -67,6 +67,8 @@ def state_of(schedule: config_pb2.Schedule, stored: ScheduleState | None, now_us
 class ScheduleLoop(DueLoop):
     """Fires what is due."""
 
+    TOPIC = "config"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return when the first schedule of each workspace fires."""

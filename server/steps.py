@@ -24,6 +24,8 @@ SET_ASIDE_US = 300 * MICROSECONDS
 class StepLoop(DueLoop):
     """Looks at what is due."""
 
+    TOPIC = "steps"
+
     @staticmethod
     def next_due(tx: ReadTransaction) -> list[tuple[str, int]]:
         """Return when the first record of each workspace is to be looked at."""
