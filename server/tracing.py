@@ -90,7 +90,7 @@ class Traces:
             planned_ns: When the plan was there, since the epoch: the stages came before, the commit after it.
         """
         begun_ns = planned_ns - sum(_ns(spent) for spent in seconds.values())
-        said: dict[str, str | int] = {"reallot.run_kind": kind.lower(), "reallot.workspace": workspace, "reallot.run_id": run_id}
+        said: dict[str, Any] = {"reallot.run_kind": kind.lower(), "reallot.workspace": workspace, "reallot.run_id": run_id}
         results = {f"reallot.records.{outcome.lower()}": number for outcome, number in counts.items()}
         whole = self._tracer.start_span("reallot.batch", Parent(), SpanKind.INTERNAL, said | results, start_time=begun_ns)
         below, at_ns, now_ns = trace.set_span_in_context(whole), begun_ns, max(planned_ns, time.time_ns())
