@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     """Address of the metrics."""
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     """Port of the metrics for Prometheus; None = there are none, 0 = any free one."""
+    otlp_endpoint: str = ""
+    """Where traces are sent by OTLP over gRPC, e.g. http://localhost:4317; "" = there are none."""
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Part of the traces that begin at this server that is kept; callers decide about those that they began."""
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long running calls may finish when the server stops."""
     log_level: str = "info"
@@ -110,6 +114,13 @@ class Settings(BaseSettings):
     def _clock_can_be_read(cls, value: str) -> str:
         if value != "system":
             manual_start_us(value)
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _traces_can_be_sent(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is no place for traces: write http://HOST:PORT, or https:// for TLS")
         return value
 
     @model_validator(mode="after")
