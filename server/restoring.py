@@ -4,10 +4,13 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 
+from google.protobuf import json_format
+
 from reallot.server.errors import ApiError, failed_precondition, invalid_field
 from reallot.server.lifetimes import NO_WORKSPACE, locked
 from reallot.server.runtime import Runtime
 from reallot.server.validation import MOST_ROWS, workspace_of
+from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import WriteTransaction
 from reallot.storage.entities import Json
 from reallot.storage.errors import AlreadyExists
@@ -92,6 +95,13 @@ class Restoring:
             tx.workspaces.end_restore(self._workspace, own)
         except ValueError as error:
             raise _refused(OWN, error) from None
+        rows = tx.config.resources(self._workspace)
+        try:
+            broken = WorkspaceConfig.of(self._workspace, 0, rows).violations
+        except (json_format.ParseError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _refused("config", ValueError(str(error))) from None
+        if broken:
+            raise _refused("config", ValueError(broken[0].description))
         tx.audit.note(self._workspace, [("workspace", self._workspace, None, {"restored": dict(self._counts)})])
         for topic in TOPICS:
             tx.signal(self._workspace, topic)

@@ -197,6 +197,17 @@ async def test_a_workspace_is_restored_under_another_id_and_works_on(client: Asy
     broken = pb.ExportedRow(table="records", content=json.dumps({"workspace": "x", "record_id": "r9", "priority": "high"}))
     refused = await refusal(stubs.RestoreWorkspace(parts([*rows, broken])))
     assert (refused.code, "'priority'" in refused.text) == ("INVALID_ARGUMENT", True)
+    first_record = next(row for row in rows if row.table == "records")
+    config = json.loads(next(row for row in rows if row.table == "config" and '"segment"' in row.content).content)
+    unread = pb.ExportedRow(table="config", content=json.dumps(config | {"id": "odd", "body": {"nonsense": 1}}))
+    for wrong, at_fault in ((first_record, "records"), (unread, "config")):
+        await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+        found = await refusal(stubs.RestoreWorkspace(parts([*rows, wrong])))
+        assert (found.code, f"table {at_fault!r}" in found.text) == ("INVALID_ARGUMENT", True)
+    await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+    own = json.loads(rows[0].content)
+    bare = pb.ExportedRow(table="workspaces", content=json.dumps({"workspace": own["workspace"]}))
+    assert "column 'event_number' is missing" in (await refusal(stubs.RestoreWorkspace(parts([bare, *rows[1:]])))).text
     write = record_service_pb2.UpsertRecordsRequest(workspace=name, records=[a_row("early")])
     assert (await refusal(client.stubs.records.UpsertRecords(write))).reason == "WORKSPACE_DELETED", "half of it is not worked with"
     assert (await refusal(stubs.RestoreWorkspace(parts(rows)))).reason == "WORKSPACE_NOT_EMPTY"
