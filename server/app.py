@@ -27,6 +27,7 @@ from reallot.server.languages import LANGUAGES
 from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
+from reallot.server.quiet import QuietLoop
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
 from reallot.server.room import RoomLoop
@@ -185,7 +186,7 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._keeper = Keeper(self.runtime)
-        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop)
+        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop, QuietLoop)
         self._due_loops: tuple[DueLoop, ...] = tuple(kind(self.runtime) for kind in kinds)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):

@@ -219,6 +219,7 @@ class Writer:
         signals = {signal for transaction in done for signal in transaction.signals}
         for transaction in done:
             signals.update(Signal(workspace, "events") for workspace in transaction.buffer.flush(connection))
+            signals.update(Signal(workspace, "quiet") for workspace in transaction.buffer.held)
         told = frozenset(signals)
         if told:
             self._tell_others(connection, told)
