@@ -32,6 +32,7 @@ SUMMARIES = {
     "resegment": "Look again to which segment records belong, with a preview of every move.",
     "restore": "Put a backup in the place of a SQLite database.",
     "runs": "Look at runs, apply or drop previewed ones, undo them.",
+    "schedules": "Look when schedules fire, stored ones and ones in a file.",
     "segments": "Look at segments, copy them, take them out of use, delete them.",
     "sellers": "Look at sellers.",
     "serve": "Run the server.",
