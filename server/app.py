@@ -153,7 +153,12 @@ class Application:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _start(self) -> None:
-        db = Database(self.settings.database_url, clock_us=self.clock.now_us, most_queued=self.settings.most_queued_writes)
+        db = Database(
+            self.settings.database_url,
+            clock_us=self.clock.now_us,
+            most_queued=self.settings.most_queued_writes,
+            makes_workspaces=self.settings.create_workspaces,
+        )
         self._stack.callback(db.close)
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
