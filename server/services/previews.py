@@ -21,6 +21,19 @@ from reallot.storage.previews import Preview
 from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import config_service_pb2, run_pb2
 
+_DROPPED = {
+    "DELETED": say("dropped_deleted"),
+    "CLOSED": say("dropped_closed"),
+    "OWNER_CHANGED": say("dropped_owner_changed"),
+    "CHANGED": say("dropped_changed"),
+    "OTHER_SEGMENT": say("dropped_other_segment"),
+    "TAKER_GONE": say("dropped_taker_gone"),
+    "TAKER_SWITCHED_OFF": say("dropped_taker_switched_off"),
+    "NO_CAPACITY": say("dropped_no_capacity"),
+    "NOT_ELIGIBLE": say("dropped_not_eligible"),
+    "STOPPED": say("dropped_stopped"),
+}
+"""Why a move was dropped, by the name of its reason."""
 PART = 5_000
 """Lines that are read at once to add them up."""
 
@@ -76,7 +89,7 @@ def _move(row: Preview, speech: Catalogue) -> pb.PreviewedMove:
         before=state_message(load(row.before)),
         after=state_message(load(row.after)),
         dropped=pb.DropReason.Value(f"DROP_REASON_{row.dropped or 'UNSPECIFIED'}"),
-        text=speech.text(say(f"dropped_{row.dropped.lower()}")) if row.dropped else "",
+        text=speech.text(_DROPPED[row.dropped]) if row.dropped else "",
     )
 
 
