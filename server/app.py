@@ -27,6 +27,7 @@ from reallot.server.languages import LANGUAGES
 from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
+from reallot.server.quiet import QuietLoop
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
 from reallot.server.room import RoomLoop
@@ -152,7 +153,12 @@ class Application:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _start(self) -> None:
-        db = Database(self.settings.database_url, clock_us=self.clock.now_us, most_queued=self.settings.most_queued_writes)
+        db = Database(
+            self.settings.database_url,
+            clock_us=self.clock.now_us,
+            most_queued=self.settings.most_queued_writes,
+            makes_workspaces=self.settings.create_workspaces,
+        )
         self._stack.callback(db.close)
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
@@ -180,7 +186,7 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._keeper = Keeper(self.runtime)
-        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop)
+        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop, QuietLoop)
         self._due_loops: tuple[DueLoop, ...] = tuple(kind(self.runtime) for kind in kinds)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):

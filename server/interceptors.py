@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from reallot.server.errors import ApiError, to_api_error, to_status
 from reallot.server.languages import LANGUAGE, wanted_language
 from reallot.server.meters import Meters
+from reallot.server.validation import LONGEST_ID
 from reallot.server.wellformed import check_values
 
 log = structlog.get_logger("reallot.calls")
@@ -55,7 +56,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
 def ids_of(message: Any) -> dict[str, str]:
     """Return what logs and traces may say of a request or answer: whose it is, and by which ids it is found again."""
-    return {name: text for name in _IDS if isinstance(text := getattr(message, name, ""), str) and text}
+    return {name: text[:LONGEST_ID] for name in _IDS if isinstance(text := getattr(message, name, ""), str) and text}
 
 
 def passing(serializer: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

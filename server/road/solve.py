@@ -6,12 +6,14 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.group_config import GROUP_KINDS
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
@@ -23,6 +25,7 @@ from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
+from reallot.server.road.showing import as_shown
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.tries import due_rows
 from reallot.server.road.work import Work
@@ -114,15 +117,22 @@ def decided(
     """
     work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
-    if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
+    if task.applies:
+        problem = as_shown(tx, work, planner, problem)
+    elif run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
         return rebalanced(work, planner, problem)
     frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
     solved = solved_of(problem, planner.rows(), frame)
     stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved, frame, problem)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames, _takers(planner.pool))
     return decisions
+
+
+def _takers(pool: Pool) -> dict[str, Callable[[], pl.DataFrame]]:
+    """Return how to get the columns of those who may take records, by what conditions call them."""
+    return {"seller": lambda: pool.frame(()), **{kind: partial(pool.group_frame, kind) for kind in GROUP_KINDS}}
 
 
 def _names(work: Work, pool: Pool) -> str:
