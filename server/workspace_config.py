@@ -141,6 +141,12 @@ class RuleConfig:
         return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score, of_group) if asked is not None)
 
     @property
+    def skills(self) -> frozenset[str]:
+        """Skills of sellers that it reads."""
+        read = (name for asked in self.over_pairs for name in asked.fields("seller"))
+        return frozenset(name.removeprefix("skills.") for name in read if name.startswith("skills."))
+
+    @property
     def fits_by_record(self) -> bool:
         """Whom it may choose depends on the record."""
         asked = [asked for asked in (self.target, self.conflict) if asked is not None]

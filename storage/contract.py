@@ -14,9 +14,17 @@ class Signal(NamedTuple):
     topic: str
 
 
+class RecordPart(NamedTuple):
+    """Records of a type in a segment; of each of `texts` they have to name one: in a field that it names, one of the texts given there."""
+
+    record_type: str
+    segment_id: str
+    texts: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records are meant; None does not restrict."""
+    """Which records are meant; None does not restrict. `parts` are united; what they say of texts may take in others, too, but few."""
 
     record_ids: Sequence[str] | None = None
     record_types: Sequence[str] | None = None
@@ -32,6 +40,8 @@ class RecordFilter:
     next_try_upto_us: int | None = None
     enrolled: bool | None = None
     offered: bool | None = None
+    group_keys: Sequence[str] | None = None
+    parts: Sequence[RecordPart] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, or_, select
 
-from reallot.storage.among import among, named, these
-from reallot.storage.contract import RecordColumns, RecordFilter
+from reallot.storage.among import among, named, names_text, these
+from reallot.storage.contract import RecordColumns, RecordFilter, RecordPart
 from reallot.storage.dialect import fetched
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
@@ -47,6 +47,7 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         (c.segment_id, wanted.segment_ids),
         (c.assignment, wanted.statuses),
         (c.rule_id, wanted.rule_ids),
+        (c.group_key, wanted.group_keys),
     ):
         if values is not None:
             found.append(among(column, values))
@@ -68,7 +69,15 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.offered_to != "" if wanted.offered else c.offered_to == "")
     if wanted.not_run_id is not None:
         found.append(c.run_id != wanted.not_run_id)
+    if wanted.parts is not None:
+        found.append(or_(false(), *(_is_of(part) for part in wanted.parts)))
     return found
+
+
+def _is_of(part: RecordPart) -> ColumnElement[bool]:
+    c = records.c
+    named = (or_(*(names_text(c.fields, field, texts) for field, texts in either)) for either in part.texts)
+    return and_(c.record_type == part.record_type, c.segment_id == part.segment_id, *named)
 
 
 _NAMED = select(records).where(named(records, "record_id")).order_by(records.c.record_id)

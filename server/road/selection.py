@@ -1,5 +1,6 @@
 """Stop "claim": which records a batch takes. Reads, decides nothing about them."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from reallot.server.road.joined import with_related
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
-from reallot.storage import ReadTransaction, RecordColumns, RecordFilter
+from reallot.storage import ReadTransaction, RecordColumns, RecordFilter, RecordPart
 from reallot.v1 import config_pb2, run_pb2
 
 UNASSIGNED = (
@@ -22,13 +23,13 @@ UNASSIGNED = (
 NOT_RUN = "RULES_NOT_RUN_ON_MOVE"
 
 
-def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
-    """Return the records of a task, by id, ready to be worked on."""
+def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task, parts: Sequence[RecordPart] | None = None) -> Work:
+    """Return the records of a task, by id, ready to be worked on; of what waits, an event run reads only `parts`, None = all."""
     next_after = None
     if task.kind == "INTAKE":
         records = tx.records.snapshot(task.workspace, RecordFilter(record_ids=task.record_ids, active=True))
     else:
-        records, next_after = _of_run(tx, config, task)
+        records, next_after = _of_run(tx, config, task, parts)
     records = _only(records, [i for i, kind in enumerate(records.record_type) if kind in config.record_types])
     n = len(records)
     return Work(
@@ -48,7 +49,9 @@ def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
     )
 
 
-def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[RecordColumns, Place | None]:
+def _of_run(
+    tx: ReadTransaction, config: WorkspaceConfig, task: Task, reached: Sequence[RecordPart] | None
+) -> tuple[RecordColumns, Place | None]:
     """Return the records of a run's batch, and the last of them if there are more."""
     selection = run_pb2.RunSelection.FromString(task.selection)
     statuses = [assignment_name(s) for s in selection.statuses]
@@ -67,7 +70,9 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
     wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]
     unassigned = replace(base, owned=False, statuses=wanted)
     moved = replace(base, owned=True, statuses=[NOT_RUN])
-    filters = [unassigned]
+    filters = [replace(unassigned, parts=reached)]
+    if reached is not None and selection.due:
+        filters.append(replace(unassigned, next_try_upto_us=task.now_us))
     if not statuses and (selection.owned_but_ineligible or selection.resegment):
         # An offer stands and falls as an owner does.
         filters.append(replace(base, owned=False, statuses=["OFFERED"]))
@@ -89,6 +94,10 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         waits = parts[filters.index(moved)]
         runs_now = [i for i, s in enumerate(waits.segment_id) if s in config.segments and config.segments[s].message.assign_on_move]
         parts[filters.index(moved)] = _only(waits, runs_now)
+    if reached is not None and batch is None:
+        # Those of one key go to one owner, or to nobody.
+        keys = {key for part in parts for key in part.group_key} - {""}
+        parts += [tx.records.snapshot(task.workspace, replace(unassigned, group_keys=sorted(keys)))] if keys else []
     records = _joined(parts)
     # Pending records are on their way through intake.
     ready = [row for row in range(len(records)) if not records.pending_generation[row]]
