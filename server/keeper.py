@@ -122,7 +122,7 @@ class Keeper:
         now_us = self._runtime.clock.now_us()
         if not 0 <= now_us - self._recounted_us < RECOUNT_US:
             self._recounted_us = now_us
-            for workspace in await self._runtime.read(lambda tx: tx.config.workspaces()):
+            for workspace in await self._runtime.read(lambda tx: tx.reports.with_wrong_loads()):
                 await self._guarded(workspace, self._recount)
         return removed
 
@@ -165,13 +165,12 @@ class Keeper:
         return removed
 
     async def _recount(self, workspace: str, lease: Lease) -> bool:
-        """Hold what sellers are said to carry to a recount; what differs is put right and said loudly.
+        """Put right what sellers are said to carry where a recount says something else, and say so loudly.
 
         Every commit keeps both in step, so there is nothing to find unless somebody wrote past the server, or it has a fault.
         """
-        if await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
-            for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
-                log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
+        for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
+            log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
         return False
 
     def _correct(self, tx: WriteTransaction, workspace: str) -> list[WrongLoad]:

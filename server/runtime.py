@@ -18,6 +18,8 @@ from reallot.storage.leases import Lease, Leases, SoleServer
 T = TypeVar("T")
 NEXT_TRY = "NEXT_TRY"
 """Cause of a rerun of the records that are due (see `RunSelection.due`)."""
+ABSENCE = "ABSENCE"
+"""Cause of a rerun of records that waited for somebody who will be absent."""
 
 
 class ConfigCache:

@@ -366,6 +366,14 @@ class WorkspaceConfig:
         targets = {role: self.record_types[target].schema for role, target in kind.roles.items() if target in self.record_types}
         return {"record": kind.schema} | {role: replace(schema, reference=True) for role, schema in sorted(targets.items())}
 
+    def filter_of(self, record_type: str, text: str) -> Condition:
+        """Return the condition of a selection on records of a type, compiled once for all who ask.
+
+        Raises:
+            ConditionError: it cannot be used.
+        """
+        return _condition(text, tuple(self.roots_of(record_type).items()))
+
     @cached_property
     def seller_schema(self) -> Schema:
         """The declared attributes of sellers."""

@@ -27,6 +27,7 @@ class RecordFilter:
     """Which records are meant; None does not restrict. `parts` are united; what they say of texts may take in others, too, but few."""
 
     record_ids: Sequence[str] | None = None
+    among_ids: Sequence[str] | None = None
     record_types: Sequence[str] | None = None
     segment_ids: Sequence[str] | None = None
     statuses: Sequence[str] | None = None
@@ -37,6 +38,7 @@ class RecordFilter:
     active: bool | None = None
     waiting_before_us: int | None = None
     not_run_id: str | None = None
+    next_try_from_us: int | None = None
     next_try_upto_us: int | None = None
     enrolled: bool | None = None
     offered: bool | None = None

@@ -43,6 +43,7 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     found: list[ColumnElement[bool]] = [c.workspace == workspace]
     for column, values in (
         (c.record_id, wanted.record_ids),
+        (c.record_id, wanted.among_ids),
         (c.record_type, wanted.record_types),
         (c.segment_id, wanted.segment_ids),
         (c.assignment, wanted.statuses),
@@ -61,6 +62,8 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.active == wanted.active)
     if wanted.waiting_before_us is not None:
         found.append(c.waiting_since_us < wanted.waiting_before_us)
+    if wanted.next_try_from_us is not None:
+        found.append(c.next_try_us >= wanted.next_try_from_us)
     if wanted.next_try_upto_us is not None:
         found.append(c.next_try_us <= wanted.next_try_upto_us)
     if wanted.enrolled is not None:
@@ -110,6 +113,11 @@ class RecordRepository:
         conditions = [*conditions_of(workspace, wanted), records.c.record_id > after_id]
         statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit)
         return [to_record(row) for row in self._connection.execute(statement)]
+
+    def ids(self, workspace: str, wanted: RecordFilter) -> list[str]:
+        """Return the ids of the records that the filter takes, in order."""
+        statement = select(records.c.record_id).where(*conditions_of(workspace, wanted)).order_by(records.c.record_id)
+        return list(self._connection.execute(statement).scalars())
 
     def count(self, workspace: str, wanted: RecordFilter) -> int:
         """Return how many records the filter takes."""

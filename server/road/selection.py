@@ -10,7 +10,7 @@ from reallot.server.road.batch import Place, Task
 from reallot.server.road.joined import with_related
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
+from reallot.solver.segmentation import evaluate, frame_from_json
 from reallot.storage import ReadTransaction, RecordColumns, RecordFilter, RecordPart
 from reallot.v1 import config_pb2, run_pb2
 
@@ -49,26 +49,38 @@ def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task, parts: Sequ
     )
 
 
+def named_by(selection: run_pb2.RunSelection) -> RecordFilter:
+    """Return the active records that a selection names, whoever owns them and whatever its condition says."""
+    return RecordFilter(
+        record_ids=list(selection.record_ids) or None,
+        record_types=[selection.record_type] if selection.record_type else None,
+        segment_ids=list(selection.segment_ids) or None,
+        rule_ids=list(selection.rule_ids) or None,
+        active=True,
+    )
+
+
+def statuses_of(selection: run_pb2.RunSelection, kind: str) -> list[str]:
+    """Return the statuses of the records without an owner that a run of a kind takes."""
+    # An event never wakes what waits for a run.
+    named = [assignment_name(status) for status in selection.statuses]
+    return named or [status for status in UNASSIGNED if kind != "EVENT" or status not in ("WAITING", NOT_RUN)]
+
+
 def _of_run(
     tx: ReadTransaction, config: WorkspaceConfig, task: Task, reached: Sequence[RecordPart] | None
 ) -> tuple[RecordColumns, Place | None]:
     """Return the records of a run's batch, and the last of them if there are more."""
     selection = run_pb2.RunSelection.FromString(task.selection)
     statuses = [assignment_name(s) for s in selection.statuses]
-    base = RecordFilter(
-        record_ids=list(selection.record_ids) or None,
-        record_types=[selection.record_type] if selection.record_type else None,
-        segment_ids=list(selection.segment_ids) or None,
-        rule_ids=list(selection.rule_ids) or None,
-        active=True,
+    base = replace(
+        named_by(selection),
         waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds() if selection.HasField("waiting_at_least") else None,
         # A run that is taken up again leaves alone what it has handled.
         not_run_id=task.run_id,
         next_try_upto_us=task.now_us if selection.due and not selection.seller_ids else None,
     )
-    # An event never wakes what waits for a run.
-    wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]
-    unassigned = replace(base, owned=False, statuses=wanted)
+    unassigned = replace(base, owned=False, statuses=statuses_of(selection, task.kind))
     moved = replace(base, owned=True, statuses=[NOT_RUN])
     filters = [replace(unassigned, parts=reached)]
     if reached is not None and selection.due:
@@ -122,7 +134,7 @@ def _filtered(
     if not selection.filter:
         return records
     schema = config.record_types[selection.record_type].schema
-    condition = compile_condition(selection.filter, config.roots_of(selection.record_type))
+    condition = config.filter_of(selection.record_type, selection.filter)
     frame = frame_from_json("record", schema, records.fields, only=condition.fields("record"))
     frame = with_related(tx, config, selection.record_type, frame, records.record_id, condition.reads)
     return _only(records, np.flatnonzero(evaluate([condition], frame, now_us=now_us)[:, 0]).tolist())
