@@ -18,7 +18,7 @@ def sellers() -> dict[str, int]:
     return {f"s{number:02d}": 4 + 2 * (number % 4) for number in range(SELLERS)}
 
 
-WINDOW = "12/10s"
+WINDOW = "40/10m"
 """The rolling window of every third seller: it never changes."""
 
 

@@ -170,7 +170,7 @@ IN_DATABASE: list[tuple[Kind, str, Spoil]] = [
     (Kind.LOAD_WRONG, "effort", sql("UPDATE loads SET effort = effort + 1 WHERE seller_id = (SELECT min(seller_id) FROM loads)")),
     (Kind.LOAD_WRONG, "records", sql("UPDATE loads SET records = records + 1 WHERE seller_id = (SELECT min(seller_id) FROM loads)")),
     (Kind.LOAD_WRONG, "counter gone", sql("DELETE FROM loads WHERE effort > 0 AND seller_id = (SELECT min(seller_id) FROM loads)")),
-    (Kind.ABOVE_WINDOW, "smaller window", sql("UPDATE sellers SET capacity = replace(capacity, '\"count\":12', '\"count\":0')")),
+    (Kind.ABOVE_WINDOW, "smaller window", sql("UPDATE sellers SET capacity = replace(capacity, '\"count\"\\:40', '\"count\"\\:0')")),
     (Kind.WINDOW_WRONG, "not given", sql("UPDATE gains SET effort = effort + 1")),
     (Kind.TURN_WRONG, "turned round", turn_round),
     (Kind.TURN_WRONG, "same turn", sql('UPDATE turns SET "order" = 1')),

@@ -133,6 +133,7 @@ def test_a_claim_is_in_the_window_from_when_it_is_made_unless_it_is_given_back_o
 
     assert (claim(), claim(), used()) == ("a", "", [1]), "the window allows one, and she holds one"
     here.client.offers.decline("a", "ana")
+    here.settle()
     assert (used(), claim()) == ([0], "a")
     here.advance("2026-03-05T08:16")
     assert used() == [0], "it has lapsed"
