@@ -91,7 +91,7 @@ def _of_run(
     if task.kind != "EVENT" and (not statuses or NOT_RUN in statuses):
         filters.append(moved)
     if selection.owned_but_ineligible:
-        filters.append(replace(base, owned_by_seller=True))
+        filters.append(replace(base, owned=True))
     if task.reopens:
         filters.append(replace(base, owned_by_seller=True))
     if selection.resegment:

@@ -6,12 +6,14 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.group_config import GROUP_KINDS
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
@@ -128,8 +130,13 @@ def decided(
     stage("check")
     assignment.check(solved.problem, solved.solution)
     decisions = Decisions(work, planner, solved, frame, problem)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames, _takers(planner.pool))
     return decisions
+
+
+def _takers(pool: Pool) -> dict[str, Callable[[], pl.DataFrame]]:
+    """Return how to get the columns of those who may take records, by what conditions call them."""
+    return {"seller": lambda: pool.frame(()), **{kind: partial(pool.group_frame, kind) for kind in GROUP_KINDS}}
 
 
 def _names(work: Work, pool: Pool) -> str:
