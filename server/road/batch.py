@@ -38,6 +38,7 @@ class Task:
         seed: Seed of what is drawn at random.
         sequential: Time has run out: give the plan of the sequential rule.
         reopens: Records that sellers own are taken, too, and decided as if nobody had them.
+        applies: The run was previewed: each record goes where it was shown, or stays.
     """
 
     workspace: str
@@ -53,6 +54,7 @@ class Task:
     seed: int = 0
     sequential: bool = False
     reopens: bool = False
+    applies: bool = False
 
     @property
     def is_kept(self) -> bool:

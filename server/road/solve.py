@@ -26,6 +26,7 @@ from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
+from reallot.server.road.showing import as_shown
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.tries import due_rows
 from reallot.server.road.work import Work
@@ -123,7 +124,9 @@ def decided(
     """
     work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
-    if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
+    if task.applies:
+        problem = as_shown(tx, work, planner, problem)
+    elif run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
         return rebalanced(work, planner, problem)
     frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
     solved = solved_of(problem, planner.rows(), frame)
