@@ -4,7 +4,7 @@ The moves hold for the versions that were read; the commit checks these, and the
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +15,13 @@ from reallot.server.languages.saying import say
 from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
-from reallot.server.road.events import concerned, event_of
+from reallot.server.road.events import concerned, event_of, told_cause
 from reallot.server.road.offers import OFFERED, starts_anew, times_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
-from reallot.storage.documents import JsonText, dump, load, owner_of
+from reallot.storage.documents import dump, load, owner_of
 from reallot.storage.entities import EnrollmentChange, Json, OfferTerms, Owner, OwnerKind, Standing, open_offer
 from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, looks, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
@@ -37,7 +37,7 @@ class Writing:
         self._config = decisions.work.config
         self._names = {s.seller_id: s.name for s in decisions.planner.pool.sellers}
         self._owners: dict[str, Owner] = {}
-        self._traces: dict[int, JsonText] = {-1: JsonText("null")}
+        self._traces: dict[int, str] = {-1: "null"}
         self._offers: dict[tuple[str, str], OfferTerms] = {}
         self._stencils: dict[tuple[object, ...], Stencil] = {}
 
@@ -85,7 +85,7 @@ class Writing:
 
     def _move(self, row: int) -> Move:
         records, decided = self._work.records, self._decisions.of(row)
-        key = (*self._likeness[row], decided, dump(self._work.cause(row)) if self._work.task.kind == "INTAKE" else "")
+        key = (self._likeness[row], decided, *self._led_to(row))
         stencil = self._stencils.get(key)
         if stencil is None:
             stencil = self._stencils[key] = self._stencil(row, decided)
@@ -97,6 +97,16 @@ class Writing:
             considered=self._trace(self._decisions.chains[row]),
             amount=counted_value(records.value_units[row]) if decided.pool in self._valued else 1,
         )
+
+    def _led_to(self, row: int) -> tuple[str, str]:
+        """Return what brought a record here, and what the fields are by now whose change did, as texts."""
+        if self._work.task.kind != "INTAKE":
+            return "", ""
+        cause = self._work.cause(row)
+        return dump(cause), dump(self._present(row, cause.get("was") or {}))
+
+    def _present(self, row: int, fields: Collection[str]) -> dict[str, Json]:
+        return {name: value for name, value in load(self._work.records.fields[row]).items() if name in fields} if fields else {}
 
     @cached_property
     def _valued(self) -> frozenset[int]:
@@ -115,11 +125,13 @@ class Writing:
         ]
 
     @cached_property
-    def _likeness(self) -> list[tuple[object, ...]]:
-        """What the move of each row depends on, beside what is decided about it, its cause, and what is put into the stencil."""
+    def _likeness(self) -> list[int]:
+        """Numbers the same for rows that are alike in all that a move depends on, beside what is decided, its cause, and the names."""
         work, r = self._work, self._work.records
-        return list(
-            zip(
+        kinds: dict[tuple[object, ...], int] = {}
+        return [
+            kinds.setdefault(alike, len(kinds))
+            for alike in zip(
                 *(r.record_type, r.active, r.priority, r.effort, r.version, r.owner_kind, r.owner_id),
                 *(
                     r.previous_owner_kind,
@@ -136,21 +148,24 @@ class Writing:
                 [work.passed.get(row) for row in range(len(r))],
                 strict=True,
             )
-        )
+        ]
 
     def _stencil(self, row: int, decided: Decided) -> Stencil:
         work, before = self._work, self._standing(row)
-        tried, quiet, cause = bool(work.assign[row]), work.quiet(row), work.cause(row)
+        tried, quiet = bool(work.assign[row]), work.quiet(row)
+        was, cause = (work.cause(row) or {}).get("was") or {}, told_cause(work.cause(row))
+        before = before._replace(fields=was)
         after, change = self._placed(row, before, quiet)
         if decided.assignment or self._touches_owner(row):
             after = self._owned(row, after, decided, tried)
+        after = after._replace(fields=self._present(row, was))
         version = before.version + 1
         ends, starts, enrolled = enrollment_of(before, after, change, version)
         if change is not None:
             after = after._replace(enrollment_id=enrolled[0], sequence_id=enrolled[1], sequence_version=enrolled[2], step=enrolled[3])
         draft = event_of(
             before, after, config=self._config, time_us=NOW, cause=cause, run_id=work.task.run_id, tried=tried, quiet=quiet,
-            names=self._names, title=TITLE, members=self._members,
+            names=self._names, title=TITLE, members=self._members, shown_fields=tuple(was),
         )  # fmt: skip
         told = event_text(draft) if draft is not None else None
         state = state_of(after, enrolled)
@@ -170,7 +185,7 @@ class Writing:
             starts=starts,
             event=told,
             decision=self._decision(row, before, after, decided, told, cause),
-            cause=cause,
+            cause=work.cause(row),
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),
@@ -269,9 +284,9 @@ class Writing:
             reason = say("back_again", what=reason, segment=after.segment_id, left_for=before.segment_id)
         return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
-    def _trace(self, chain: int) -> JsonText:
+    def _trace(self, chain: int) -> str:
         if chain not in self._traces:
-            self._traces[chain] = JsonText(dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]]))
+            self._traces[chain] = dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]])
         return self._traces[chain]
 
 

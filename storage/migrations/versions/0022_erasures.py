@@ -1,6 +1,6 @@
 """Removals that are finished whatever happens
 
-Revision: 0021, after 0020.
+Revision: 0022, after 0021.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ from alembic import op
 
 from reallot.storage.types import Characters
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 expands = True
