@@ -145,23 +145,3 @@ def test_a_holder_that_was_paused_and_wakes_late_commits_nothing(cluster: Cluste
     cluster.until(lambda: cluster.owned() == 2_100, "the woken server serves again")
     twice = "SELECT record_id FROM events WHERE kind = 'ASSIGNED' AND workspace = :here GROUP BY record_id HAVING count(*) > 1"
     assert cluster.ask(twice) == []
-
-
-def test_a_schedule_fires_once_however_many_servers_there_are_and_goes_on_when_one_is_killed(cluster: Cluster) -> None:
-    every_second = {"schedule_id": "often", "every": {"duration": "1s"}, "missed": "MISSED_POLICY_NONE"}
-    cluster.client(0).config.apply(parse_bundle({"schedules": [every_second]})[0])
-
-    def firings() -> list[int]:
-        found = cluster.ask("SELECT firing_us FROM runs WHERE workspace = :here AND schedule_id = 'often' ORDER BY firing_us")
-        return [int(str(row[0])) for row in found]
-
-    cluster.until(lambda: len(firings()) >= 3, "it fires")
-    gone, before = cluster.holder(), len(firings())
-    cluster.servers[gone].kill()
-    cluster.until(lambda: len(firings()) >= before + 3, "another server goes on with it")
-    found = firings()
-    # At whole seconds from one anchor, each of them once: two servers that fired would have made two runs, or fired beside the anchor.
-    assert len(set(found)) == len(found)
-    assert {(instant - found[0]) % 1_000_000 for instant in found} == {0}
-    others = cluster.ask("SELECT run_id FROM runs WHERE workspace = :here AND kind = 'SCHEDULED' AND firing_us IS NULL")
-    assert others == []
