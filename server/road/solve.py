@@ -15,10 +15,10 @@ import polars as pl
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
-from reallot.server.road.outcome import Decisions, Frame
+from reallot.server.road.outcome import Decisions, Frame, Given
 from reallot.server.road.plan import Candidates, Planner, RuleTargets
 from reallot.server.road.pool import Pool
-from reallot.server.road.rebalancing import rebalanced
+from reallot.server.road.rebalancing import owners_of
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
@@ -114,15 +114,25 @@ def decided(
     """
     work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
-    if run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
-        return rebalanced(work, planner, problem)
-    frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
-    solved = solved_of(problem, planner.rows(), frame)
-    stage("check")
-    assignment.check(solved.problem, solved.solution)
-    decisions = Decisions(work, planner, solved, frame, problem)
+    given = _given(work, planner, problem)
+    solved = solved_of(given, stage)
+    if given.frame.rebalances:
+        # Who keeps a record is not touched.
+        work.assign[np.setdiff1d(given.rows, solved.rows)] = False
+    decisions = Decisions(work, planner, solved, given)
     note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
     return decisions
+
+
+def _given(work: Work, planner: Planner, problem: assignment.Problem) -> Given:
+    """Return what the plan of a task is made from."""
+    task, wanted = work.task, _selection(work)
+    names = _names(work, planner.pool) if task.is_kept else ""
+    if not wanted.HasField("rebalance"):
+        return Given(problem, planner.rows(), Frame(task.sequential, task.limit, names))
+    most = wanted.rebalance.most_changes if wanted.rebalance.HasField("most_changes") else None
+    frame = Frame(sequential=False, limit=0, names=names, rebalances=True, most_changes=most)
+    return Given(problem, planner.rows(), frame, owners_of(work, planner))
 
 
 def _names(work: Work, pool: Pool) -> str:
@@ -141,8 +151,8 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
-        digest=digest_of(decisions.solved, decisions.frame) if decisions.frame.names else "",
-        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if decisions.frame.names else b"",
+        digest=digest_of(decisions.solved, decisions.given.frame) if decisions.given.frame.names else "",
+        input=packed(decisions.given) if decisions.given.frame.names else b"",
         rechecks=tuple(work.rechecks),
         tries=decisions.tried_again_us,
         next_after=work.next_after,
