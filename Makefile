@@ -98,7 +98,7 @@ fuzz: $(DEV_STAMP)  ## Send a server what nobody would send: make fuzz MINUTES=5
 
 lock: $(DEV_STAMP)  ## Renew the pinned packages of the image, with their hashes
 	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --output-file deploy/requirements.lock pyproject.toml -
+		--custom-compile-command "make lock" --extra otel --output-file deploy/requirements.lock pyproject.toml -
 
 sbom: $(DEV_STAMP)  ## Write what the image consists of, as CycloneDX, to build/sbom.json
 	@mkdir -p build

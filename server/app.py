@@ -1,10 +1,11 @@
 """The composition root: builds every part of a server from its settings, starts and stops them."""
 
 import asyncio
+import importlib.metadata
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -26,6 +27,7 @@ from reallot.server.languages import LANGUAGES
 from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
 from reallot.server.progress import ProgressBoard
+from reallot.server.quiet import QuietLoop
 from reallot.server.readiness import Readiness
 from reallot.server.rechecks import RecheckLoop
 from reallot.server.room import RoomLoop
@@ -71,6 +73,9 @@ from reallot.v1 import (
     workspace_service_pb2,
     workspace_service_pb2_grpc,
 )
+
+if TYPE_CHECKING:
+    from reallot.server.tracing import Traces
 
 log = structlog.get_logger("reallot.app")
 
@@ -148,11 +153,17 @@ class Application:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _start(self) -> None:
-        db = Database(self.settings.database_url, clock_us=self.clock.now_us, most_queued=self.settings.most_queued_writes)
+        db = Database(
+            self.settings.database_url,
+            clock_us=self.clock.now_us,
+            most_queued=self.settings.most_queued_writes,
+            makes_workspaces=self.settings.create_workspaces,
+        )
         self._stack.callback(db.close)
         loop = asyncio.get_running_loop()
         leases = self._join(db, loop) if db.is_shared else SoleServer()
-        self.runtime = Runtime(db, self.clock, self.settings, leases=leases)
+        traces = self._traces()
+        self.runtime = Runtime(db, self.clock, self.settings, leases=leases, traces=traces)
         self._stack.callback(self.runtime.arrow.close)
         workers = tuple(Worker(self.settings.database_url) for _ in range(2))
         for worker in workers:
@@ -175,7 +186,7 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._keeper = Keeper(self.runtime)
-        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop)
+        kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop, QuietLoop)
         self._due_loops: tuple[DueLoop, ...] = tuple(kind(self.runtime) for kind in kinds)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
@@ -186,6 +197,22 @@ class Application:
             task.add_done_callback(_tell_of_end)
             self._stack.push_async_callback(_cancelled, task)
         await self._serve(board)
+
+    def _traces(self) -> "Traces | None":
+        if not self.settings.otlp_endpoint:
+            return None
+        try:
+            from reallot.server.tracing import Traces
+        except ModuleNotFoundError as error:
+            raise ValueError(f"otlp_endpoint needs OpenTelemetry ({error}): pip install 'reallot[otel]'") from None
+        traces = Traces(
+            self.settings.otlp_endpoint,
+            self.settings.trace_share,
+            version=importlib.metadata.version("reallot"),
+            address=lambda: f"{self.settings.host}:{self.port}",
+        )
+        self._stack.push_async_callback(traces.close)
+        return traces
 
     def _join(self, db: Database, loop: asyncio.AbstractEventLoop) -> Replica:
         replica = Replica(db, f"{self.settings.host}:{self.settings.port}", lambda: _on_loop(loop, self._wake_all))
@@ -214,8 +241,12 @@ class Application:
             ("grpc.max_receive_message_length", self.settings.largest_message_bytes),
             ("grpc.so_reuseport", 0),
         ]
-        guard = self._guard()
-        self._server = server = grpc.aio.server(interceptors=[ErrorInterceptor(self.runtime.meters), guard, self._door], options=options)
+        interceptors: list[Any] = [ErrorInterceptor(self.runtime.meters), self._guard(), self._door]
+        if self.runtime.traces is not None:
+            from reallot.server.tracing import TracingInterceptor
+
+            interceptors.insert(0, TracingInterceptor(self.runtime.traces))
+        self._server = server = grpc.aio.server(interceptors=interceptors, options=options)
         self._register(server, board)
         checks = self._checks
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -1,5 +1,6 @@
 """A plan becomes true, piece by piece, under a lease: what the lanes have in common."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -45,8 +46,16 @@ class Commitment:
         flooded = {seller for line in earlier for seller in (*line.losers, *line.gainers)}
         self.digests = Digests(planned.plan.flooded | flooded, tuple(earlier))
         self._first_turn: int | None = None
+        self._planned_ns = time.time_ns()
         self.counts: Counter[str] = Counter()
         self.done = 0
+
+    def tell(self, kind: str) -> None:
+        """Have the batch counted, and traced where there are traces; `kind` is that of the run."""
+        runtime, plan = self._runtime, self._planned.plan
+        runtime.meters.batch(kind, plan.seconds, self.counts, plan.levels)
+        if runtime.traces is not None:
+            runtime.traces.batch(kind, self._config.workspace, self._run_id, plan.seconds, self.counts, self._planned_ns)
 
     async def carry_out(
         self, finish: Finish, may_go_on: Callable[[WriteTransaction], bool] = lambda _: True, told: Told | None = None

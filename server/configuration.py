@@ -87,6 +87,7 @@ def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> No
         config.fault("settings", SETTINGS_ID, "default_capacity", f"it is not between 0 and {LARGEST_CAPACITY}")
     if message.HasField("digest_above") and message.digest_above < 1:
         config.fault("settings", SETTINGS_ID, "digest_above", "it is at least 1")
+    _check_cool_down(config, "settings", SETTINGS_ID, message)
     if message.language and message.language not in LANGUAGES.names:
         text = f"{message.language!r} is none of the languages of this server: {', '.join(LANGUAGES.names)}"
         config.fault("settings", SETTINGS_ID, "language", text, "UNKNOWN_LANGUAGE")
@@ -245,16 +246,20 @@ def _check_trigger(config: WorkspaceConfig, message: config_pb2.Trigger) -> None
                     to_stored(value, schema.by_id[field].type)
                 except ValueError as error:
                     config.fault("trigger", name, f"{path}[{index}]", f"{field}: {error}", "WRONG_TYPE")
-    if message.HasField("cool_down") and not 0 < message.cool_down.ToMicroseconds() <= _longest_cool_down_us(config):
-        text = "it is positive, and no longer than decisions are kept (settings.retention.decisions_days)"
-        config.fault("trigger", name, "cool_down", text)
+    _check_cool_down(config, "trigger", name, message)
     for index, segment in enumerate(message.segment_ids):
         for text in _misfits(config, "segment", segment, message.record_type):
             config.fault("trigger", name, f"segment_ids[{index}]", text, "UNKNOWN_REFERENCE")
 
 
+def _check_cool_down(config: WorkspaceConfig, kind: str, name: str, message: Any) -> None:
+    if message.HasField("cool_down") and not 0 < message.cool_down.ToMicroseconds() <= _longest_cool_down_us(config):
+        text = "it is positive, and no longer than decisions are kept (settings.retention.decisions_days)"
+        config.fault(kind, name, "cool_down", text)
+
+
 def _longest_cool_down_us(config: WorkspaceConfig) -> int:
-    """Return for how long the log tells when a trigger last made a record be looked at again."""
+    """Return for how long the log tells when a change last made a record be looked at again."""
     return (config.decisions_days * 86_400 if config.decisions_days else LONGEST_DURATION_S) * 1_000_000
 
 

@@ -91,6 +91,10 @@ def not_implemented(what: str, violations: Iterable[Violation] = ()) -> ApiError
 
 def _from_storage(error: storage_errors.StorageError) -> ApiError:
     match error:
+        case storage_errors.WorkspaceMissing():
+            found = not_found(error.kind, error.id)
+            text = f"{found.text}, and writes make none here: an operator does (reallot workspaces create)"
+            return ApiError(found.code, found.reason, text, metadata=found.metadata)
         case storage_errors.NotFound():
             return not_found(error.kind, error.id)
         case storage_errors.AlreadyExists():

@@ -6,12 +6,15 @@ to which many refer holds up nobody.
 
 import polars as pl
 
+from reallot.server.convert.records import state_text
 from reallot.server.due import DueLoop
+from reallot.server.languages.saying import say
 from reallot.server.road.fanout import cause_of, fanouts_of, marks_of, watched_fields
+from reallot.server.road.resting import resting_records
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.arrivals import Arrivals
-from reallot.storage.entities import Transition
+from reallot.storage.entities import Decision, PendingMark, Record, Transition
 from reallot.storage.references import Fanout
 
 BATCH = 1_000
@@ -39,7 +42,7 @@ class FanoutLoop(DueLoop):
 def pass_on(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
     """Pass on a part of what waits; return whether there was anything."""
     waiting, room = tx.references.oldest(config.workspace, MOST_TARGETS), BATCH
-    marks = []
+    marks: list[PendingMark] = []
     for fanout in waiting:
         looked_at, after_id, referrers = tx.references.referrers(config.workspace, fanout.target_id, fanout.after_id, room)
         tx.references.go_on(config.workspace, fanout, after_id)
@@ -47,10 +50,29 @@ def pass_on(tx: WriteTransaction, config: WorkspaceConfig) -> bool:
         room -= looked_at
         if after_id is not None or room <= 0:
             break
+    marks = _without_resting(tx, config, marks)
     if marks:
         tx.pending.mark(config.workspace, marks)
         tx.signal(config.workspace, "pending")
     return bool(waiting)
+
+
+def _without_resting(tx: WriteTransaction, config: WorkspaceConfig, marks: list[PendingMark]) -> list[PendingMark]:
+    """Have records that rest be looked at when they have rested, say so in their logs, and return the marks of the others."""
+    rests = resting_records(tx, config, [mark.record_id for mark in marks if mark.cause["resegment"]], tx.now_us)
+    held = {mark.record_id: mark for mark in marks if mark.record_id in rests and not mark.cause.get("quiet")}
+    if held:
+        tx.rechecks.bring_forward(config.workspace, {record_id: rests[record_id] for record_id in held})
+        tx.signal(config.workspace, "rechecks")
+        records = tx.records.get(config.workspace, held)
+        lines = [(_rests(record, held[record_id], tx.now_us), record.version) for record_id, record in records.items()]
+        tx.decisions.note(config.workspace, lines)
+    return [mark for mark in marks if mark.record_id not in held]
+
+
+def _rests(record: Record, mark: PendingMark, now_us: int) -> Decision:
+    reason, state = say("record_rests", triggers=", ".join(mark.cause["fields"])), state_text(record)
+    return Decision(record.record_id, now_us, mark.cause, record.assignment, reason, state, state)
 
 
 def note_changes(tx: WriteTransaction, config: WorkspaceConfig, made: list[Transition], *, quiet: bool = False) -> None:

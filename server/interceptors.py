@@ -17,11 +17,13 @@ from grpc_status import rpc_status
 from reallot.server.errors import ApiError, to_api_error, to_status
 from reallot.server.languages import LANGUAGE, wanted_language
 from reallot.server.meters import Meters
+from reallot.server.validation import LONGEST_ID
 from reallot.server.wellformed import check_values
 
 log = structlog.get_logger("reallot.calls")
 
 OK, CANCELLED = grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name
+_IDS = ("workspace", "request_id", "run_id")
 Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,7 +34,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, meters: Meters | None = None) -> None:
         """Count calls in `meters`; None = nowhere."""
         self._meters = meters or Meters()
-        self._wrapped: dict[Handler, Handler] = {}
+        # By method, too: handlers that refuse are the same for many.
+        self._wrapped: dict[tuple[str, Handler], Handler] = {}
 
     async def intercept_service(
         self,
@@ -43,12 +46,17 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        wrapped = self._wrapped.get(handler)
+        method = str(handler_call_details.method)
+        wrapped = self._wrapped.get((method, handler))
         if wrapped is None:
-            method = str(handler_call_details.method)
             wrapped = (_streaming if handler.response_streaming else _unary)(handler, method, self._meters)
-            self._wrapped[handler] = wrapped
+            self._wrapped[method, handler] = wrapped
         return wrapped
+
+
+def ids_of(message: Any) -> dict[str, str]:
+    """Return what logs and traces may say of a request or answer: whose it is, and by which ids it is found again."""
+    return {name: text[:LONGEST_ID] for name in _IDS if isinstance(text := getattr(message, name, ""), str) and text}
 
 
 def passing(serializer: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -144,10 +152,10 @@ def _unary(handler: Handler, method: str, meters: Meters) -> Handler:
         except Exception as error:
             mapped = to_api_error(error)
             code = mapped.code.name
-            await _refuse(context, method, error, mapped)
+            await _refuse(context, method, request, error, mapped)
         finally:
             meters.call(method, code, time.perf_counter() - started)
-        log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2))
+        log.debug("call", method=method, milliseconds=round((time.perf_counter() - started) * 1e3, 2), **ids_of(request))
         return answer
 
     return replaced(handler, call)
@@ -167,18 +175,19 @@ def _streaming(handler: Handler, method: str, meters: Meters) -> Handler:
         except Exception as error:
             mapped = to_api_error(error)
             code = mapped.code.name
-            await _refuse(context, method, error, mapped)
+            await _refuse(context, method, request, error, mapped)
         finally:
             meters.call(method, code)
 
     return replaced(handler, call, passing(handler.response_serializer))
 
 
-async def _refuse(context: Context, method: str, error: Exception, mapped: ApiError) -> None:
+async def _refuse(context: Context, method: str, request: Any, error: Exception, mapped: ApiError) -> None:
+    ids = ids_of(request)
     if mapped.reason == "INTERNAL":
-        log.error("call failed", method=method, incident=mapped.metadata["incident"], exc_info=error)
+        log.error("call failed", method=method, incident=mapped.metadata["incident"], **ids, exc_info=error)
     elif mapped.reason == "STORAGE_UNAVAILABLE":
-        log.warning("storage unavailable", method=method, exc_info=error)
+        log.warning("storage unavailable", method=method, **ids, exc_info=error)
     else:
-        log.debug("call refused", method=method, reason=mapped.reason, text=mapped.text)
+        log.debug("call refused", method=method, reason=mapped.reason, text=mapped.text, **ids)
     await context.abort_with_status(rpc_status.to_status(to_status(mapped)))

@@ -196,7 +196,7 @@ class IntakeLane(Lane):
                 self._keep(tx, config, run_id, plan)
 
             done = await commitment.carry_out(finish)
-            self._runtime.meters.batch(run.kind, plan.seconds, commitment.counts)
+            commitment.tell(run.kind)
         # Without progress it waits for the next wake: trying the same again at once would end the same.
         return bool(gone) or not done or commitment.counts["lost"] < plan.records
 
@@ -314,7 +314,7 @@ class RunLane(Lane):
                     kind = Saying if only_says(run) else Doing if mode_of(run) == APPLY else Commitment
                     commitment = kind(self._runtime, config, lease, planned, run.run_id, told)
                     went_on = await self._commit(config, run, planned, commitment)
-                    self._runtime.meters.batch(run.kind, planned.plan.seconds, commitment.counts)
+                    commitment.tell(run.kind)
                 after, told = planned.plan.next_after, commitment.digests.told
                 run = await self._runtime.read(partial(_stored_run, config.workspace, run.run_id))
                 if not went_on or after is None or run.state != "RUNNING":

@@ -9,8 +9,10 @@ from reallot.server.idempotency import answered_before, once
 from reallot.server.patience import too_slow
 from reallot.server.runtime import Runtime
 from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.entities import Json
 from reallot.storage.errors import StorageUnavailable
 from reallot.storage.leases import lock_for_writing
+from reallot.storage.schema import present
 from reallot.storage.workspaces import CONTENT, Workspace
 from reallot.v1 import workspace_service_pb2 as pb
 
@@ -18,6 +20,8 @@ PIECE = 1_000
 """Most rows that one commit removes, or one message gives out."""
 AHEAD = 4
 """Messages that are read before they are asked for."""
+SCHEMA = "schema"
+"""Table, in exports, of the row that comes first: it says to which revision of the schema the others belong."""
 NO_WORKSPACE = ""
 """Units of work on workspaces themselves go by this name: a removed workspace takes none of its own."""
 
@@ -62,12 +66,15 @@ class _Reader:
             ApiError: reading has failed.
         """
         waiting = asyncio.ensure_future(self._ready.get())
-        await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done() and self._ready.empty():
+        try:
+            await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done() and self._ready.empty():
+                await reading
+                return None
+            return await waiting
+        finally:
+            # Whoever asked may have left meanwhile.
             waiting.cancel()
-            await reading
-            return None
-        return await waiting
 
     def read(self, tx: ReadTransaction) -> None:
         """Read everything; in a thread of storage."""
@@ -76,6 +83,8 @@ class _Reader:
             raise StorageUnavailable("the connection was lost while a workspace was read")
         self._begun = True
         tx.workspaces.present(self._workspace)
+        revision: Json = {"workspace": self._workspace, "revision": present(tx.connection)}
+        self._put(pb.ExportWorkspaceResponse(rows=next(parts_of(SCHEMA, [revision]))))
         for table, rows in tx.workspaces.rows(self._workspace, PIECE):
             for part in parts_of(table, rows):
                 self._put(pb.ExportWorkspaceResponse(rows=part))

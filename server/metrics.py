@@ -122,6 +122,10 @@ def _of_batches(meters: Meters) -> Iterator[Metric]:
     for (kind, stage), seconds in list(meters.stages_s.items()):
         stages.add_metric([kind.lower(), stage], seconds)
     yield stages
+    gaps = GaugeMetricFamily("reallot_batch_gap", "How far the last batch was from what is proven, 0 = a proven optimum", labels=["kind"])
+    for kind, gap in list(meters.gaps.items()):
+        gaps.add_metric([kind.lower()], gap)
+    yield gaps
     outcomes = CounterMetricFamily("reallot_batch_records", "Records that batches have decided", labels=["kind", "outcome"])
     for (kind, outcome), count in list(meters.outcomes.items()):
         outcomes.add_metric([kind.lower(), outcome.lower()], count)

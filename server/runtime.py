@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reallot.server.access.acting import OwnedRecord, acting
 from reallot.server.arrow import ArrowReader
@@ -14,6 +14,9 @@ from reallot.server.settings import Settings
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import Database, ReadTransaction, WriteTransaction
 from reallot.storage.leases import Lease, Leases, SoleServer
+
+if TYPE_CHECKING:
+    from reallot.server.tracing import Traces
 
 T = TypeVar("T")
 NEXT_TRY = "NEXT_TRY"
@@ -58,6 +61,7 @@ class Runtime:
     leases: Leases = field(default_factory=SoleServer)
     arrow: ArrowReader = field(default_factory=ArrowReader)
     meters: Meters = field(default_factory=Meters)
+    traces: "Traces | None" = None
 
     async def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run a function on a snapshot, away from the event loop."""

@@ -7,9 +7,12 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from reallot.server.languages.catalogues import Languages
 
+URL_NAMES = ("database_url", "DATABASE_URL", "REALLOT_DATABASE_URL")
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -22,10 +25,12 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(default=7350, ge=0, le=65_535)
     """Port to listen on; 0 = any free one."""
-    database_url: str = Field(
-        default="sqlite:///reallot.sqlite", validation_alias=AliasChoices("database_url", "DATABASE_URL", "REALLOT_DATABASE_URL")
-    )
+    database_url: str = Field(default="sqlite:///reallot.sqlite", validation_alias=AliasChoices(*URL_NAMES))
     """SQLAlchemy URL of the database."""
+    database_url_file: str = ""
+    """File with that URL, for one that holds a password; "" = it is said by `database_url`."""
+    create_workspaces: bool = True
+    """The first write to a workspace makes it; off = only operators make workspaces."""
     clock: str = "system"
     """"system", or "manual:2026-03-06T00:00Z" for tests and demonstrations, on a loopback address only."""
     coalesce_ms: int = Field(default=20, ge=0, le=10_000)
@@ -92,12 +97,29 @@ class Settings(BaseSettings):
     """Address of the metrics."""
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     """Port of the metrics for Prometheus; None = there are none, 0 = any free one."""
+    otlp_endpoint: str = ""
+    """Where traces are sent by OTLP over gRPC, e.g. http://localhost:4317; "" = there are none."""
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Part of the traces that begin at this server that is kept; callers decide about those that they began."""
     stop_grace_s: float = Field(default=5.0, ge=0)
     """How long running calls may finish when the server stops."""
     log_level: str = "info"
     """debug, info, warning or error."""
     json_logs: bool = False
     """Logs as JSON lines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_may_stand_in_a_file(cls, given: dict[str, Any]) -> dict[str, Any]:
+        file = given.get("database_url_file")
+        if not file:
+            return given
+        if any(name in given for name in URL_NAMES):
+            raise ValueError("database_url and database_url_file say the same: not both")
+        try:
+            return given | {"database_url": Path(file).read_text("utf-8").strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"database_url_file cannot be read: {error}") from None
 
     @field_validator("languages_folder")
     @classmethod
@@ -110,6 +132,13 @@ class Settings(BaseSettings):
     def _clock_can_be_read(cls, value: str) -> str:
         if value != "system":
             manual_start_us(value)
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _traces_can_be_sent(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is no place for traces: write http://HOST:PORT, or https:// for TLS")
         return value
 
     @model_validator(mode="after")
@@ -127,6 +156,10 @@ class Settings(BaseSettings):
         if self.jwt_keys and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: a token for somebody else must not do here")
         return self
+
+    def shown(self) -> dict[str, Any]:
+        """Return the settings by name as they may be shown to people: without passwords."""
+        return self.model_dump() | {"database_url": url_without_password(self.database_url)}
 
     @property
     def has_authentication(self) -> bool:
@@ -160,6 +193,14 @@ def load_settings(toml_file: Path | None = None, **given: Any) -> Settings:
             {"model_config": {**Settings.model_config, "toml_file": toml_file}, "__doc__": Settings.__doc__},
         )
     return made(**{name: value for name, value in given.items() if value is not None})
+
+
+def url_without_password(url: str) -> str:
+    """Return the URL of a database with *** in the place of its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "***"
 
 
 def manual_start_us(clock: str) -> int:

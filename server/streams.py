@@ -306,6 +306,7 @@ def _frames(
             found[key] = frames
     for notice in page.notices:
         for feed in sellers.get(notice.seller_id, ()):
-            frame = feed.frame(notice, encoded[notice.number] if notice.event else None, speeches[feed.language])
+            told = (encoded.get(notice.event.number) or EncodedEvent(notice.event)) if notice.event else None
+            frame = feed.frame(notice, told, speeches[feed.language])
             found.setdefault(feed.key, []).append(frame)
     return page.up_to, found

@@ -55,7 +55,7 @@ def _main(pipe: Connection, start: _Start) -> None:
     while True:
         try:
             task = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         try:
             plan, pieces = run(task)

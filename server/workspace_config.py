@@ -210,7 +210,7 @@ class TriggerConfig:
 
     @property
     def cool_down_us(self) -> int:
-        """For how long it does not fire again for the same record; 0 = no pause."""
+        """For how long it does not fire again for the same record; 0 = it goes by the workspace's cool-down."""
         return self.message.cool_down.ToMicroseconds()
 
 
@@ -325,6 +325,11 @@ class WorkspaceConfig:
     def digest_above(self) -> int:
         """Notices of one run above which a seller gets a digest."""
         return self.settings.digest_above if self.settings.HasField("digest_above") else DEFAULT_DIGEST_ABOVE
+
+    @property
+    def cool_down_us(self) -> int:
+        """For how long a record that a change has made be looked at again is not looked at for another; 0 = no pause."""
+        return self.settings.cool_down.ToMicroseconds()
 
     @property
     def events_days(self) -> int:
@@ -523,6 +528,11 @@ class WorkspaceConfig:
                 if is_active(message.state):
                     found.setdefault(message.record_type, []).append(TriggerConfig(message, condition))
         return {record_type: tuple(items) for record_type, items in found.items()}
+
+    def rests_with_workspace(self, record_type: str, trigger_id: str) -> bool:
+        """Tell whether a trigger, explicit or implied, goes by the workspace's cool-down and not by one of its own."""
+        own = {trigger.message.trigger_id for trigger in self.triggers_by_type.get(record_type, ()) if trigger.cool_down_us}
+        return trigger_id not in own
 
     @cached_property
     def implied_fields(self) -> dict[str, frozenset[str]]:

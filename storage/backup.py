@@ -98,7 +98,8 @@ def restore(url: str, source: Path, *, force: bool = False, on_progress: OnProgr
         with _copied(source, target, on_progress) as copy:
             facts = check(copy)
             if facts.schema not in schema.known_revisions():
-                raise SchemaMismatch(f"the backup is at revision {facts.schema}, which this program does not know: use a newer reallot")
+                known = f"which this program ({schema.head()}) does not know"
+                raise SchemaMismatch(f"the backup is at revision {facts.schema}, {known}: use a newer reallot")
             fresh_id = uuid.uuid4().hex
             with _opened(copy) as connection:
                 connection.execute("UPDATE meta SET value = ? WHERE name = 'database_id'", (fresh_id,))

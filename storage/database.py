@@ -33,8 +33,25 @@ class Database:
         database_id: Name of the database's content, which cursors are bound to.
     """
 
-    def __init__(self, url: str, *, clock_us: Callable[[], int], read_only: bool = False, readers: int = 4, most_queued: int = 0) -> None:
-        """Open the database at `url`; a reader opens no writer and takes no lock. `most_queued` bounds the callers' writes that wait.
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock_us: Callable[[], int],
+        read_only: bool = False,
+        readers: int = 4,
+        most_queued: int = 0,
+        makes_workspaces: bool = True,
+    ) -> None:
+        """Open the database at `url`; a reader opens no writer and takes no lock.
+
+        Args:
+            url: The database.
+            clock_us: The present instant.
+            read_only: Nothing is written by it.
+            readers: Connections to read with.
+            most_queued: Most callers' writes that wait; 0 = no bound.
+            makes_workspaces: The first write to a workspace makes it.
 
         Raises:
             SchemaMismatch: the schema is not that of this program.
@@ -59,7 +76,7 @@ class Database:
         self._writer: Writer | None = None
         if not read_only:
             engine = guarded(make_engine(self.url, writes=True, pool_size=1, name=self._name), self.url)
-            self._writer = Writer(engine, clock_us, self.announce, self._tell_others, most_queued)
+            self._writer = Writer(engine, clock_us, self.announce, self._tell_others, most_queued, makes_workspaces=makes_workspaces)
 
     def read(self, function: Callable[[ReadTransaction], T]) -> T:
         """Run `function` on one consistent snapshot, in this thread, and return its result.

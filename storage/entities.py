@@ -373,12 +373,17 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class NoticeDraft:
-    """A notification that is not one event, e.g. a digest; takes a number of its own."""
+    """A notification that is not told with its event, e.g. a digest; takes a number of its own.
+
+    `of_event`: it tells of this event, and has no body. `has_waited`: it was held back and is not held again.
+    """
 
     seller_id: str
     kind: str
     time_us: int
     body: Json
+    of_event: int | None = None
+    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

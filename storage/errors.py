@@ -2,6 +2,7 @@
 
 StorageError
 ├── NotFound             a resource that must exist does not
+│   └── WorkspaceMissing nobody made the workspace, and writes do not
 ├── AlreadyExists        a resource that must not exist does
 ├── VersionConflict      a row changed since it was read
 ├── SchemaMismatch       the database has another schema than this program
@@ -25,6 +26,13 @@ class NotFound(StorageError):
         super().__init__(f"{kind} {resource_id!r} does not exist")
         self.kind = kind
         self.id = resource_id
+
+
+class WorkspaceMissing(NotFound):
+    """Nobody made the workspace, and this server makes none for those who write to it; nothing was written."""
+
+    def __init__(self, workspace: str) -> None:
+        super().__init__("workspace", workspace)
 
 
 class AlreadyExists(StorageError):

@@ -9,7 +9,7 @@ from reallot.storage.among import among
 from reallot.storage.documents import load
 from reallot.storage.entities import Event, EventDraft, LogPage, Notice, NoticeDraft
 from reallot.storage.numbering import EventBuffer, current
-from reallot.storage.tables import events, notices, workspaces
+from reallot.storage.tables import events, held_notices, notices, workspaces
 
 
 class EventRepository:
@@ -63,7 +63,10 @@ class EventRepository:
         else:
             rows = [row for row in rows if row.seller_id in only_for]
             told = self._events_of(workspace, rows)
-        return LogPage(up_to, retained_from, list(told.values()), [_to_notice(row, told) for row in rows])
+        # Those that were held back tell of events from before.
+        earlier = self._events_of(workspace, [row for row in rows if row.of_event is not None]) if only_for is None else {}
+        events_here = [event for event in told.values() if event.number > after]
+        return LogPage(up_to, retained_from, events_here, [_to_notice(row, {**earlier, **told}) for row in rows])
 
     def _with_events(self, workspace: str, rows: Sequence[Any]) -> list[Notice]:
         told = self._events_of(workspace, rows)
@@ -71,7 +74,7 @@ class EventRepository:
 
     def _events_of(self, workspace: str, rows: Sequence[Any]) -> dict[int, Event]:
         """Return the events that stand in some rows of notices, by number."""
-        numbers = {row.number for row in rows if row.body is None}
+        numbers = {_event_number(row) for row in rows if row.body is None}
         if not numbers:
             return {}
         statement = select(events).where(events.c.workspace == workspace, among(events.c.number, numbers)).order_by(events.c.number)
@@ -112,16 +115,22 @@ class EventRepository:
 
     def forget(self, workspace: str, up_to: int) -> int:
         """Remove events and notices up to a number, and note that they are gone; return how many events were removed."""
-        self._connection.execute(delete(notices).where(notices.c.workspace == workspace, notices.c.number <= up_to))
+        gone = or_(notices.c.number <= up_to, notices.c.of_event <= up_to)
+        self._connection.execute(delete(notices).where(notices.c.workspace == workspace, gone))
+        self._connection.execute(delete(held_notices).where(held_notices.c.workspace == workspace, held_notices.c.number <= up_to))
         result = self._connection.execute(delete(events).where(events.c.workspace == workspace, events.c.number <= up_to))
         later = and_(workspaces.c.workspace == workspace, workspaces.c.retained_from <= up_to)
         self._connection.execute(update(workspaces).where(later).values(retained_from=up_to + 1))
         return int(result.rowcount)
 
 
+def _event_number(row: Any) -> int:
+    return int(row.number if row.of_event is None else row.of_event)
+
+
 def _to_notice(row: Any, told: Mapping[int, Event]) -> Notice:
     is_event = row.body is None
-    event, body = told.get(row.number) if is_event else None, None if is_event else load(row.body)
+    event, body = told.get(_event_number(row)) if is_event else None, None if is_event else load(row.body)
     return Notice(row.seller_id, row.number, row.kind, row.time_us, event, body, row.acknowledged_us)
 
 

@@ -68,16 +68,24 @@ _STANDING = select(workspaces.c.workspace, workspaces.c.deleted_us).where(among_
 _LOCKED = _STANDING.order_by(workspaces.c.workspace).with_for_update()
 
 
-def lock_for_writing(connection: Connection, names: Collection[str], held: Collection[Lease]) -> tuple[set[Lease], set[str]]:
-    """Begin a write: on PostgreSQL take the locks of these workspaces, leases first. Return the leases that are lost, and which of the
-    workspaces are deleted.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands against writes: leases that are lost, workspaces that are deleted, and those that nobody has made yet."""
+
+    lost: Collection[Lease] = frozenset()
+    deleted: Collection[str] = frozenset()
+    missing: Collection[str] = frozenset()
+
+
+def lock_for_writing(connection: Connection, names: Collection[str], held: Collection[Lease], *, makes: bool = True) -> Standing:
+    """Begin a write: on PostgreSQL take the locks of these workspaces, leases first, and make those that are missing if `makes`.
 
     Locks are taken in one order by all: leases by workspace, then workspaces by name; everything else of a workspace is only
     touched by who holds its row. The name "" is no workspace and has no row. SQLite has locked the whole file already.
     """
     named = sorted(name for name in names if name)
     if connection.dialect.name != "postgresql":
-        return set(), _deleted(connection.execute(_STANDING, {"names": named}))
+        return _standing(named, connection.execute(_STANDING, {"names": named}))
     fenced = {lease.workspace: lease for lease in held if lease.fence is not None}
     lost: set[Lease] = set()
     if fenced:
@@ -85,21 +93,23 @@ def lock_for_writing(connection: Connection, names: Collection[str], held: Colle
         statement = select(c.workspace, c.fence).where(c.workspace.in_(fenced)).order_by(c.workspace).with_for_update(read=True)
         stored = {row[0]: row[1] for row in connection.execute(statement)}
         lost = {lease for lease in held if lease.fence is not None and stored.get(lease.workspace) != lease.fence}
-    return lost, _lock_workspaces(connection, named)
+    return _standing(named, _lock_workspaces(connection, named, makes), lost)
 
 
-def _lock_workspaces(connection: Connection, names: list[str]) -> set[str]:
+def _lock_workspaces(connection: Connection, names: list[str], makes: bool) -> Iterable[Any]:
     given = {"names": names}
     found = connection.execute(_LOCKED, given).all()
     missing = set(names) - {row.workspace for row in found}
-    if missing:
+    if missing and makes:
         upsert(connection, workspaces, [{"workspace": name} for name in sorted(missing)])
         found = connection.execute(_LOCKED, given).all()
-    return _deleted(found)
+    return found
 
 
-def _deleted(rows: Iterable[Any]) -> set[str]:
-    return {row.workspace for row in rows if row.deleted_us is not None}
+def _standing(names: list[str], rows: Iterable[Any], lost: Collection[Lease] = frozenset()) -> Standing:
+    found = {row.workspace: row.deleted_us for row in rows}
+    deleted = {name for name, deleted_us in found.items() if deleted_us is not None}
+    return Standing(lost, deleted, {name for name in names if name not in found})
 
 
 class LeaseTable:

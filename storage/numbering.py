@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from reallot.storage.dialect import insert_rows, upsert
 from reallot.storage.documents import dump
 from reallot.storage.entities import EventDraft, NoticeDraft
+from reallot.storage.quiet import NoticeRow, held_back
 from reallot.storage.tables import events, notices, workspaces
 
 
@@ -84,7 +85,6 @@ _Told = tuple[tuple[Any, ...], Sequence[str]]
 EVENT_ROW = (*EventText._fields[1:-1], "sentence", "record_id")
 """Columns of an event beside workspace, number and instant."""
 _TIME, _KIND = 0, 1 + EVENT_ROW.index("kind")
-_NOTICE = ("seller_id", "number", "kind", "time_us", "body")
 
 
 class EventRows(NamedTuple):
@@ -113,6 +113,8 @@ class EventBuffer:
 
     def __init__(self) -> None:
         self._items: dict[str, list[_Item]] = {}
+        self.held: set[str] = set()
+        """Workspaces in which notices were held back."""
 
     def add(self, workspace: str, items: Sequence[EventDraft | NoticeDraft]) -> None:
         """Append items; they are numbered in this order."""
@@ -142,7 +144,8 @@ class EventBuffer:
             items = self._items[workspace]
             count = sum(len(item.rows) if isinstance(item, EventRows) else 1 for item in items)
             first = draw(connection, workspace, "event_number", count)
-            _store(connection, workspace, first, items)
+            if _store(connection, workspace, first, items):
+                self.held.add(workspace)
         self._items.clear()
         return concerned
 
@@ -152,22 +155,28 @@ def _told(text: EventText, record_id: str, sentence: str, now_us: int = NOW, unt
     return (now_us if text[0] == NOW else text[0], *text[1:-1], sentence, record_id), notified
 
 
-def _store(connection: Connection, workspace: str, first: int, items: Sequence[_Item]) -> None:
+def _store(connection: Connection, workspace: str, first: int, items: Sequence[_Item]) -> int:
+    """Store events and notices, numbered from `first`; return how many of the notices were held back."""
     event_rows: list[tuple[Any, ...]] = []
-    notice_rows: list[tuple[Any, ...]] = []
+    notice_rows: list[NoticeRow] = []
+    waited: list[NoticeRow] = []
     number, within = first, {"workspace": workspace}
     for item in items:
         if isinstance(item, NoticeDraft):
-            notice_rows.append((item.seller_id, number, item.kind, item.time_us, dump(item.body)))
+            body = None if item.of_event is not None else dump(item.body)
+            made = NoticeRow(item.seller_id, number, item.kind, item.time_us, body, item.of_event)
+            (waited if item.has_waited else notice_rows).append(made)
         elif isinstance(item, EventRows):
             rows = [(number + at, *row) for at, row in enumerate(item.rows)]
             insert_rows(connection, events, ("number", *item.columns), rows, {**within, "time_us": item.time_us, **item.same})
-            notice_rows.extend((seller, number + at, kind, item.time_us, None) for at, seller, kind in item.notices)
+            notice_rows.extend(NoticeRow(seller, number + at, kind, item.time_us, None) for at, seller, kind in item.notices)
             number += len(item.rows) - 1
         else:
             values, notified = item
             event_rows.append((number, *values))
-            notice_rows.extend((seller, number, values[_KIND], values[_TIME], None) for seller in notified)
+            notice_rows.extend(NoticeRow(seller, number, values[_KIND], values[_TIME], None) for seller in notified)
         number += 1
     insert_rows(connection, events, ("number", "time_us", *EVENT_ROW), event_rows, within)
-    insert_rows(connection, notices, _NOTICE, notice_rows, within)
+    told, held = held_back(connection, workspace, notice_rows) if notice_rows else ((), 0)
+    insert_rows(connection, notices, NoticeRow._fields, [*told, *waited], within)
+    return held

@@ -26,6 +26,7 @@ from reallot.storage.tables import (
     fanouts,
     gains,
     graves,
+    held_notices,
     loads,
     metadata,
     notices,
@@ -44,6 +45,7 @@ from reallot.storage.tables import (
     time_off,
     turns,
     unanswered,
+    working_stretches,
 )
 
 Row = Mapping[str, Any]
@@ -52,7 +54,22 @@ _DEEPEST = 4
 """Sentences within sentences that are written: the name of an owner in a clause in a reason in the summary of another."""
 SHORTEST_NAME = 3
 """Shorter names are not looked for in texts that do not say whom they name: they would be found in every other word."""
-_OWN_OF_SELLER = (sellers, time_off, loads, turns, rule_turns, shares, gains, capacity_timers, unanswered, offers, notices, steps)
+_OWN_OF_SELLER = (
+    sellers,
+    time_off,
+    loads,
+    turns,
+    rule_turns,
+    shares,
+    gains,
+    capacity_timers,
+    unanswered,
+    offers,
+    notices,
+    held_notices,
+    working_stretches,
+    steps,
+)
 _OWN_OF_RECORD = (records, graves, pending, rechecks, enrollments, steps, step_looks, offers, decisions, events, previews)
 _SHOWN_OF_OWNED = ("record_id", "record_type", "owner_kind", "owner_id", "previous_owner_kind", "previous_owner_id", "offered_to", "reason")
 """Columns of records that tell something about a seller: what else stands in them is about others."""
@@ -251,6 +268,7 @@ def _of_record(person: Person) -> Iterable[tuple[Table, ColumnElement[bool]]]:
     yield record_references, or_(record_references.c.record_id == person.id, record_references.c.target_id == person.id)
     # A digest lists ids.
     yield notices, _holds([notices.c.body], [dump(person.id)])
+    yield held_notices, _holds([held_notices.c.body], [dump(person.id)])
     yield audit, and_(audit.c.kind == "record", audit.c.id == person.id)
 
 

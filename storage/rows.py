@@ -8,11 +8,12 @@ from sqlalchemy import Column, LargeBinary, Table, TextClause
 
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json
-from reallot.storage.tables import audit, config_changes, notices
+from reallot.storage.tables import audit, config_changes, held_notices, notices
 
 _EMPTY_DOCUMENTS = ("'{}'", "'[]'", "'null'")
 _MAY_BE_EMPTY = frozenset((table.name, name) for table in (audit, config_changes) for name in ("before", "after")) | {
-    (notices.name, "body")
+    (notices.name, "body"),
+    (held_notices.name, "body"),
 }
 
 

@@ -13,6 +13,7 @@ from reallot.storage.dialect import insert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Decision, Enrollment, Json, Run, StoredAnswer
 from reallot.storage.errors import AlreadyExists, NotFound
+from reallot.storage.moves import DecisionText, decision_text
 from reallot.storage.tables import UNFINISHED, decisions, enrollments, requests, runs
 
 _DOCUMENTS = ("cause", "selection", "counts", "body")
@@ -141,6 +142,12 @@ class DecisionRepository:
         if before_id is not None:
             statement = statement.where(c.decision_id < before_id)
         return [_to_decision(row) for row in self._connection.execute(statement.order_by(c.decision_id.desc()).limit(limit))]
+
+    def note(self, workspace: str, lines: Sequence[tuple[Decision, int]]) -> None:
+        """Add lines about records that stay as they are, each with its record's version."""
+        rows = [(line.record_id, *decision_text(line, version)) for line, version in lines]
+        columns = ("record_id", *DecisionText._fields)
+        insert_rows(self._connection, decisions, columns, rows, {"workspace": workspace, "considered": dump(None)})
 
     def of_run(self, workspace: str, run_id: str, after_id: int, limit: int) -> list[Decision]:
         """Return up to `limit` lines of a run after `after_id`, in order."""

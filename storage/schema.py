@@ -114,12 +114,15 @@ def check(url: str) -> None:
         raise SchemaMismatch(_newer(found))
 
 
+def present(connection: Connection) -> str:
+    """Return the revision of the database of a connection."""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
 def fault_of(connection: Connection) -> str | None:
     """Return why a schema that was migrated meanwhile no longer serves this program; None if it does."""
-    found, needed = connection.execute(text("SELECT version_num FROM alembic_version")).scalar(), head()
-    if found == needed or needed in served.noted(connection, str(found)):
-        return None
-    return _newer(str(found))
+    found, needed = present(connection), head()
+    return None if found == needed or needed in served.noted(connection, found) else _newer(found)
 
 
 def _newer(found: str) -> str:

@@ -11,7 +11,7 @@ from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.dialect import fetched, upsert, upsert_rows
 from reallot.storage.documents import dump, load
 from reallot.storage.entities import Json, Load, OwnerKind, Seller, Terms, TimeOff, Turn
-from reallot.storage.tables import loads, records, rule_turns, sellers, shares, time_off, turns, unanswered, workspaces
+from reallot.storage.tables import loads, records, rule_turns, sellers, shares, time_off, turns, unanswered, working_stretches, workspaces
 from reallot.storage.windows import WindowRepository
 
 _DOCUMENTS = ("ramp_up", "attributes", "skills", "capacity", "calendar")
@@ -129,7 +129,7 @@ class SellerRepository:
             gone = self.get(workspace, seller_ids)
             self._audit.note(workspace, [("seller", name, _written(seller), None) for name, seller in gone.items()])
         self.windows.forget(workspace, seller_ids)
-        for table in (turns, rule_turns, shares, time_off, unanswered, sellers):
+        for table in (turns, rule_turns, shares, time_off, unanswered, working_stretches, sellers):
             result = self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, seller_ids)))
         return result.rowcount
 

@@ -347,8 +347,26 @@ notices = Table(
     _number("time_us"),
     Column("body", Characters, nullable=True),
     _instant("acknowledged_us"),
+    Column("of_event", BigInteger, nullable=True),
     Index(None, "workspace", "number"),
 )
+"""Notices; `of_event` is the event of one that was held back until its seller worked, else the event has the notice's number."""
+
+held_notices = Table(
+    "held_notices",
+    metadata,
+    _key("workspace"),
+    _key("seller_id"),
+    Column("number", BigInteger, primary_key=True),
+    _text("kind"),
+    Column("body", Characters, nullable=True),
+    _number("due_us"),
+    Index(None, "workspace", "due_us"),
+)
+"""Notices that wait for their seller's working time."""
+
+working_stretches = Table("working_stretches", metadata, _key("workspace"), _key("seller_id"), _number("from_us"), _number("until_us"))
+"""When sellers work, as far as it is known: now or next. The row without a seller says that the workspace holds notices back."""
 
 schedules = Table("schedules", metadata, _key("workspace"), _key("schedule_id"), _instant("next_us"), _instant("last_us"))
 

@@ -23,6 +23,7 @@ from reallot.storage.pending import PendingRepository, RerunRepository
 from reallot.storage.personal import PersonalRepository
 from reallot.storage.prepared import PreparedMoves
 from reallot.storage.previews import PreviewRepository
+from reallot.storage.quiet import QuietRepository
 from reallot.storage.rechecks import RecheckRepository
 from reallot.storage.records import RecordRepository
 from reallot.storage.references import ReferenceRepository, Related
@@ -53,6 +54,7 @@ class ReadTransaction:
         self.references = ReferenceRepository(connection)
         self.bonds = BondRepository(connection)
         self.previews = PreviewRepository(connection)
+        self.quiet = QuietRepository(connection)
         self.rechecks = RecheckRepository(connection)
         self.tries = TryRepository(connection)
         self.steps = StepRepository(connection)

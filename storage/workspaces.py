@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, or_, select, text, update
+from sqlalchemy.exc import DataError, IntegrityError
 
 from reallot.storage.dialect import upsert
 from reallot.storage.entities import Json
@@ -143,11 +144,20 @@ class WorkspaceRepository:
         # Numbers that the database gives are given anew, in the same order.
         given = {column.name for column in table.primary_key if column.autoincrement is True}
         made = [{**from_json(table, row), "workspace": workspace} for row in rows]
-        self._connection.execute(insert(table), [{n: value for n, value in row.items() if n not in given} for row in made])
+        try:
+            self._connection.execute(insert(table), [{n: value for n, value in row.items() if n not in given} for row in made])
+        except (IntegrityError, DataError) as error:
+            raise ValueError(f"the database refuses it: {str(error.orig).splitlines()[0]}") from None
 
     def end_restore(self, workspace: str, own: Mapping[str, Json]) -> Workspace:
-        """Let a workspace that was filled take writes; its numbers go on behind both its own and those that were given out."""
+        """Let a workspace that was filled take writes; its numbers go on behind both its own and those that were given out.
+
+        Raises:
+            ValueError: `own` is no row of a workspace.
+        """
         found = from_json(workspaces, own)
+        if missing := [name for name in (*_COUNTERS, "display_name", "retained_from") if name not in found]:
+            raise ValueError(f"the column {missing[0]!r} is missing")
         stored = self._connection.execute(select(workspaces).where(workspaces.c.workspace == workspace)).one()._mapping
         further = {name: max(found[name], stored[name]) for name in _COUNTERS}
         return self._set(workspace, **further, display_name=found["display_name"], retained_from=found["retained_from"], deleted_us=None)

@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reallot.storage.contract import Signal
 from reallot.storage.dialect import Savepoint, has_given_up, is_safe_to_repeat, was_disconnected
-from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable, WorkspaceDeleted
+from reallot.storage.errors import LeaseLost, StorageBusy, StorageError, StorageUnavailable, WorkspaceDeleted, WorkspaceMissing
 from reallot.storage.joint import can_join, carry_out
-from reallot.storage.leases import Lease, lock_for_writing
+from reallot.storage.leases import Lease, Standing, lock_for_writing
 from reallot.storage.transaction import WriteTransaction
 
 T = TypeVar("T")
@@ -38,8 +38,7 @@ SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
 """When whoever finds the queue full is told to come again: after as long as the last unit has waited, within these bounds."""
 Announce = Callable[[frozenset[Signal]], None]
 Outcome = tuple[Any, Exception | None]
-Refused = tuple[set[Lease], set[str]]
-"""Leases that are lost, and workspaces that are deleted: what goes by them is not carried out."""
+NOTHING_AGAINST = Standing()
 
 
 @dataclass(slots=True)
@@ -67,6 +66,8 @@ class Writer:
         announce: Announce,
         tell_others: Callable[[Connection, frozenset[Signal]], None],
         most_queued: int = 0,
+        *,
+        makes_workspaces: bool = True,
     ) -> None:
         """Start the thread.
 
@@ -76,6 +77,7 @@ class Writer:
             announce: Called after every commit that has something to tell, in the writer's thread.
             tell_others: Called for the same just before the commit, to tell other servers by the database.
             most_queued: Units without a lease are refused while so many wait; 0 = never.
+            makes_workspaces: A unit for a workspace that nobody has made makes it; else it is refused.
         """
         self._engine = engine
         self._clock_us = clock_us
@@ -83,6 +85,8 @@ class Writer:
         self._tell_others = tell_others
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._most_queued = most_queued
+        self._makes_workspaces = makes_workspaces
+        self._standing: set[str] = set()
         self._waited_s = 0.0
         self.failures = 0
         # Held while something is queued, so that nothing is queued behind the end.
@@ -175,26 +179,38 @@ class Writer:
             begun = False
             try:
                 with self._engine.connect() as connection, connection.begin():
-                    refused = _begin(connection, group)
+                    against = self._begin(connection, group)
                     begun = True
-                    return self._carry_out(connection, group, refused)
+                    return self._carry_out(connection, group, against)
             except DBAPIError as error:
                 if not (is_safe_to_repeat(error) or (was_disconnected(error) and not begun)):
                     raise
                 _log.warning("a commit is tried again: %s", error.orig)
         with self._engine.connect() as connection, connection.begin():
-            return self._carry_out(connection, group, _begin(connection, group))
+            return self._carry_out(connection, group, self._begin(connection, group))
 
-    def _carry_out(self, connection: Connection, group: list[Unit], refused: Refused) -> tuple[list[Outcome], frozenset[Signal]]:
+    def _begin(self, connection: Connection, group: list[Unit]) -> Standing:
+        """Return what stands against a group's units.
+
+        On SQLite nobody else writes: a workspace that was found standing stays so until a unit on workspaces themselves, which go by
+        no name, is carried out; it is not asked for again till then.
+        """
+        names = {unit.workspace for unit in group}
+        is_alone = connection.dialect.name == "sqlite"
+        if is_alone and "" not in names and names <= self._standing:
+            return NOTHING_AGAINST
+        found = lock_for_writing(connection, names, {unit.lease for unit in group if unit.lease is not None}, makes=self._makes_workspaces)
+        # Whether this group is undone or not: what it does to workspaces is asked for by the next.
+        self._standing = set() if "" in names else (self._standing | names) - {*found.deleted, *found.missing}
+        return found
+
+    def _carry_out(self, connection: Connection, group: list[Unit], against: Standing) -> tuple[list[Outcome], frozenset[Signal]]:
         outcomes: list[Outcome] = []
         done: list[WriteTransaction] = []
-        lost, deleted = refused
         for units in _joined(group):
-            if units[0].lease in lost:
-                outcomes.extend((None, LeaseLost(unit.workspace)) for unit in units)
-                continue
-            if units[0].workspace in deleted:
-                outcomes.extend((None, WorkspaceDeleted(unit.workspace)) for unit in units)
+            fault = self._fault(against, units[0])
+            if fault is not None:
+                outcomes.extend((None, fault(unit.workspace)) for unit in units)
                 continue
             for found, transaction in self._tried(connection, units):
                 outcomes.extend(found)
@@ -203,10 +219,19 @@ class Writer:
         signals = {signal for transaction in done for signal in transaction.signals}
         for transaction in done:
             signals.update(Signal(workspace, "events") for workspace in transaction.buffer.flush(connection))
+            signals.update(Signal(workspace, "quiet") for workspace in transaction.buffer.held)
         told = frozenset(signals)
         if told:
             self._tell_others(connection, told)
         return outcomes, told
+
+    def _fault(self, against: Standing, unit: Unit) -> Callable[[str], StorageError] | None:
+        """Return why a unit is not carried out, but for the name of its workspace; None if it is."""
+        if unit.lease in against.lost:
+            return LeaseLost
+        if unit.workspace in against.deleted:
+            return WorkspaceDeleted
+        return WorkspaceMissing if unit.workspace in against.missing and not self._makes_workspaces else None
 
     def _tried(self, connection: Connection, units: list[Unit]) -> list[tuple[list[Outcome], WriteTransaction]]:
         found, transaction = self._in_savepoint(connection, units)
@@ -232,10 +257,6 @@ class Writer:
             return [(None, _unavailable(error) if isinstance(error, OperationalError) else error) for _ in units], transaction
         savepoint.keep()
         return [(result, None) for result in results], transaction
-
-
-def _begin(connection: Connection, group: list[Unit]) -> Refused:
-    return lock_for_writing(connection, {unit.workspace for unit in group}, {unit.lease for unit in group if unit.lease is not None})
 
 
 def _joined(group: list[Unit]) -> list[list[Unit]]:

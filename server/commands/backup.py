@@ -17,6 +17,7 @@ from reallot.server.commands.serve import refuse, settings_of
 from reallot.storage.backup import Facts, OnProgress, back_up
 from reallot.storage.backup import restore as restore_database
 from reallot.storage.errors import StorageError
+from reallot.storage.schema import head
 
 DatabaseUrl = Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="Database, e.g. sqlite:///reallot.sqlite.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)]
@@ -60,6 +61,8 @@ def _carry_out(done: str, file: Path, as_json: bool, work: Callable[[OnProgress]
         return
     amount = f"{facts.bytes:,} bytes, {facts.records:,} records, {facts.sellers:,} sellers in {facts.workspaces:,} workspaces"
     typer.echo(f"{done}: {file} ({amount}, schema {facts.schema}) in {seconds} s")
+    if done == "restored" and facts.schema != head():
+        typer.echo(f"the schema {facts.schema} is older than that of this program, {head()}: run `reallot migrate`")
 
 
 @contextmanager

@@ -92,8 +92,8 @@ def migrate(
 def check_config(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.", exists=True)] = None,
 ) -> None:
-    """Show the settings that a server would run with."""
-    for name, value in settings_of(config).model_dump().items():
+    """Show the settings that a server would run with; passwords are left out."""
+    for name, value in settings_of(config).shown().items():
         typer.echo(f"{name:<24}{value}")
 
 

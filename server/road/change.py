@@ -49,7 +49,8 @@ class Change:
     """What a row does to a record. `conflict` names why it is not applied; then nothing else holds.
 
     `owner_given`: the row names another owner. `released`: the rule that gave the record takes it back. `resting`: triggers that would
-    have fired if they did not rest. `looks_again_us`: when the first of these has rested; the record is looked at again then.
+    have fired if they did not rest, of which `resting_with_all` rest with the record by the workspace's cool-down. `looks_again_us`: when
+    the first of these has rested; the record is looked at again then. `unfired`: why what looks at the changed fields did not fire.
     """
 
     after: Record
@@ -63,9 +64,13 @@ class Change:
     mark: PendingMark | None = None
     cause: Json = None
     resting: tuple[str, ...] = ()
+    resting_with_all: tuple[str, ...] = ()
     looks_again_us: int | None = None
+    unfired: tuple[str, ...] = ()
 
 
+EVERYTHING = ""
+"""Stands for all triggers that have no cool-down of their own, as far as they rest for a record."""
 NOT_RESTING: Mapping[str, int] = MappingProxyType({})
 
 
@@ -81,7 +86,7 @@ def change_of(
     """Return what `row` does to `before` (None = the record is new).
 
     Triggers that are `resting`, until the instants given, do not fire, and a change of their fields does not make the record be looked at
-    again though segments' conditions read them.
+    again though segments' conditions read them. If EVERYTHING rests, all do that have no cool-down of their own.
     """
     if before is None:
         return _create(row, config, now_us=now_us, quiet=quiet)
@@ -101,19 +106,26 @@ def change_of(
         after = _taken_back(after, rule)
         changed.append("owner")
     matched = fired_triggers(before, after, changed_fields, config, now_us)
-    held = tuple(name for name in matched if name in resting)
+    with_all = tuple(n for n in matched if EVERYTHING in resting and config.rests_with_workspace(after.record_type, n))
+    held = tuple(name for name in matched if name in resting or name in with_all)
     quieted = {f"implied:{name}" for name in _fields_of(held, after.record_type, config)}
     fired = tuple(name for name in matched if name not in held and name not in quieted)
     if open_offer(before) and not after.active:
         after = replace(after, offered_to="", assignment="WAITING", reason=say("offer_ended_by_closing"))
     enrollment = leave(before, "RECORD_CLOSED") if before.active and not after.active else None
+    if enrollment is not None:
+        # It is connected with nothing any more: when it is worked again, it joins anew.
+        after = replace(after, connection="")
     cause = {"kind": "UPDATED", "triggers": list(fired), "fields": list(changed_fields)} | ({"quiet": True} if quiet else {})
     mark = _mark(before, after, changed_fields, fired, config, cause, now_us)
     # A quiet write has nobody look again, and so has one that leads to a look in any case.
-    again_us = min((resting[name] for name in held), default=None) if mark is None and after.active and not quiet else None
+    ends = [resting.get(name, resting.get(EVERYTHING, now_us)) for name in held]
+    again_us = min(ends, default=None) if mark is None and after.active and not quiet else None
+    unfired = () if mark is not None else _unfired(before, after, changed_fields, matched, config)
     return Change(
-        after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause, held, again_us
-    )
+        after, tuple(changed), changed_fields, fired, "", owner_changes, rule is not None, enrollment, mark, cause,
+        held, with_all, again_us, unfired,
+    )  # fmt: skip
 
 
 def _fields_of(trigger_ids: tuple[str, ...], record_type: str, config: WorkspaceConfig) -> set[str]:
@@ -231,6 +243,25 @@ def _fires(trigger: TriggerConfig, before: Record, after: Record, changed: tuple
         return True
     frame = frame_of("record", schema, [after.fields])
     return bool(evaluate([trigger.condition], frame, now_us=now_us)[0, 0])
+
+
+def _unfired(before: Record, after: Record, changed: tuple[str, ...], matched: tuple[str, ...], config: WorkspaceConfig) -> tuple[str, ...]:
+    """Return for everything that looks at changed fields why it does not have the record looked at again."""
+    found, schema = [], config.record_types[after.record_type].schema
+    for trigger in config.triggers_by_type.get(after.record_type, ()):
+        message = trigger.message
+        fields = [name for name in message.fields if name in changed]
+        if not fields or message.trigger_id in matched:
+            continue
+        if message.segment_ids and before.segment_id not in message.segment_ids:
+            found.append(say("trigger_of_other_segments", trigger=message.trigger_id, segments=", ".join(sorted(message.segment_ids))))
+        elif not any(_matches(trigger, name, before, after, schema) for name in fields):
+            found.append(say("trigger_of_other_values", trigger=message.trigger_id, fields=", ".join(fields)))
+        else:
+            found.append(say("trigger_condition_fails", trigger=message.trigger_id))
+    segment = config.segments.get(after.segment_id)
+    read = segment.rule_fields.intersection(changed) if segment is not None and after.owner is not None else frozenset()
+    return (*found, *([say("only_rules_read", fields=", ".join(sorted(read)))] if read else []))
 
 
 def _matches(trigger: TriggerConfig, name: str, before: Record, after: Record, schema: Schema) -> bool:

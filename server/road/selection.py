@@ -74,7 +74,7 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
     if task.kind != "EVENT" and (not statuses or NOT_RUN in statuses):
         filters.append(moved)
     if selection.owned_but_ineligible:
-        filters.append(replace(base, owned_by_seller=True))
+        filters.append(replace(base, owned=True))
     if task.reopens:
         filters.append(replace(base, owned_by_seller=True))
     if selection.resegment:

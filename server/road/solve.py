@@ -6,12 +6,14 @@ Nothing is written here. What the batch reads is one snapshot; the commit checks
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reallot.server.group_config import GROUP_KINDS
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
@@ -120,7 +122,7 @@ def decided(
         # Who keeps a record is not touched.
         work.assign[np.setdiff1d(given.rows, solved.rows)] = False
     decisions = Decisions(work, planner, solved, given)
-    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames)
+    note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames, _takers(planner.pool))
     return decisions
 
 
@@ -133,6 +135,11 @@ def _given(work: Work, planner: Planner, problem: assignment.Problem) -> Given:
     most = wanted.rebalance.most_changes if wanted.rebalance.HasField("most_changes") else None
     frame = Frame(sequential=False, limit=0, names=names, rebalances=True, most_changes=most)
     return Given(problem, planner.rows(), frame, owners_of(work, planner))
+
+
+def _takers(pool: Pool) -> dict[str, Callable[[], pl.DataFrame]]:
+    """Return how to get the columns of those who may take records, by what conditions call them."""
+    return {"seller": lambda: pool.frame(()), **{kind: partial(pool.group_frame, kind) for kind in GROUP_KINDS}}
 
 
 def _names(work: Work, pool: Pool) -> str:

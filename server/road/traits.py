@@ -4,7 +4,7 @@ Columns are named `record.#…`, which no field can be called. Reads, decides no
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import polars as pl
 from reallot.server.road.offers import starts_anew, still_counting
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import RuleConfig, SegmentConfig, WorkspaceConfig
-from reallot.solver.segmentation import NEVER, frame_from_json, next_change
+from reallot.solver.segmentation import NEVER, Condition, frame_from_json, next_change, next_change_among
 from reallot.storage import ReadTransaction, RecordColumns
 from reallot.storage.documents import load
 from reallot.storage.entities import OwnerKind, Record
@@ -103,14 +103,15 @@ Frames = Mapping[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]
 """Columns that rules read, by record type, with their rows."""
 
 
-def note_steps(work: Work, waiting: Sequence[int], frames: Frames) -> None:
+def note_steps(work: Work, waiting: Sequence[int], frames: Frames, takers: Mapping[str, Callable[[], pl.DataFrame]]) -> None:
     """Have records that keep waiting, given by their rows, looked at again when their rules may have another answer.
 
-    That is when the next requirement falls away, and when the answer of a rule's condition can change with the clock.
+    That is when the next requirement falls away, and when the answer of a rule's condition, or of one about whom it gives to, can change
+    with the clock. `takers` give the columns of sellers, teams and queues, by what conditions call them.
     """
     records, now_us = work.records, work.task.now_us
     noted = {recheck.record_id: index for index, recheck in enumerate(work.rechecks)}
-    rolling = _rolling_rules(work, waiting, frames)
+    rolling = _rolling_rules(work, waiting, frames, takers)
     for row in waiting:
         segment = work.config.segments.get(str(work.segment[row]))
         waits = [part.after.ToMicroseconds() for rule in (segment.rules if segment else ()) for part in rule.message.relax]
@@ -125,17 +126,32 @@ def note_steps(work: Work, waiting: Sequence[int], frames: Frames) -> None:
         work.rechecks[index : index + 1] = [found]
 
 
-def _rolling_rules(work: Work, waiting: Sequence[int], frames: Frames) -> dict[int, int]:
-    """Return by row when the answer of a rule's condition about a record can change with the clock."""
+def _rolling_rules(work: Work, waiting: Sequence[int], frames: Frames, takers: Mapping[str, Callable[[], pl.DataFrame]]) -> dict[int, int]:
+    """Return by row when what a segment's rules ask about a record can have another answer with the clock alone."""
     found: dict[int, int] = {}
     for segment in work.config.segments.values():
         asked = [rule.condition for rule in segment.rules if rule.condition is not None and rule.condition.crossings]
-        here = np.array([row for row in waiting if asked and work.segment[row] == segment.id], dtype=np.int64)
-        if not len(here):
+        of_pairs = {root: [c for c in some if c.crossings] for root, some in _asked_of(segment.rules).items()}
+        here = np.array([row for row in waiting if work.segment[row] == segment.id], dtype=np.int64)
+        if not len(here) or not (asked or any(of_pairs.values())):
             continue
-        rows, frame = frames[segment.message.record_type]
-        due = next_change(asked, frame[np.searchsorted(rows, here)], now_us=work.task.now_us)
+        rows, columns = frames[segment.message.record_type]
+        frame, now_us = columns[np.searchsorted(rows, here)], work.task.now_us
+        due = next_change(asked, frame, now_us=now_us)
+        for root, conditions in of_pairs.items():
+            if conditions:
+                due = np.minimum(due, next_change_among(conditions, frame, takers[root](), now_us=now_us))
         found.update((row, due_us) for row, due_us in zip(here.tolist(), due.tolist(), strict=True) if due_us != NEVER)
+    return found
+
+
+def _asked_of(rules: Sequence[RuleConfig]) -> dict[str, list[Condition]]:
+    """Return the conditions that decide whom rules may give a record to, by what they call who gets it."""
+    found: dict[str, list[Condition]] = {}
+    for rule in rules:
+        found.setdefault("seller", []).extend(c for c in (rule.target, rule.conflict) if c is not None)
+        if rule.group is not None and rule.group.condition is not None:
+            found.setdefault(rule.group.kind, []).append(rule.group.condition)
     return found
 
 

@@ -206,9 +206,14 @@ class Writing:
         segmentation, segment_id = str(self._work.segmentation[row]), str(self._work.segment[row])
         if not segmentation:
             return before, None
-        if segment_id == before.segment_id:
-            return before._replace(segmentation=segmentation), None
         segment = self._config.segments.get(segment_id)
+        if segment_id == before.segment_id:
+            after = before._replace(segmentation=segmentation)
+            if segment is None or before.connection:
+                return after, None
+            # Nobody has connected it yet, or it was closed amid its sequence and is worked again.
+            change, connection = follow_segment(before, segment, self._config, quiet=quiet)
+            return after._replace(connection=connection), change
         if segment is None:
             change, connection = leave(before, "RELEASED"), "NO_SEQUENCE"
         else:

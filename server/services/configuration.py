@@ -175,6 +175,8 @@ class ConfigService(config_service_pb2_grpc.ConfigServiceServicer):
         touched = {put.kind for put in puts} | {kind for kind, _ in deletes}
         if "segment" in touched:
             tx.shares.keep(workspace, {key for key in config.sharing_rules if ("segment", key.partition("/")[0]) not in deletes})
+        if "settings" in touched:
+            tx.quiet.switch(workspace, on=config.settings.quiet_hours and ("settings", SETTINGS_ID) not in deletes)
         if touched & _DECIDES and tx.records.page(workspace, RecordFilter(owned=False, active=True), limit=1):
             request_rerun(tx, config, "CONFIGURATION_CHANGED", None)
         tx.signal(workspace, "config")

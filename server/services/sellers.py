@@ -167,7 +167,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             request_rerun(tx, config, cause, sellers)
         if changed:
             tx.signal(config.workspace, "sellers")
-        _look_at_steps(
+        _time_anew(
             tx, config.workspace, [s.seller_id for s in changed if s.seller_id in stored and s.calendar != stored[s.seller_id].calendar]
         )
         self._follow_offers(tx, config, stored, changed)
@@ -278,7 +278,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 tx.signal(workspace, "sellers")
                 reschedule(tx, config, [s.seller_id for s in others])
                 come_back(tx, config, [s.seller_id for s in others])
-            _look_at_steps(tx, workspace, [s.seller_id for s in others])
+            _time_anew(tx, workspace, [s.seller_id for s in others])
             return seller_service_pb2.SetCalendarResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.SetCalendarResponse, work))
@@ -306,7 +306,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", ids)
-            _look_at_steps(tx, workspace, ids)
+            _time_anew(tx, workspace, ids)
             return seller_service_pb2.AddTimeOffResponse()
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.AddTimeOffResponse, work))
@@ -326,7 +326,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
                 request_rerun(tx, config, "SELLER_AVAILABLE", [request.seller_id])
                 reschedule(tx, config, [request.seller_id])
                 come_back(tx, config, [request.seller_id])
-                _look_at_steps(tx, workspace, [request.seller_id])
+                _time_anew(tx, workspace, [request.seller_id])
             return seller_service_pb2.RemoveTimeOffResponse(removed=removed)
 
         return await self._runtime.write(workspace, once(request, workspace, seller_service_pb2.RemoveTimeOffResponse, work))
@@ -406,11 +406,13 @@ def _stand_in_faults(
             yield Violation(f"sellers[{index}].seller.stand_in_id", f"seller {stand_in!r} does not exist", "UNKNOWN_REFERENCE")
 
 
-def _look_at_steps(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:
-    """Have the open steps of sellers timed anew, whose working time has changed."""
+def _time_anew(tx: WriteTransaction, workspace: str, seller_ids: Sequence[str]) -> None:
+    """Have the open steps of sellers timed anew, and what is held back for them, whose working time has changed."""
     if seller_ids:
         tx.steps.ask_sellers(workspace, seller_ids, tx.now_us)
         tx.signal(workspace, "steps")
+        tx.quiet.forget(workspace, seller_ids)
+        tx.signal(workspace, "quiet")
 
 
 def _recall_gains(tx: WriteTransaction, workspace: str, stored: Mapping[str, Seller], changed: Sequence[Seller]) -> None:

@@ -6,7 +6,7 @@ from reallot.solver.segmentation.evaluation import evaluate, first_match, frame_
 from reallot.solver.segmentation.matching import Matches, match_listed, match_sellers, only, over_pairs
 from reallot.solver.segmentation.number import Number, compile_number
 from reallot.solver.segmentation.relaxing import relaxed
-from reallot.solver.segmentation.rolling import NEVER, next_change
+from reallot.solver.segmentation.rolling import NEVER, next_change, next_change_among
 from reallot.solver.segmentation.schema import EXISTS, Field, FieldType, Schema, field_id_fault, seller_schema
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "match_listed",
     "match_sellers",
     "next_change",
+    "next_change_among",
     "only",
     "over_pairs",
     "relaxed",

@@ -11,6 +11,7 @@ from reallot.solver.segmentation.lowering import NOW, Crossing
 
 NEVER = np.iinfo(np.int64).max
 """Stands for an instant that does not come."""
+_KIND, _DUE, _BLANK = "#kind", "#due", "#blank"
 
 
 def next_change(conditions: Sequence[Condition], frame: pl.DataFrame, *, now_us: int) -> npt.NDArray[np.int64]:
@@ -26,6 +27,27 @@ def next_change(conditions: Sequence[Condition], frame: pl.DataFrame, *, now_us:
     still = frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(NOW))
     for crossing in crossings:
         np.minimum(found, _next(crossing, still, now_us), out=found)
+    return found
+
+
+def next_change_among(
+    conditions: Sequence[Condition], records: pl.DataFrame, others: pl.DataFrame, *, now_us: int
+) -> npt.NDArray[np.int64]:
+    """Return the same for conditions that read each record beside any of some others, such as sellers: int64, shape (records,)."""
+    found = np.full(records.height, NEVER, dtype=np.int64)
+    for crossing in (crossing for condition in conditions for crossing in condition.crossings):
+        names = sorted(set(crossing.distance.meta.root_names()) - {NOW})
+        own, beside = ([name for name in names if name in frame.columns] for frame in (records, others))
+        # Many records are alike in what is compared, and so are the others.
+        kinds = (records.select(own).unique() if own else pl.DataFrame({_BLANK: [0]})).with_row_index(_KIND)
+        pairs = kinds.join(others.select(beside).unique() if beside else pl.DataFrame({_BLANK: [0]}), how="cross")
+        still = pairs.with_columns(pl.lit(0, dtype=pl.Int64).alias(NOW))
+        due = pl.Series(_DUE, _next(crossing, still, now_us), dtype=pl.Int64)
+        least = pairs.select(_KIND).with_columns(due).group_by(_KIND).agg(pl.col(_DUE).min())
+        rows = records.select(own).join(kinds, on=own, how="left", nulls_equal=True, maintain_order="left") if own else None
+        kind_of = rows.select(_KIND) if rows is not None else pl.DataFrame({_KIND: pl.Series([0] * records.height, dtype=pl.UInt32)})
+        first = kind_of.join(least, on=_KIND, how="left", maintain_order="left")[_DUE].fill_null(NEVER)
+        np.minimum(found, first.to_numpy(), out=found)
     return found
 
 

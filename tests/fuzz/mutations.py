@@ -1,11 +1,12 @@
 """Messages that nobody would send: made at random from their descriptors, or good ones with changed bytes or fields. All is seeded."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 DEEPEST = 6
 TEXTS = (
@@ -35,7 +36,7 @@ TEXTS = (
 )
 WHOLE = (0, 1, -1, 2, 7, 50, 100, 1_000, 1_001, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63), 253_402_300_799, -62_135_596_800)
 DECIMAL = (0.0, -0.0, 1.5, -1.0, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), float("nan"))
-_BOUNDS = {
+BOUNDS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
@@ -78,8 +79,8 @@ def _fill(message: Message, field: FieldDescriptor, chance: random.Random, depth
 
 def _scalar(field: FieldDescriptor, chance: random.Random) -> Any:
     kind = field.cpp_type
-    if kind in _BOUNDS:
-        lowest, highest = _BOUNDS[kind]
+    if kind in BOUNDS:
+        lowest, highest = BOUNDS[kind]
         return min(highest, max(lowest, chance.choice(WHOLE)))
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return chance.random() < 0.5
@@ -90,6 +91,67 @@ def _scalar(field: FieldDescriptor, chance: random.Random) -> Any:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return chance.randbytes(chance.choice((0, 1, 40)))
     return chance.choice(TEXTS)
+
+
+KNOWN = {
+    "workspace": "",
+    "record_id": "r1",
+    "record_ids": "r1",
+    "seller_id": "ann",
+    "seller_ids": "ann",
+    "record_type": "lead",
+    "segment_id": "big",
+    "segment_ids": "big",
+    "sequence_id": "welcome",
+    "step_id": "hello",
+    "queue_id": "inbox",
+    "queue_ids": "inbox",
+    "team_id": "field",
+    "schedule_id": "mornings",
+    "id": "big",
+    "condition": 'record.country == "DE"',
+    "filter": "record.revenue > 1.0",
+    "display_name": "A name",
+    "time_off_id": "holiday",
+    "zone": "Europe/Berlin",
+    "time_zone": "Europe/Berlin",
+}
+"""What stands in fields of these names in a working day."""
+
+
+def plausible_message(descriptor: Descriptor, known: Mapping[str, str], depth: int = 0) -> Message:
+    """Return a message as it might be meant: ids of what there is, small numbers, no page token. The same every time."""
+    message = message_factory.GetMessageClass(descriptor)()
+    if descriptor.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration"):
+        message.seconds = 1_772_438_400 if descriptor.name == "Timestamp" else 60  # type: ignore[attr-defined]
+        return message
+    chosen = {oneof.name: oneof.fields[0] for oneof in descriptor.oneofs}
+    for field in descriptor.fields:
+        entry, oneof = field.message_type, field.containing_oneof
+        if field.name in ("page_token", "cursor", "request_id", "etag") or (oneof is not None and chosen[oneof.name] is not field):
+            continue
+        if entry is not None:
+            if depth < 2 and not entry.GetOptions().map_entry:
+                inner, target = plausible_message(entry, known, depth + 1), getattr(message, field.name)
+                target.add().CopyFrom(inner) if field.is_repeated else target.CopyFrom(inner)
+            continue
+        value = _meant(field, known)
+        if value is not None and field.is_repeated:
+            getattr(message, field.name).append(value)
+        elif value is not None:
+            setattr(message, field.name, value)
+    return message
+
+
+def _meant(field: FieldDescriptor, known: Mapping[str, str]) -> Any:
+    """Return what a field says in a working day; None = nothing."""
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return None if field.type == FieldDescriptor.TYPE_BYTES else (KNOWN | dict(known)).get(field.name)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+        return field.enum_type.values[min(1, len(field.enum_type.values) - 1)].number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return None
+    return 1.5 if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT) else 2
 
 
 def changed_fields(good: Message, chance: random.Random) -> Message:
@@ -125,12 +187,3 @@ def changed_bytes(good: bytes, chance: random.Random) -> bytes:
             case _:
                 content += content[place : place + 64]
     return bytes(content)
-
-
-def is_message(descriptor: Descriptor, content: bytes) -> bool:
-    """Tell whether bytes are a message of a kind."""
-    try:
-        message_factory.GetMessageClass(descriptor)().ParseFromString(content)
-    except DecodeError:
-        return False
-    return True

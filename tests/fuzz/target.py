@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from fuzz.mutations import changed_bytes, changed_fields, random_message
+from fuzz.mutations import changed_bytes, changed_fields, plausible_message, random_message
 from reallot.clients import AsyncClient, Record, Seller
 from reallot.server.app import Application
 from reallot.server.settings import Settings
@@ -23,28 +23,32 @@ from reallot.v1 import (
     record_service_pb2,
     run_pb2,
     seller_service_pb2,
-    sequence_service_pb2,
-    solver_service_pb2,
     workspace_service_pb2,
 )
 from support.api import a_row, a_seller_row, office_hours, sales, seller_owner
+from support.contract import methods_of_the_contract
 
-MODULES = (
-    *(assignment_service_pb2, config_service_pb2, event_service_pb2, insight_service_pb2),
-    *(record_service_pb2, seller_service_pb2, sequence_service_pb2, solver_service_pb2, workspace_service_pb2),
-)
-METHODS = {
-    f"/{service.full_name}/{method.name}": method
-    for module in MODULES
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
+METHODS = {f"/{method.containing_service.full_name}/{method.name}": method for method in methods_of_the_contract()}
+"""Every call of the contract, as its files say."""
 FAULTS = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE")
 """Codes with which no call may end, whatever is sent."""
-STREAM_S, CALL_S = 0.3, 60.0
+STREAM_S, CALL_S = 0.1, 60.0
 LONGEST_SHOWN = 2_000
-COSTLY = frozenset({"/reallot.v1.SolverService/Solve", "/reallot.v1.SolverService/CheckPlan"})
-"""Calls that start a process each."""
+AT_ONCE = 32
+"""Calls in flight."""
+COSTLY = frozenset(
+    f"/reallot.v1.{name}"
+    for name in (
+        *("SolverService/Solve", "SolverService/CheckPlan", "AssignmentService/ReplayRun"),
+        *("InsightService/ExplainRecord", "InsightService/ExplainSeller", "InsightService/WhatIf", "InsightService/GetWorth"),
+        *("InsightService/GetFrontier", "InsightService/Compare"),
+    )
+)
+"""Calls that plan in a process each, if they get that far."""
+_WHOLE = ("/CreateWorkspace", "/RenameWorkspace", "/RestoreWorkspace", "/DeleteWorkspace")
+"""Calls that are about a workspace as a whole: in a working day, not the one in which everybody works."""
+SELLERS = (Seller("ann", attributes={"country": "DE"}, capacity=5), Seller("bob"))
+RECORDS = [Record(f"r{n}", "lead", {"country": "DE", "revenue": float(n)}) for n in range(5)]
 
 
 class Finding(AssertionError):
@@ -57,26 +61,49 @@ class Finding(AssertionError):
 
 @asynccontextmanager
 async def target(folder: Path) -> AsyncIterator["Target"]:
-    """Give a running server with a small sales organisation."""
+    """Give a running server in this process, with a small sales organisation."""
     url = f"sqlite:///{folder / 'fuzz.sqlite'}"
     migrate(url)
-    async with Application(Settings(database_url=url, port=0, most_segments=100, solve_time_limit_s=20)) as app:
-        address = f"127.0.0.1:{app.port}"
-        async with AsyncClient(address) as client, grpc.aio.insecure_channel(address) as channel:
-            await client.config.apply(sales())
-            await client.sellers.upsert([Seller("ann", attributes={"country": "DE"}, capacity=5), Seller("bob")])
-            await client.records.upsert([Record(f"r{n}", "lead", {"country": "DE", "revenue": float(n)}) for n in range(5)])
-            yield Target(app, client, channel)
+    settings = Settings(database_url=url, port=0, most_segments=100, solve_time_limit_s=20)
+    async with Application(settings) as app, aimed_at(f"127.0.0.1:{app.port}") as found:
+        yield found
+
+
+@asynccontextmanager
+async def aimed_at(address: str) -> AsyncIterator["Target"]:
+    """Give a server that runs at an address, with a small sales organisation."""
+    async with AsyncClient(address) as client, grpc.aio.insecure_channel(address) as channel:
+        found = Target(client, channel)
+        await found.is_well()
+        yield found
 
 
 class Target:
     """A server under fire."""
 
-    def __init__(self, app: Application, client: AsyncClient, channel: grpc.aio.Channel) -> None:
-        self.app = app
+    def __init__(self, client: AsyncClient, channel: grpc.aio.Channel) -> None:
         self.client = client
         self._channel = channel
-        self.good = good_messages()
+        self.good: dict[str, list[Message]] = {}
+
+    async def fire(self, path: str, fired: Iterable[bytes]) -> int:
+        """Send messages, some at once; return how many.
+
+        Raises:
+            Finding: the server has failed.
+        """
+        waiting = list(fired)
+        waiting.reverse()
+        sent = len(waiting)
+
+        async def one_after_the_other() -> None:
+            while waiting:
+                await self.send(path, waiting.pop())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 if path in COSTLY else AT_ONCE):
+                group.create_task(one_after_the_other())
+        return sent
 
     async def send(self, path: str, content: bytes) -> str:
         """Make a call with one message, and return the code with which it ended; a stream is left after a moment.
@@ -103,14 +130,44 @@ class Target:
         return "OK"
 
     async def is_well(self) -> None:
-        """Fail unless the server still does what it is there for."""
-        await self.client.config.apply(sales())
-        await self.client.records.upsert([Record("well", "lead", {"country": "DE"})])
+        """Fail unless the server still does what it is there for; what was removed of it meanwhile is made again."""
+        stubs = self.client.stubs
+        try:
+            await stubs.workspaces.CreateWorkspace(workspace_service_pb2.CreateWorkspaceRequest(workspace="default"))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                # Half of it was removed or restored.
+                await stubs.workspaces.DeleteWorkspace(workspace_service_pb2.DeleteWorkspaceRequest(workspace="default"))
+                await stubs.workspaces.CreateWorkspace(workspace_service_pb2.CreateWorkspaceRequest(workspace="default"))
+        await self.client.config.apply(sales(), prune=True)
+        await self.client.sellers.upsert(SELLERS)
+        await self.client.records.upsert([*RECORDS, Record("well", "lead", {"country": "DE"})])
         assert (await self.client.records.get("well")).record_id == "well"
+        run = await self.client.call(stubs.assignment.StartRun, assignment_service_pb2.StartRunRequest(preview=True))
+        exported = stubs.workspaces.ExportWorkspace(workspace_service_pb2.ExportWorkspaceRequest())
+        self.good = good_messages(run.run_id, [row async for answer in exported for row in answer.rows])
 
 
-def good_messages() -> list[Message]:
-    """Return messages of calls as they come in a working day, to be changed."""
+def good_messages(run_id: str, exported: Sequence[workspace_service_pb2.ExportedRow] = ()) -> dict[str, list[Message]]:
+    """Return messages of every call as they come in a working day, by path, to be changed.
+
+    Args:
+        run_id: A run that there is.
+        exported: What a workspace was exported as.
+    """
+    found: dict[str, list[Message]] = {}
+    for path, method in METHODS.items():
+        spare = {"workspace": "spare"} if path.endswith(_WHOLE) else {}
+        found[path] = [plausible_message(method.input_type, {"run_id": run_id, "apply_run_id": run_id} | spare)]
+    by_kind = {method.input_type: path for path, method in METHODS.items()}
+    restored = workspace_service_pb2.RestoreWorkspaceRequest(workspace="spare", rows=exported[:30])
+    for message in (*_of_a_day(), restored):
+        found[by_kind[message.DESCRIPTOR]].append(message)
+    return found
+
+
+def _of_a_day() -> list[Message]:
+    """Return messages as they are written with care."""
     config = config_service_pb2.ApplyRequest(resources=sales())
     rows = [a_row(f"r{n}", {"country": "DE", "revenue": 7.0, "hot": True, "tags": ["a"], "note": "x"}) for n in range(3)]
     selection = run_pb2.RunSelection(record_type="lead", segment_ids=["big"], filter="record.revenue > 1.0")
@@ -140,21 +197,23 @@ async def _one(content: bytes) -> AsyncIterator[bytes]:
 
 async def _taken(call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
     try:
+        async with asyncio.timeout(CALL_S):
+            more = await call.read() is not grpc.aio.EOF
         async with asyncio.timeout(STREAM_S):
-            async for _ in call:
-                pass
+            while more:
+                more = await call.read() is not grpc.aio.EOF
     except TimeoutError:
         call.cancel()
 
 
-def contents(method: MethodDescriptor, seed: int, good: Iterable[Message]) -> bytes:
-    """Return the bytes that a seed makes for a call: a message at random, or a good one with changed fields or bytes."""
+def contents(method: MethodDescriptor, seed: int, good: Mapping[str, Sequence[Message]]) -> bytes:
+    """Return the bytes that a seed makes for a call: a good message with changed fields or bytes, or now and then one at random."""
     chance = random.Random(f"{method.full_name} {seed}")
-    known = [message for message in good if message.DESCRIPTOR is method.input_type] or [random_message(method.input_type, chance)]
-    match chance.randrange(4):
+    known = chance.choice(good[f"/{method.containing_service.full_name}/{method.name}"])
+    match chance.randrange(8):
         case 0:
             return random_message(method.input_type, chance).SerializeToString()
-        case 1 | 2:
-            return changed_fields(chance.choice(known), chance).SerializeToString()
+        case 1 | 2 | 3 | 4:
+            return changed_fields(known, chance).SerializeToString()
         case _:
-            return changed_bytes(chance.choice(known).SerializeToString(), chance)
+            return changed_bytes(known.SerializeToString(), chance)

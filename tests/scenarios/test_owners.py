@@ -106,3 +106,29 @@ def test_many_notices_of_one_run_become_a_digest(world: Make) -> None:
     assert [n.WhichOneof("content") for n in found] == ["digest"]
     assert found[0].digest.gained == 57
     assert [n.WhichOneof("content") for n in here.notices("ben")] == ["event"] * 3
+
+
+def test_teams_and_queues_that_may_no_longer_own_give_their_records_up_when_asked(world: Make) -> None:
+    here = world()
+    groups = {"teams": [{"team_id": "east"}, {"team_id": "west"}], "queues": [{"queue_id": "late"}]}
+    rules = [
+        a_rule("east", condition='record.stage == "east"', target={"team": {"team_ids": ["east"]}}),
+        a_rule("late", condition='record.stage == "late"', target={"queue": {"queue_ids": ["late"]}}),
+        a_rule("any", condition='record.stage != "none"'),
+    ]
+    here.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", *rules)], **groups)
+    here.sellers(Seller("ana"))
+    here.write(*(a_lead(stage, stage=stage) for stage in ("east", "late", "none")))
+    here.write(Record("hand", "lead", {"stage": "east"}, owner="team:west"))
+    assert here.owners("east", "late", "hand") == ["team:east", "queue:late", "team:west"]
+    # Those who may own go on; who never might gives up only when a run asks.
+    here.run()
+    assert here.owner("hand") == "team:west"
+    asks = {"selection": {"owned_but_ineligible": True}}
+    assert here.run(**asks).counts.moved == 1
+    assert here.owners("east", "late", "hand") == ["team:east", "queue:late", "team:east"]
+    here.apply(
+        teams=[{"team_id": "east", "state": "RESOURCE_STATE_INACTIVE"}], queues=[{"queue_id": "late", "state": "RESOURCE_STATE_PAUSED"}]
+    )
+    assert here.run(**asks).counts.moved == 3
+    assert here.owners("east", "late", "hand") == ["ana"] * 3

@@ -406,6 +406,48 @@ def test_a_closed_record_leaves_nothing_to_be_done(world: Make) -> None:
     assert ended(here, "m") == [("one", "RECORD_CLOSED", pb.ENROLLMENT_PHASE_ENDED)]
 
 
+def test_a_record_that_is_worked_again_joins_its_sequence_anew_unless_it_was_through(world: Make) -> None:
+    here = world()
+    started(here, a_sequence(CALL, CALL))
+    complete(here, 1)
+    here.write(Record("l", "lead", active=False))
+    assert (present(here), here.record("l").enrollment.status) == (("", 0), record_pb2.SEQUENCE_CONNECTION_STATUS_UNSPECIFIED)
+    # Closed and open again within one look, too.
+    here.client.records.upsert([Record("l", "lead", active=True), Record("l", "lead", active=False), Record("l", "lead", active=True)])
+    here.settle()
+    assert (present(here), here.owner("l"), here.loads()["ann"]) == (("one", 1), "ann", 1)
+    assert here.record("l").enrollment.status == record_pb2.SEQUENCE_CONNECTION_STATUS_CONNECTED
+    assert ended(here) == [("one", "RECORD_CLOSED", pb.ENROLLMENT_PHASE_ENDED)]
+    assert kinds(here.events(record_ids=["l"]))[-4:] == ["CLOSED", "REOPENED", "ENROLLED", "STEP_DUE"]
+    for step in (1, 2):
+        complete(here, step)
+    for active in (False, True):
+        here.write(Record("l", "lead", active=active))
+    assert (present(here), len(enrollments(here))) == (("", 0), 2)
+    # Quietly it is taken in without outreach; what was moved meanwhile belongs to where it is now.
+    here.write(Record("m", "lead", {"revenue": 1.0}))
+    here.write(Record("m", "lead", active=False))
+    here.write(Record("m", "lead", active=True), quiet=True)
+    assert (present(here, "m"), here.record("m").enrollment.status) == (("", 0), record_pb2.SEQUENCE_CONNECTION_STATUS_SKIPPED)
+
+
+def test_a_record_that_is_worked_again_is_segmented_and_assigned_as_it_is_now(world: Make) -> None:
+    here = world()
+    big = a_segment("big", a_rule(), condition="record.revenue >= 10.0", priority=1, sequence_id="two", accepts_moves=True)
+    started(here, a_sequence(CALL), a_sequence(CALL, sequence_id="two"), segments=(big,))
+    here.write(Record("l", "lead", active=False))
+    assert here.loads()["ann"] == 0
+    here.write(Record("l", "lead", {"revenue": 50.0}))
+    assert here.record("l").segment_id == "leads"
+    here.write(Record("l", "lead", active=True))
+    lead = here.record("l")
+    assert (lead.segment_id, present(here), here.owner("l"), here.status("l")) == ("big", ("two", 1), "ann", "RULES_NOT_RUN_ON_MOVE")
+    here.write(Record("l", "lead", active=False))
+    here.release("l")
+    here.write(Record("l", "lead", active=True))
+    assert (here.owner("l"), here.status("l"), present(here)) == ("bob", "ASSIGNED", ("two", 1))
+
+
 def test_a_record_connected_by_hand_has_its_owner_told(world: Make) -> None:
     here = world()
     started(here, a_sequence(CALL), a_sequence(CALL, CALL, sequence_id="two"))

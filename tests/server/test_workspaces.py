@@ -108,8 +108,8 @@ async def test_everything_of_a_workspace_and_nothing_else_is_given_out(client: A
         assert json.loads(row.content)["workspace"] == client.workspace
     expected = rows_of(server[0], client.workspace)
     expected.pop("leases", None)
-    assert counts == expected
-    assert (rows[0].table, counts["records"]) == ("workspaces", 3)
+    assert counts == expected | {"schema": 1}
+    assert ([row.table for row in rows[:2]], counts["records"]) == (["schema", "workspaces"], 3)
     assert (await refusal(anext(aiter(client.stubs.workspaces.ExportWorkspace(pb.ExportWorkspaceRequest(workspace="nowhere")))))).code == (
         "NOT_FOUND"
     )
@@ -197,6 +197,28 @@ async def test_a_workspace_is_restored_under_another_id_and_works_on(client: Asy
     broken = pb.ExportedRow(table="records", content=json.dumps({"workspace": "x", "record_id": "r9", "priority": "high"}))
     refused = await refusal(stubs.RestoreWorkspace(parts([*rows, broken])))
     assert (refused.code, "'priority'" in refused.text) == ("INVALID_ARGUMENT", True)
+    first_record = next(row for row in rows if row.table == "records")
+    config = json.loads(next(row for row in rows if row.table == "config" and '"segment"' in row.content).content)
+    unread = pb.ExportedRow(table="config", content=json.dumps(config | {"id": "odd", "body": {"nonsense": 1}}))
+    for wrong, at_fault in ((first_record, "records"), (unread, "config")):
+        await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+        found = await refusal(stubs.RestoreWorkspace(parts([*rows, wrong])))
+        assert (found.code, f"table {at_fault!r}" in found.text) == ("INVALID_ARGUMENT", True)
+    await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+    bare = pb.ExportedRow(table="workspaces", content=json.dumps({"workspace": client.workspace}))
+    assert "column 'event_number' is missing" in (await refusal(stubs.RestoreWorkspace(parts([rows[0], bare, *rows[2:]])))).text
+    await client.call(stubs.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace=name))
+    older = pb.ExportedRow(table="schema", content=json.dumps({"revision": "0001"}))
+    found = await refusal(stubs.RestoreWorkspace(parts([older, *rows[1:]])))
+    here = json.loads(rows[0].content)["revision"]
+    assert (found.code, found.reason, found.metadata) == (
+        "FAILED_PRECONDITION",
+        "SCHEMA_MISMATCH",
+        {"exported": "0001", "present": here},
+    )
+    for place, odd in enumerate((rows[1:], [rows[0], *rows[2:]])):
+        assert (await refusal(stubs.RestoreWorkspace(parts(odd)))).fields == (f"rows[{place}].table",)
+    await refusal(stubs.RestoreWorkspace(parts([*rows, broken])))
     write = record_service_pb2.UpsertRecordsRequest(workspace=name, records=[a_row("early")])
     assert (await refusal(client.stubs.records.UpsertRecords(write))).reason == "WORKSPACE_DELETED", "half of it is not worked with"
     assert (await refusal(stubs.RestoreWorkspace(parts(rows)))).reason == "WORKSPACE_NOT_EMPTY"
@@ -215,3 +237,26 @@ async def test_a_workspace_is_restored_under_another_id_and_works_on(client: Asy
         numbers = [event.number async for event in events]
         assert numbers == sorted(set(numbers))
     assert (await refusal(stubs.RestoreWorkspace(parts(rows)))).reason == "WORKSPACE_NOT_EMPTY"
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_where_operators_own_the_list_a_write_makes_no_workspace(engine: str, tmp_path: Path) -> None:
+    url = fresh_postgresql() if engine == "postgresql" else f"sqlite:///{tmp_path / 'owned.sqlite'}"
+    migrate(url)
+    settings = Settings(database_url=url, port=0, clock="manual:2026-03-02T08:00Z", create_workspaces=False)
+    async with Application(settings) as app, AsyncClient(f"127.0.0.1:{app.port}", workspace="typo") as client:
+        stubs = client.stubs
+        for name in ("typo", ""):
+            write = config_service_pb2.ApplyRequest(workspace=name, resources=sales())
+            found = await refusal(stubs.config.Apply(write))
+            assert (found.code, found.reason) == ("NOT_FOUND", "WORKSPACE_NOT_FOUND")
+            assert "reallot workspaces create" in found.text
+        assert await listed(client) == {}
+        await client.call(stubs.workspaces.CreateWorkspace, pb.CreateWorkspaceRequest(workspace="typo"))
+        await client.config.apply(sales())
+        await client.records.upsert([Record("r1", "lead", {"country": "DE"})])
+        await app.settle()
+        assert (await client.records.get("r1")).segment_id == "rest"
+        await client.call(stubs.workspaces.DeleteWorkspace, pb.DeleteWorkspaceRequest(workspace="typo"))
+        late = await refusal(stubs.records.UpsertRecords(record_service_pb2.UpsertRecordsRequest(workspace="typo", records=[a_row("r2")])))
+        assert late.reason == "WORKSPACE_DELETED", "what stands is looked at again once workspaces themselves have changed"

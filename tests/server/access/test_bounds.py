@@ -111,6 +111,7 @@ async def test_status_and_metrics_tell_what_waits_and_what_was_done(fortress: Fo
         assert told["reallot_oldest_waiting_seconds", OWN] == 90
         assert told["reallot_batches_total", "intake"] >= 1
         assert told["reallot_batch_stage_seconds_total", "intake", "solve"] >= 0
+        assert told["reallot_batch_gap", "intake"] == 0
         assert told["reallot_calls_total", "OK", "/reallot.v1.RecordService/UpsertRecords"] == 1
         assert told["reallot_call_seconds_count", "/reallot.v1.RecordService/UpsertRecords"] == 1
         assert (told["reallot_ready",], told["reallot_lease_held", OWN], told["reallot_followers",]) == (1, 1, 1)

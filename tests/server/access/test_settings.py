@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from reallot.clients import Security
 from reallot.server.access.authentication import authenticator_of
 from reallot.server.access.directory import Directory
+from reallot.server.commands.serve import check_config
 from reallot.server.commands.token import token
 from reallot.server.listening import faults_of, listen, notes_on
-from reallot.server.settings import Settings
+from reallot.server.settings import Settings, load_settings
 
 TLS = {"tls_certificate": "server.pem", "tls_key": "server.key"}
 SECURED = {"principals_file": "principals.toml"}
@@ -99,3 +100,23 @@ def test_a_token_is_printed_once_and_its_hash_is_kept(tmp_path: Path, capsys: py
     assert "crm stands there more than once" in said
     assert "is no grant" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["principals.toml"]
+
+
+def test_the_url_of_the_database_may_stand_in_a_file_and_is_shown_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, toml = tmp_path / "url", tmp_path / "reallot.toml"
+    file.write_text("postgresql://reallot:hunter2@db/reallot\n")
+    toml.write_text(f'database_url_file = "{file}"\n')
+    made = load_settings(toml)
+    assert made.database_url == "postgresql://reallot:hunter2@db/reallot"
+    check_config(toml)
+    told = capsys.readouterr().out
+    assert "postgresql://reallot:***@db/reallot" in told
+    assert "hunter2" not in told
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///x.sqlite")
+    with pytest.raises(ValidationError, match="not both"):
+        load_settings(toml)
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(ValidationError, match="database_url_file cannot be read"):
+        Settings(database_url_file=str(tmp_path / "missing"))

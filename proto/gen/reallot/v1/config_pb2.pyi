@@ -316,6 +316,8 @@ class Settings(_message.Message):
     RETENTION_FIELD_NUMBER: _builtins.int
     TEAM_FIELDS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELDS_FIELD_NUMBER: _builtins.int
+    COOL_DOWN_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """No automatic assignment, enrollment or notice; writes go on and are worked through on resume."""
@@ -329,6 +331,10 @@ class Settings(_message.Message):
     """A seller gets one digest instead of more notices than this from one run. Default 20."""
     approve_above_percent: _builtins.int
     """Runs that would touch a larger share of the records wait for approval. Absent = never."""
+    quiet_hours: _builtins.bool
+    """Notices wait for the working time of the seller whom they are for, and come then, each as a new notification. A seller without a
+    calendar, or who never works by it, is told at once.
+    """
     language: _builtins.str
     """Language of sentences for those who ask for none (metadata "accept-language"): "en", "de", or one that the server's operator has
     added. Empty = English.
@@ -353,6 +359,13 @@ class Settings(_message.Message):
     def queue_fields(self) -> _containers.RepeatedCompositeFieldContainer[_value_pb2.FieldSchema]:
         """Declared attributes of queues."""
 
+    @_builtins.property
+    def cool_down(self) -> _duration_pb2.Duration:
+        """A record that a change has made be looked at again is not looked at again for another change within this time: also not for fields of
+        segments' conditions and of referenced records. When it is over, the record is looked at once as it is then. A trigger with a cool-down
+        of its own goes by that. Absent = no pause.
+        """
+
     def __init__(
         self,
         *,
@@ -367,11 +380,13 @@ class Settings(_message.Message):
         retention: Global___Retention | None = ...,
         team_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
         queue_fields: _abc.Iterable[_value_pb2.FieldSchema] | None = ...,
+        cool_down: _duration_pb2.Duration | None = ...,
+        quiet_hours: _builtins.bool = ...,
         language: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "rerun_on", b"rerun_on", "retention", b"retention"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "approve_above_percent", b"approve_above_percent", "cool_down", b"cool_down", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "rerun_on", b"rerun_on", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "language", b"language", "paused", b"paused", "queue_fields", b"queue_fields", "rerun_on", b"rerun_on", "retention", b"retention", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields", "team_fields", b"team_fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent", "_default_capacity", b"_default_capacity", "_digest_above", b"_digest_above", "age_by", b"age_by", "approve_above_percent", b"approve_above_percent", "cool_down", b"cool_down", "default_capacity", b"default_capacity", "digest_above", b"digest_above", "language", b"language", "paused", b"paused", "queue_fields", b"queue_fields", "quiet_hours", b"quiet_hours", "rerun_on", b"rerun_on", "retention", b"retention", "round_robin_scope", b"round_robin_scope", "seller_fields", b"seller_fields", "team_fields", b"team_fields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__approve_above_percent: _TypeAlias = _typing.Literal["approve_above_percent"]  # noqa: Y015
     _WhichOneofArgType__approve_above_percent: _TypeAlias = _typing.Literal["_approve_above_percent", b"_approve_above_percent"]  # noqa: Y015
@@ -614,7 +629,7 @@ class Trigger(_message.Message):
 
     @_builtins.property
     def cool_down(self) -> _duration_pb2.Duration:
-        """Not again for the same record within this time; absent = no pause."""
+        """Not again for the same record within this time; absent = as the settings say."""
 
     def __init__(
         self,

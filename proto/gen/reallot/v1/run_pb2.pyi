@@ -467,7 +467,7 @@ class RunSelection(_message.Message):
     filter: _builtins.str
     """Only records for which this CEL condition holds; needs `record_type`."""
     owned_but_ineligible: _builtins.bool
-    """Also owned records whose owner is no longer eligible under the rule that applies; everybody else keeps theirs."""
+    """Also owned records whose owner, a seller, team or queue, is no longer eligible under the rule that applies; everybody else keeps theirs."""
     resegment: _builtins.bool
     """Segment the records again before their rules run."""
     due: _builtins.bool

@@ -113,7 +113,8 @@ class WorkspaceServiceServicer:
     def RestoreWorkspace(self, request_iterator, context):
         """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
         of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
-        (WORKSPACE_NOT_EMPTY) if there is anything in it.
+        (WORKSPACE_NOT_EMPTY) if there is anything in it, (SCHEMA_MISMATCH) if the rows are of another revision of the schema, which the first
+        of them says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,8 @@ class WorkspaceServiceStub:
     RestoreWorkspace: _grpc.StreamUnaryMultiCallable[_workspace_service_pb2.RestoreWorkspaceRequest, _workspace_service_pb2.RestoreWorkspaceResponse]
     """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
     of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
-    (WORKSPACE_NOT_EMPTY) if there is anything in it.
+    (WORKSPACE_NOT_EMPTY) if there is anything in it, (SCHEMA_MISMATCH) if the rows are of another revision of the schema, which the first
+    of them says.
     """
     DeleteWorkspace: _grpc.UnaryUnaryMultiCallable[_workspace_service_pb2.DeleteWorkspaceRequest, _workspace_service_pb2.DeleteWorkspaceResponse]
     """Removes everything that stands in a workspace, in pieces between which others write; one that was interrupted is done by repeating
@@ -79,7 +80,8 @@ class WorkspaceServiceAsyncStub(WorkspaceServiceStub):
     RestoreWorkspace: _aio.StreamUnaryMultiCallable[_workspace_service_pb2.RestoreWorkspaceRequest, _workspace_service_pb2.RestoreWorkspaceResponse]  # type: ignore[assignment]
     """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
     of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
-    (WORKSPACE_NOT_EMPTY) if there is anything in it.
+    (WORKSPACE_NOT_EMPTY) if there is anything in it, (SCHEMA_MISMATCH) if the rows are of another revision of the schema, which the first
+    of them says.
     """
     DeleteWorkspace: _aio.UnaryUnaryMultiCallable[_workspace_service_pb2.DeleteWorkspaceRequest, _workspace_service_pb2.DeleteWorkspaceResponse]  # type: ignore[assignment]
     """Removes everything that stands in a workspace, in pieces between which others write; one that was interrupted is done by repeating
@@ -139,7 +141,8 @@ class WorkspaceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workspace_service_pb2.RestoreWorkspaceResponse, _abc.Awaitable[_workspace_service_pb2.RestoreWorkspaceResponse]]:
         """Puts what ExportWorkspace gave out, in the same order, into a workspace without content, under the same or another id. Until the end
         of the stream it takes no other writes; one that was interrupted is deleted and restored anew. FAILED_PRECONDITION
-        (WORKSPACE_NOT_EMPTY) if there is anything in it.
+        (WORKSPACE_NOT_EMPTY) if there is anything in it, (SCHEMA_MISMATCH) if the rows are of another revision of the schema, which the first
+        of them says.
         """
 
     @_abc_1.abstractmethod
