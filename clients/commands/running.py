@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from reallot.clients.commands import exporting, previewing
+from reallot.clients.commands.asking import level_text
 from reallot.clients.commands.passes import exit_code, show, started, waited
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
@@ -134,7 +135,12 @@ def show_run(
         run = client.runs.get(run_id)
         show(run, as_json=as_json)
         if not as_json and run.levels:
-            table("", ("level", "value", "bound"), [(lv.level_id, lv.value, lv.bound) for lv in run.levels], numbers=("value", "bound"))
+            table(
+                "",
+                ("level", "value", "bound"),
+                [(level_text(lv.level_id), lv.value, lv.bound) for lv in run.levels],
+                numbers=("value", "bound"),
+            )
         if records:
             _outcomes(client, run_id, as_json=as_json)
 
