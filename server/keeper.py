@@ -69,6 +69,7 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     tx.decisions.forget(workspace, limits.decisions_us, BATCH)
     tx.offers.forget(workspace, limits.decisions_us)
     tx.inputs.forget(workspace, limits.decisions_us, BATCH)
+    tx.previews.forget(workspace, limits.decisions_us)
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 

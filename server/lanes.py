@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from reallot.server.commitment import Commitment
+from reallot.server.dropping import note_dropped
 from reallot.server.languages.saying import listed, say
 from reallot.server.previewing import APPLY, Doing, Saying, begun, mode_of, only_says, previewed
 from reallot.server.progress import Progress, ProgressBoard
@@ -346,6 +347,7 @@ class RunLane(Lane):
             most=0 if mode_of(run) else self._runtime.settings.run_batch_records,
             after=after,
             seed=run.seed,
+            applies=mode_of(run) == APPLY,
         )
         limit_s = run.time_limit_us / 1e6 if run.time_limit_us else self._runtime.settings.solve_time_limit_s
         asked = planned_of(self._worker, task, lambda stage: self._board.tell(run.run_id, Progress(stage)), limit_s)
@@ -378,6 +380,8 @@ class RunLane(Lane):
             loop.call_soon_threadsafe(partial(self._board.tell, run.run_id, Progress("commit", commitment.done, plan.records)))
 
         def finish(tx: WriteTransaction, counts: Counter[str], stopped: bool) -> None:
+            if mode_of(run) == APPLY:
+                counts = counts + Counter(lost=note_dropped(tx, config, run.run_id, stopped=stopped))
             final = ended(run, plan, before + counts, tx.now_us)
             enough = 0 < run.limit <= _given(final)
             if stopped:
@@ -386,7 +390,7 @@ class RunLane(Lane):
                 final = previewed(tx, config, final)
             elif plan.next_after is not None and not enough:
                 final = replace(final, state="RUNNING", stage="read", end_us=None)
-            if final.state in ENDED:
+            if final.state in ENDED and mode_of(run) != APPLY:
                 tx.previews.clear(workspace, run.run_id)
             if plan.input:
                 tx.inputs.keep(workspace, run.run_id, (final.body or {}).get("batches", 1), plan.input, tx.now_us)

@@ -1,19 +1,22 @@
 """Runs that only say what they would do, and runs that then do just that.
 
-A preview is planned like any run; what it would do is kept instead of done. When it is applied, its records are planned again, and only
-what comes out as it was previewed is committed: of records that have changed since, or that come out otherwise because something else
-has, nothing is done. They count as lost.
+A preview is planned like any run; what it would do is kept instead of done. When it is applied, its records are planned again, where each
+may only go where it was shown: so it does, if it has not changed since and whoever was to get it still may and has room. With all others
+nothing is done; they count as lost, and why each was dropped is kept with the preview.
 """
 
 from collections import Counter
 from dataclasses import replace
 
 from reallot.server.commitment import Commitment
+from reallot.server.dropping import NOT_ELIGIBLE, OTHER_SEGMENT
 from reallot.server.road.batch import Piece
-from reallot.server.road.commit import Digests
+from reallot.server.road.commit import Digests, carry_out_piece
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import RecordFilter, WriteTransaction
+from reallot.storage.documents import load
 from reallot.storage.entities import Run
+from reallot.storage.moves import Move
 from reallot.storage.previews import outcome_of, preview_of
 
 PREVIEW, APPROVE, APPLY = "PREVIEW", "APPROVE", "APPLY"
@@ -67,14 +70,25 @@ class Saying(Commitment):
 
 
 class Doing(Commitment):
-    """Does what was previewed, and nothing else."""
+    """Does what was previewed, and nothing else. What of it is left when the run ends was dropped."""
 
     def _make(self, tx: WriteTransaction, piece: Piece, digests: Digests, first_turn: int) -> tuple[Counter[str], Digests]:
-        moves = piece.moves
-        said = tx.previews.of(self._config.workspace, self._run_id, [move.record_id for move in moves])
+        workspace, moves = self._config.workspace, piece.moves
+        said = tx.previews.of(workspace, self._run_id, [move.record_id for move in moves])
         same = [move for move in moves if said.get(move.record_id) == outcome_of(move)]
-        if len(same) == len(moves):
-            return super()._make(tx, piece, digests, first_turn)
-        counts, told = super()._make(tx, Piece.of(same, digests.flooded, piece.pools), digests, first_turn)
-        counts["lost"] += len(moves) - len(same)
+        as_said = {move.record_id for move in same}
+        other = {m.record_id: _why_otherwise(said[m.record_id], m) for m in moves if m.record_id in said.keys() - as_said}
+        tx.previews.drop(workspace, self._run_id, {record_id: reason for record_id, reason in other.items() if reason})
+        shown = piece if len(same) == len(moves) else Piece.of(same, digests.flooded, piece.pools)
+        counts, told, lost = carry_out_piece(tx, self._config, shown, digests, first_turn)
+        gone = {move.record_id for move in lost}
+        tx.previews.forget_made(workspace, self._run_id, [move.record_id for move in same if move.record_id not in gone])
         return counts, told
+
+
+def _why_otherwise(said: tuple[int, str], move: Move) -> str:
+    """Return why a record that is as it was comes out otherwise than was said; "" if it is not as it was."""
+    (version, after), found = said, preview_of(move)
+    if version != found.version:
+        return ""
+    return NOT_ELIGIBLE if load(after).get("segment_id") == load(found.after).get("segment_id") else OTHER_SEGMENT

@@ -17,12 +17,14 @@ MOST_SELLERS = 1_000
 
 
 def merge_causes(earlier: Json, later: Json) -> Json:
-    """Return one cause for two: lists are united, the earlier kind stays, quiet only if both are."""
+    """Return one cause for two: lists are united, the earlier kind and values stay, quiet only if both are."""
     merged = dict(later) | dict(earlier)
     for key in ("triggers", "fields"):
         both = [*(earlier.get(key) or ()), *(later.get(key) or ())]
         if both:
             merged[key] = sorted(set(both))
+    if was := {**(later.get("was") or {}), **(earlier.get("was") or {})}:
+        merged["was"] = was
     for key, unite in (("quiet", all), ("resegment", any)):
         if key in earlier or key in later:
             merged[key] = unite((earlier.get(key, False), later.get(key, False)))

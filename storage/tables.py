@@ -424,8 +424,9 @@ previews = Table(
     _text("after", "null"),
     _number("effort"),
     _number("touches"),
+    _text("dropped"),
 )
-"""What runs that wait to be applied would do to each record."""
+"""What runs that wait to be applied would do to each record; of runs that were applied, the moves that were `dropped`, and why."""
 
 run_inputs = Table(
     "run_inputs",

@@ -24,6 +24,8 @@ from reallot.clients.terminal import (
 from reallot.clients.values import owner_text
 from reallot.v1 import assignment_service_pb2, event_pb2, record_pb2, run_pb2
 
+MOST_DROPPED = 50
+"""Dropped moves that are shown."""
 Run = Annotated[str, typer.Argument(help="The run's id.")]
 Rows = Annotated[int, typer.Option(help="Moves to list; 0 = all.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -113,7 +115,9 @@ def _apply(client: Client, run_id: str, *, as_json: bool) -> None:
     run = waited(client, client.runs.apply(run_id), None, as_json=as_json)
     show(run, as_json=as_json)
     if run.counts.lost and not as_json:
-        out.print(f"  {run.counts.lost:,} records have changed since the preview and are left alone")
+        dropped = client.runs.preview(run_id).moves
+        out.print(f"  {run.counts.lost:,} of the moves are not valid any more and were not made:")
+        table("Left alone", ("record", "why"), [(move.record_id, move.text) for move in dropped[:MOST_DROPPED]])
     raise typer.Exit(exit_code(run))
 
 

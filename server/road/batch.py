@@ -39,6 +39,7 @@ class Task:
         sequential: Time has run out: give the plan of the sequential rule.
         reopens: Records that sellers own are taken, too, and decided as if nobody had them.
         forgets: What an intake is planned from is not to be kept.
+        applies: The run was previewed: each record goes where it was shown, or stays.
     """
 
     workspace: str
@@ -55,6 +56,7 @@ class Task:
     sequential: bool = False
     reopens: bool = False
     forgets: bool = False
+    applies: bool = False
 
     @property
     def is_kept(self) -> bool:

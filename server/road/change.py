@@ -286,8 +286,10 @@ def _mark(
     quiet = {"quiet": True} if cause.get("quiet") else {}
     if not before.active:
         return PendingMark(after.record_id, now_us, {"kind": "REOPENED", "resegment": True} | quiet)
+    # What the fields were is told to those whom a move concerns; personal ones stand in the record alone.
+    was = {name: before.fields.get(name) for name in changed if name in config.record_types[after.record_type].plain}
     if fired:
-        return PendingMark(after.record_id, now_us, {**cause, "resegment": True})
+        return PendingMark(after.record_id, now_us, {**cause, "resegment": True, "was": was})
     segment = config.segments.get(after.segment_id)
     # A quiet write has no rules run, so what they read does not matter.
     if quiet or after.owner is not None or segment is None:
@@ -296,4 +298,4 @@ def _mark(
     if not read:
         return None
     fields = sorted({*changed, *read})
-    return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": fields, "resegment": False})
+    return PendingMark(after.record_id, now_us, {"kind": "RULE_FIELD", "fields": fields, "resegment": False, "was": was})

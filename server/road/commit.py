@@ -81,14 +81,23 @@ def commit_piece(
 
     Returns what became of it: counts by outcome and "status:NAME", and the digests so far.
     """
+    counts, told, lost = carry_out_piece(tx, config, piece, digests, first_turn)
+    _put_back(tx, config.workspace, lost)
+    counts["lost"] = len(lost)
+    return counts, told
+
+
+def carry_out_piece(
+    tx: WriteTransaction, config: WorkspaceConfig, piece: Piece, digests: Digests, first_turn: int
+) -> tuple[Counter[str], Digests, list[Move]]:
+    """Do the same, and return beside it the moves that lost a race; nothing is done about them."""
     made, prepared = piece.tally, piece.prepared
     lost: list[Move] = []
     if prepared is None or not tx.commit_prepared(config.workspace, prepared, _limits(tx, config, prepared.takers), first_turn):
         made, lost = _one_by_one(tx, config, piece.moves, digests.flooded, first_turn)
     tx.shares.count(config.workspace, piece.pools, made.given)
-    _put_back(tx, config.workspace, lost)
     request_rerun(tx, config, "CAPACITY_FREED", made.freed)
-    return Counter({**made.counts, "lost": len(lost)}), digests.with_told(made.told)
+    return Counter(made.counts), digests.with_told(made.told), lost
 
 
 def _one_by_one(

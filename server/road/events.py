@@ -54,6 +54,7 @@ def event_of(
     title: str = "",
     due: DueStep | None = None,
     always: bool = False,
+    shown_fields: Sequence[str] = (),
     members: Mapping[str, Sequence[str]] | None = None,
 ) -> EventDraft | None:
     """Return the event of a transition; None if nothing that shows has changed.
@@ -72,6 +73,7 @@ def event_of(
         title: What the record is called in the sentence; "" = as its fields say.
         due: Step that is to be done, if that is told.
         always: It is told though nothing that shows has changed.
+        shown_fields: Fields that were changed before and led to this: if it is told at all, what they were and are is shown.
         members: Sellers by team, of the teams that own it before or after.
     """
     subject = after or before
@@ -82,6 +84,9 @@ def event_of(
     kind = kind_of(before, after, tried=tried, due=due)
     if kind == "CHANGED" and old == new and not changed_fields and not always:
         return None
+    if shown_fields and kind != "CHANGED":
+        types = _shown_types(config, subject.record_type, shown_fields)
+        old, new = state_text(before, types), state_text(after, types)
     told = concerned([owner for record in (before, after) for owner in parties_of(record)], members or {})
     if due is not None and kind in ("STEP_DUE", "OVERDUE"):
         told = (due.seller_id,) if due.seller_id else ()
@@ -98,6 +103,11 @@ def event_of(
         sentence=sentence_of(kind, before, after, config, cause, names or {}, title, due),
         notify=() if quiet or kind not in SELLER_KINDS else told,
     )
+
+
+def told_cause(cause: Json) -> Json:
+    """Return the cause of a pending mark as it is told: what fields were before is shown with the states."""
+    return {name: value for name, value in cause.items() if name != "was"} if cause else cause
 
 
 def _shown_types(config: WorkspaceConfig, record_type: str, fields: Sequence[str]) -> Mapping[str, FieldType]:

@@ -25,6 +25,7 @@ from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
 from reallot.server.road.shares import counted_value
+from reallot.server.road.showing import as_shown
 from reallot.server.road.traits import note_steps, subjects_of, together, with_traits
 from reallot.server.road.tries import due_rows
 from reallot.server.road.work import Work
@@ -116,6 +117,8 @@ def decided(
     """
     work, planner, problem, frames = drafted(tx, config, task, stage, changed=changed)
     stage("solve")
+    if task.applies:
+        problem = as_shown(tx, work, planner, problem)
     given = _given(work, planner, problem)
     solved = solved_of(given, stage)
     if given.frame.rebalances:
@@ -130,7 +133,7 @@ def _given(work: Work, planner: Planner, problem: assignment.Problem) -> Given:
     """Return what the plan of a task is made from."""
     task, wanted = work.task, _selection(work)
     names = _names(work, planner.pool) if task.is_kept else ""
-    if not wanted.HasField("rebalance"):
+    if task.applies or not wanted.HasField("rebalance"):
         return Given(problem, planner.rows(), Frame(task.sequential, task.limit, names))
     most = wanted.rebalance.most_changes if wanted.rebalance.HasField("most_changes") else None
     frame = Frame(sequential=False, limit=0, names=names, rebalances=True, most_changes=most)

@@ -4,7 +4,7 @@ The moves hold for the versions that were read; the commit checks these, and the
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from reallot.server.languages.saying import say
 from reallot.server.road.batch import Piece
 from reallot.server.road.change import frees_capacity
 from reallot.server.road.enrol import follow_segment, leave
-from reallot.server.road.events import concerned, event_of
+from reallot.server.road.events import concerned, event_of, told_cause
 from reallot.server.road.offers import OFFERED, starts_anew, times_of
 from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.shares import counted_value
@@ -85,7 +85,7 @@ class Writing:
 
     def _move(self, row: int) -> Move:
         records, decided = self._work.records, self._decisions.of(row)
-        key = (*self._likeness[row], decided, dump(self._work.cause(row)) if self._work.task.kind == "INTAKE" else "")
+        key = (*self._likeness[row], decided, *self._led_to(row))
         stencil = self._stencils.get(key)
         if stencil is None:
             stencil = self._stencils[key] = self._stencil(row, decided)
@@ -97,6 +97,16 @@ class Writing:
             considered=self._trace(self._decisions.chains[row]),
             amount=counted_value(records.value_units[row]) if decided.pool in self._valued else 1,
         )
+
+    def _led_to(self, row: int) -> tuple[str, str]:
+        """Return what brought a record here, and what the fields are by now whose change did, as texts."""
+        if self._work.task.kind != "INTAKE":
+            return "", ""
+        cause = self._work.cause(row)
+        return dump(cause), dump(self._present(row, cause.get("was") or {}))
+
+    def _present(self, row: int, fields: Collection[str]) -> dict[str, Json]:
+        return {name: value for name, value in load(self._work.records.fields[row]).items() if name in fields} if fields else {}
 
     @cached_property
     def _valued(self) -> frozenset[int]:
@@ -140,17 +150,20 @@ class Writing:
 
     def _stencil(self, row: int, decided: Decided) -> Stencil:
         work, before = self._work, self._standing(row)
-        tried, quiet, cause = bool(work.assign[row]), work.quiet(row), work.cause(row)
+        tried, quiet = bool(work.assign[row]), work.quiet(row)
+        was, cause = (work.cause(row) or {}).get("was") or {}, told_cause(work.cause(row))
+        before = before._replace(fields=was)
         after, change = self._placed(row, before, quiet)
         if decided.assignment or self._touches_owner(row):
             after = self._owned(row, after, decided, tried)
+        after = after._replace(fields=self._present(row, was))
         version = before.version + 1
         ends, starts, enrolled = enrollment_of(before, after, change, version)
         if change is not None:
             after = after._replace(enrollment_id=enrolled[0], sequence_id=enrolled[1], sequence_version=enrolled[2], step=enrolled[3])
         draft = event_of(
             before, after, config=self._config, time_us=NOW, cause=cause, run_id=work.task.run_id, tried=tried, quiet=quiet,
-            names=self._names, title=TITLE, members=self._members,
+            names=self._names, title=TITLE, members=self._members, shown_fields=tuple(was),
         )  # fmt: skip
         told = event_text(draft) if draft is not None else None
         state = state_of(after, enrolled)
@@ -170,7 +183,7 @@ class Writing:
             starts=starts,
             event=told,
             decision=self._decision(row, before, after, decided, told, cause),
-            cause=cause,
+            cause=work.cause(row),
             binding=decided.binding,
             frees=frees_capacity(before, after),
             counted=_counted(before, after, tried),

@@ -152,7 +152,7 @@ class AssignmentService(assignment_service_pb2_grpc.AssignmentServiceServicer):
     async def ListPreview(self, request: pb.ListPreviewRequest, context: Context) -> pb.ListPreviewResponse:  # noqa: N802
         """List what a previewed run would do."""
         workspace = workspace_of(request)
-        return await self._runtime.read(lambda tx: list_preview(tx, workspace, request))
+        return await self._runtime.read(lambda tx: list_preview(tx, workspace, request, self._runtime.speech(tx, workspace)))
 
     async def ReplayRun(self, request: pb.ReplayRunRequest, context: Context) -> pb.ReplayRunResponse:  # noqa: N802
         """Repeat a stored run's solve."""

@@ -8,8 +8,10 @@ from typing import Any
 from reallot.server.convert.decisions import state_message
 from reallot.server.convert.runs import run_message
 from reallot.server.errors import failed_precondition
+from reallot.server.lanes import ENDED
 from reallot.server.languages import Catalogue
-from reallot.server.previewing import to_be_applied
+from reallot.server.languages.saying import say
+from reallot.server.previewing import APPLY, mode_of, to_be_applied
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import page_size_of
 from reallot.storage import ReadTransaction, WriteTransaction
@@ -19,6 +21,19 @@ from reallot.storage.previews import Preview
 from reallot.v1 import assignment_service_pb2 as pb
 from reallot.v1 import config_service_pb2, run_pb2
 
+_DROPPED = {
+    "DELETED": say("dropped_deleted"),
+    "CLOSED": say("dropped_closed"),
+    "OWNER_CHANGED": say("dropped_owner_changed"),
+    "CHANGED": say("dropped_changed"),
+    "OTHER_SEGMENT": say("dropped_other_segment"),
+    "TAKER_GONE": say("dropped_taker_gone"),
+    "TAKER_SWITCHED_OFF": say("dropped_taker_switched_off"),
+    "NO_CAPACITY": say("dropped_no_capacity"),
+    "NOT_ELIGIBLE": say("dropped_not_eligible"),
+    "STOPPED": say("dropped_stopped"),
+}
+"""Why a move was dropped, by the name of its reason."""
 PART = 5_000
 """Lines that are read at once to add them up."""
 
@@ -53,20 +68,29 @@ def drop_run(tx: WriteTransaction, workspace: str, run_id: str, speech: Catalogu
     return run_message(run, speech)
 
 
-def list_preview(tx: ReadTransaction, workspace: str, request: pb.ListPreviewRequest) -> pb.ListPreviewResponse:
-    """Return a page of what a run would do, with what all of it comes to on the first."""
-    _preview(tx, workspace, request.run_id)
+def list_preview(tx: ReadTransaction, workspace: str, request: pb.ListPreviewRequest, speech: Catalogue) -> pb.ListPreviewResponse:
+    """Return a page of what a run would do, with what all of it comes to on the first; of one that was applied, what was dropped."""
+    run = tx.runs.get(workspace, request.run_id)
+    applied = mode_of(run) == APPLY and run.state in ENDED
+    if not applied:
+        _preview(tx, workspace, request.run_id)
     size, after = page_size_of(request), read_page_token(request)
     rows = tx.previews.page(workspace, request.run_id, after[0] if after else "", size + 1)
     token = page_token(request, [rows[size - 1].record_id]) if len(rows) > size else ""
-    answer = pb.ListPreviewResponse(moves=[_move(row) for row in rows[:size]], next_page_token=token)
-    if not after:
+    answer = pb.ListPreviewResponse(moves=[_move(row, speech) for row in rows[:size]], next_page_token=token)
+    if not after and not applied:
         _add_up(answer, _all(tx, workspace, request.run_id))
     return answer
 
 
-def _move(row: Preview) -> pb.PreviewedMove:
-    return pb.PreviewedMove(record_id=row.record_id, before=state_message(load(row.before)), after=state_message(load(row.after)))
+def _move(row: Preview, speech: Catalogue) -> pb.PreviewedMove:
+    return pb.PreviewedMove(
+        record_id=row.record_id,
+        before=state_message(load(row.before)),
+        after=state_message(load(row.after)),
+        dropped=pb.DropReason.Value(f"DROP_REASON_{row.dropped or 'UNSPECIFIED'}"),
+        text=speech.text(_DROPPED[row.dropped]) if row.dropped else "",
+    )
 
 
 def _all(tx: ReadTransaction, workspace: str, run_id: str) -> Iterator[Preview]:

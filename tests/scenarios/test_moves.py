@@ -68,6 +68,21 @@ def test_a_move_needs_leave_and_touches_the_owner_only_if_asked(world: Make, nam
     assert here.record("l").segmentation.previous_segment_id == ("" if wanted[0] == "small" else "small")
 
 
+def test_both_owners_are_told_what_the_watched_fields_were_and_are(world: Make) -> None:
+    here = world()
+    here.apply(settings=quiet_settings())
+    last = placed(here, big={"accepts_moves": True, "assign_on_move": True}, small={})
+    # Several changes before it is looked at: what it was at the first counts.
+    here.client.records.upsert([a_lead("l", revenue=5.0, stage="new"), a_lead("l", revenue=50.0, kind="hot")])
+    here.settle()
+    for seller in ("carl", "ana"):
+        (notice,) = [n.event for n in here.notices(seller) if n.number > last]
+        fields = [{name: value.decimal or value.text for name, value in state.fields.items()} for state in (notice.before, notice.after)]
+        assert fields[1] == {"revenue": 50.0, "stage": "new", "kind": "hot"}
+        assert {name: value for name, value in fields[0].items() if value} == {"revenue": 1.0}
+        assert " because kind and revenue and stage changed" in notice.sentence.text
+
+
 NO_MATCH = {
     "ON_NO_MATCH_STAY": ("small", "UNCHANGED", "carl"),
     "ON_NO_MATCH_DEFAULT_SEGMENT": ("others", "SEGMENTED", "carl"),

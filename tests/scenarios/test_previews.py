@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reallot.clients import ReallotError, Seller
-from reallot.v1 import run_pb2
+from reallot.clients import ReallotError, Record, Seller
+from reallot.v1 import assignment_service_pb2, record_service_pb2, run_pb2, seller_service_pb2
 
 from world import Make, World, a_lead, a_rule, a_segment, lead_type, quiet_settings
 
@@ -81,6 +81,84 @@ def test_what_is_applied_is_what_was_previewed(world: Make) -> None:
     assert w.loads() == {"ann": 1, "bob": 3}
     with pytest.raises(ReallotError, match="no preview"):
         w.client.run(w.client.inner.runs.apply(run.run_id))
+
+
+def dropped(w: World, run_id: str) -> dict[str, str]:
+    told = w.client.run(w.client.inner.runs.preview(run_id))
+    return {m.record_id: assignment_service_pb2.DropReason.Name(m.dropped).removeprefix("DROP_REASON_") for m in told.moves}
+
+
+def applied(w: World, run_id: str) -> run_pb2.Run:
+    w.client.run(w.client.inner.runs.apply(run_id))
+    done: run_pb2.Run = w.client.runs.wait(run_id)
+    return done
+
+
+def test_one_assignment_by_hand_does_not_turn_the_rest_of_a_preview_round(world: Make) -> None:
+    """Planned anew, every further record of a round robin would go to somebody else."""
+    w = world()
+    w.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[a_segment("leads", a_rule(), on_arrival="ON_ARRIVAL_WAIT")])
+    w.sellers(*(Seller(name) for name in ("ann", "bob", "cleo")))
+    names = [f"L{n}" for n in range(9)]
+    w.write(*(a_lead(name) for name in names))
+    run = w.run(preview=True)
+    told = w.client.run(w.client.inner.runs.preview(run.run_id)).moves
+    shown = {m.record_id: m.after.owner.seller_id for m in told}
+    assert sorted(shown.values()) == ["ann"] * 3 + ["bob"] * 3 + ["cleo"] * 3
+    w.give("bob", "L0")
+    w.write(a_lead("L1", company="Acme"), Record("L2", "lead", active=False))
+    w.client.stubs.records.DeleteRecords(record_service_pb2.DeleteRecordsRequest(record_ids=["L3"]))
+    done = applied(w, run.run_id)
+    assert (done.counts.assigned, done.counts.lost) == (5, 4)
+    assert {name: w.owner(name) for name in names[4:]} == {name: shown[name] for name in names[4:]}
+    assert dropped(w, run.run_id) == {"L0": "OWNER_CHANGED", "L1": "CHANGED", "L2": "CLOSED", "L3": "DELETED"}
+    assert (w.owner("L1"), w.owner("L0")) == ("", "bob")
+
+
+def test_a_move_is_dropped_with_the_reason_why_it_is_not_valid_any_more(world: Make) -> None:
+    w = world()
+    stages = {f"S{n}": f"s{n}" for n in range(6)}
+    segments = [a_segment(s, to(s), condition=f'record.stage == "{s}"', priority=n + 1) for n, s in enumerate(stages.values())]
+    queue = a_rule("queue", condition='record.stage == "queue"', target={"queue": {"queue_ids": ["late"]}})
+    bundle = {"queues": [{"queue_id": "late"}], "segments": [*segments, a_segment("rest", queue, to("nobody"))]}
+    bundle["segments"] = [s | {"on_arrival": "ON_ARRIVAL_WAIT"} for s in bundle["segments"]]
+    w.apply(settings=quiet_settings(), record_types=[lead_type()], **bundle)
+    w.sellers(*(Seller(s) for s in stages.values()))
+    w.write(*(a_lead(name, stage=stage) for name, stage in stages.items()), a_lead("Q", stage="queue"), a_lead("N"))
+    run = w.run(preview=True)
+    w.sellers(Seller("s0", assignable=False), Seller("s1", capacity=0))
+    w.client.stubs.sellers.DeleteSellers(seller_service_pb2.DeleteSellersRequest(seller_ids=["s2"]))
+    no_more = [a_rule("to-s3", target={"matching": 'seller.seller_id == "x"'})]
+    moved = a_segment("s4", to("s4"), condition='record.stage == "other"', priority=5)
+    away = a_segment("s4new", to("s5"), condition='record.stage == "s4"', priority=9, accepts_moves=True, assign_on_move=True)
+    w.apply(
+        queues=[{"queue_id": "late", "state": "RESOURCE_STATE_PAUSED"}],
+        segments=[a_segment("s3", *no_more, condition='record.stage == "s3"', priority=4, on_arrival="ON_ARRIVAL_WAIT"), moved, away],
+    )
+    w.settle()
+    done = applied(w, run.run_id)
+    assert dropped(w, run.run_id) == {
+        "S0": "TAKER_SWITCHED_OFF",
+        "S1": "NO_CAPACITY",
+        "S2": "TAKER_GONE",
+        "S3": "NOT_ELIGIBLE",
+        "Q": "TAKER_SWITCHED_OFF",
+    }
+    assert (done.counts.lost, w.owners("S4", "S5", "N")) == (5, ["s4", "s5", ""])
+    assert w.owners("S0", "S1", "S2", "S3", "Q") == [""] * 5
+    said = w.told("runs", "preview", run.run_id)[0]["moves"][0]
+    assert (said["dropped"], said["text"]) == ("DROP_REASON_TAKER_SWITCHED_OFF", "who was to get it takes no records any more")
+
+
+def test_what_belongs_to_another_segment_by_now_is_dropped(world: Make) -> None:
+    w = office(world)
+    edited(w)
+    run = w.run(**RESEGMENT)
+    w.apply(segments=[big(650)])
+    w.settle()
+    done = applied(w, run.run_id)
+    assert (dropped(w, run.run_id), done.counts.lost) == ({"L2": "OTHER_SEGMENT"}, 1)
+    assert places(w) == [("small", "bob"), ("small", "bob"), ("big", "ann")]
 
 
 def test_a_dropped_preview_is_gone(world: Make) -> None:

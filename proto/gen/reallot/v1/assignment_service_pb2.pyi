@@ -25,6 +25,62 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DropReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DropReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DropReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DROP_REASON_UNSPECIFIED: _DropReason.ValueType  # 0
+    """It was made, or the run waits to be applied."""
+    DROP_REASON_DELETED: _DropReason.ValueType  # 1
+    """The record was deleted meanwhile."""
+    DROP_REASON_CLOSED: _DropReason.ValueType  # 2
+    """It was closed."""
+    DROP_REASON_OWNER_CHANGED: _DropReason.ValueType  # 3
+    """Its owner changed."""
+    DROP_REASON_CHANGED: _DropReason.ValueType  # 4
+    """It was changed otherwise."""
+    DROP_REASON_OTHER_SEGMENT: _DropReason.ValueType  # 5
+    """It belongs to another segment by now: the configuration, a referenced record or the time is another."""
+    DROP_REASON_TAKER_GONE: _DropReason.ValueType  # 6
+    """The seller, team or queue does not exist any more."""
+    DROP_REASON_TAKER_SWITCHED_OFF: _DropReason.ValueType  # 7
+    """The seller takes nothing any more, or the team or queue takes no part."""
+    DROP_REASON_NO_CAPACITY: _DropReason.ValueType  # 8
+    """The seller has no room any more."""
+    DROP_REASON_NOT_ELIGIBLE: _DropReason.ValueType  # 9
+    """The rule does not choose the seller, team or queue for it any more."""
+    DROP_REASON_STOPPED: _DropReason.ValueType  # 10
+    """The run was stopped before it came to the record."""
+
+class DropReason(_DropReason, metaclass=_DropReasonEnumTypeWrapper):
+    """Why a move that was previewed was not made when the run was applied."""
+
+DROP_REASON_UNSPECIFIED: DropReason.ValueType  # 0
+"""It was made, or the run waits to be applied."""
+DROP_REASON_DELETED: DropReason.ValueType  # 1
+"""The record was deleted meanwhile."""
+DROP_REASON_CLOSED: DropReason.ValueType  # 2
+"""It was closed."""
+DROP_REASON_OWNER_CHANGED: DropReason.ValueType  # 3
+"""Its owner changed."""
+DROP_REASON_CHANGED: DropReason.ValueType  # 4
+"""It was changed otherwise."""
+DROP_REASON_OTHER_SEGMENT: DropReason.ValueType  # 5
+"""It belongs to another segment by now: the configuration, a referenced record or the time is another."""
+DROP_REASON_TAKER_GONE: DropReason.ValueType  # 6
+"""The seller, team or queue does not exist any more."""
+DROP_REASON_TAKER_SWITCHED_OFF: DropReason.ValueType  # 7
+"""The seller takes nothing any more, or the team or queue takes no part."""
+DROP_REASON_NO_CAPACITY: DropReason.ValueType  # 8
+"""The seller has no room any more."""
+DROP_REASON_NOT_ELIGIBLE: DropReason.ValueType  # 9
+"""The rule does not choose the seller, team or queue for it any more."""
+DROP_REASON_STOPPED: DropReason.ValueType  # 10
+"""The run was stopped before it came to the record."""
+Global___DropReason: _TypeAlias = DropReason  # noqa: Y015
+
 class _UndoObstacle:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -460,8 +516,14 @@ class PreviewedMove(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
+    dropped: Global___DropReason.ValueType
+    """Of a run that was applied: why the move was not made."""
+    text: _builtins.str
+    """The same in words."""
     @_builtins.property
     def before(self) -> _event_pb2.RecordState:
         """How it stands."""
@@ -476,10 +538,12 @@ class PreviewedMove(_message.Message):
         record_id: _builtins.str = ...,
         before: _event_pb2.RecordState | None = ...,
         after: _event_pb2.RecordState | None = ...,
+        dropped: Global___DropReason.ValueType = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "dropped", b"dropped", "record_id", b"record_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -177,7 +177,8 @@ class AssignmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPreview(self, request, context):
-        """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview.
+        """Lists what a previewed run would do to each record, and what that comes to; of one that was applied, the moves that were not made, and
+        why. FAILED_PRECONDITION if it was no preview.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,9 @@ class AssignmentServiceStub:
     DropRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.DropRunRequest, _run_pb2.Run]
     """Drops a previewed run."""
     ListPreview: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ListPreviewRequest, _assignment_service_pb2.ListPreviewResponse]
-    """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
+    """Lists what a previewed run would do to each record, and what that comes to; of one that was applied, the moves that were not made, and
+    why. FAILED_PRECONDITION if it was no preview.
+    """
     ReplayRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _grpc.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]
@@ -95,7 +97,9 @@ class AssignmentServiceAsyncStub(AssignmentServiceStub):
     DropRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.DropRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Drops a previewed run."""
     ListPreview: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ListPreviewRequest, _assignment_service_pb2.ListPreviewResponse]  # type: ignore[assignment]
-    """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
+    """Lists what a previewed run would do to each record, and what that comes to; of one that was applied, the moves that were not made, and
+    why. FAILED_PRECONDITION if it was no preview.
+    """
     ReplayRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.ReplayRunRequest, _assignment_service_pb2.ReplayRunResponse]  # type: ignore[assignment]
     """Repeats a stored run's solve and compares the plans."""
     UndoRun: _aio.UnaryUnaryMultiCallable[_assignment_service_pb2.UndoRunRequest, _assignment_service_pb2.UndoRunResponse]  # type: ignore[assignment]
@@ -186,7 +190,9 @@ class AssignmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assignment_service_pb2.ListPreviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assignment_service_pb2.ListPreviewResponse, _abc.Awaitable[_assignment_service_pb2.ListPreviewResponse]]:
-        """Lists what a previewed run would do to each record, and what that comes to. FAILED_PRECONDITION if it is no preview."""
+        """Lists what a previewed run would do to each record, and what that comes to; of one that was applied, the moves that were not made, and
+        why. FAILED_PRECONDITION if it was no preview.
+        """
 
     @_abc_1.abstractmethod
     def ReplayRun(
