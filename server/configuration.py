@@ -20,7 +20,7 @@ from reallot.server.schedules import recurrence_of
 from reallot.server.validation import LARGEST_CAPACITY, LONGEST_TEXT, config_id_fault, id_fault
 from reallot.server.workspace_config import ID_FIELDS, SETTINGS_ID, WorkspaceConfig, is_active
 from reallot.solver.calendars import DAY_US
-from reallot.solver.segmentation import ConditionError, compile_condition, field_id_fault
+from reallot.solver.segmentation import ConditionError, field_id_fault
 from reallot.v1 import config_pb2, segment_pb2, value_pb2
 
 LONGEST_DURATION_S = 10 * 366 * 86_400
@@ -309,7 +309,7 @@ def selection_faults(config: WorkspaceConfig, selection: Any) -> Iterator[tuple[
             yield "record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE"
             return
         try:
-            compile_condition(selection.filter, config.roots_of(selection.record_type))
+            config.filter_of(selection.record_type, selection.filter)
         except ConditionError as error:
             yield "filter", str(error), "CONDITION_INVALID"
 

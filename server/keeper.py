@@ -17,6 +17,7 @@ from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.wake import Rest, Wake
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
+from reallot.storage.ages import Oldest
 from reallot.storage.errors import LeaseLost, StorageUnavailable
 from reallot.storage.leases import Lease
 from reallot.storage.reports import WrongLoad
@@ -73,10 +74,9 @@ def remove_some(tx: WriteTransaction, workspace: str, limits: Limits) -> None:
     tx.requests.forget(workspace, limits.answers_us, BATCH)
 
 
-def _of_age_us(tx: ReadTransaction, workspace: str, kept_days: tuple[int, int], now_us: int) -> int:
-    """Return when the oldest of what is kept will be too old."""
-    oldest_us = tx.events.oldest_us(workspace), tx.decisions.oldest_us(workspace)
-    ages = [(now_us if us is None else us) + days * DAY_US for us, days in zip(oldest_us, kept_days, strict=True) if days]
+def _of_age_us(oldest: Oldest, kept_days: tuple[int, int], now_us: int) -> int:
+    """Return when the oldest of what is kept will be too old; what is written later is younger."""
+    ages = [(now_us if us is None else us) + days * DAY_US for us, days in zip(oldest, kept_days, strict=True) if days]
     return min(ages, default=now_us + DAY_US)
 
 
@@ -123,7 +123,7 @@ class Keeper:
         now_us = self._runtime.clock.now_us()
         if not 0 <= now_us - self._recounted_us < RECOUNT_US:
             self._recounted_us = now_us
-            for workspace in await self._runtime.read(lambda tx: tx.config.workspaces()):
+            for workspace in await self._runtime.read(lambda tx: tx.reports.with_wrong_loads()):
                 await self._guarded(workspace, self._recount)
         return removed
 
@@ -146,15 +146,16 @@ class Keeper:
     def _with_something_old(self, tx: ReadTransaction) -> list[str]:
         now_us = self._runtime.clock.now_us()
         found = set(tx.requests.workspaces(now_us - KEPT_US))
-        for workspace, config in self._runtime.configs.several(tx, tx.config.workspaces()).items():
-            kept = config.events_days, config.decisions_days
-            # What is written later is younger: until its oldest has come of age, a workspace need not be looked at.
-            if self._young_until_us.get((workspace, kept), 0) > now_us:
-                continue
-            if _log_is_old(tx, workspace, Limits.of(config, now_us)):
+        configs = self._runtime.configs.several(tx, tx.config.workspaces())
+        kept = {workspace: (config.events_days, config.decisions_days) for workspace, config in configs.items()}
+        # Until its oldest has come of age, a workspace need not be looked at.
+        asked = [workspace for workspace in kept if self._young_until_us.get((workspace, kept[workspace]), 0) <= now_us]
+        for workspace, oldest in tx.ages.of(asked).items():
+            of_age_us = _of_age_us(oldest, kept[workspace], now_us)
+            if of_age_us < now_us:
                 found.add(workspace)
             else:
-                self._young_until_us[workspace, kept] = _of_age_us(tx, workspace, kept, now_us)
+                self._young_until_us[workspace, kept[workspace]] = of_age_us
         return sorted(found)
 
     async def _clear(self, workspace: str, lease: Lease) -> bool:
@@ -166,13 +167,12 @@ class Keeper:
         return removed
 
     async def _recount(self, workspace: str, lease: Lease) -> bool:
-        """Hold what sellers are said to carry to a recount; what differs is put right and said loudly.
+        """Put right what sellers are said to carry where a recount says something else, and say so loudly.
 
         Every commit keeps both in step, so there is nothing to find unless somebody wrote past the server, or it has a fault.
         """
-        if await self._runtime.read(lambda tx: tx.reports.wrong_loads(workspace)):
-            for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
-                log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
+        for wrong in await self._runtime.write(workspace, partial(self._correct, workspace=workspace), lease):
+            log.error("a load differed from a recount and was put right", workspace=workspace, **wrong._asdict())
         return False
 
     def _correct(self, tx: WriteTransaction, workspace: str) -> list[WrongLoad]:

@@ -24,7 +24,7 @@ from reallot.server.progress import Progress, ProgressBoard
 from reallot.server.road.batch import Handed, Place, Plan, Planned, Task
 from reallot.server.road.replaying import joined_digest
 from reallot.server.road.rescue import rescue
-from reallot.server.runtime import NEXT_TRY, Runtime
+from reallot.server.runtime import ABSENCE, NEXT_TRY, Runtime
 from reallot.server.wake import Wake
 from reallot.server.workers import WorkerFailed, WorkerKilled
 from reallot.server.workspace_config import WorkspaceConfig
@@ -51,6 +51,7 @@ RERUN_TEXTS = {
     "SELLER_JOINED": say("seller_joined"),
     "CONFIGURATION_CHANGED": say("configuration_changed"),
     NEXT_TRY: say("works_again"),
+    ABSENCE: say("will_be_absent"),
 }
 ENDED = ("SUCCEEDED", "CANCELLED", "FAILED", "DROPPED")
 """States that a run does not leave."""

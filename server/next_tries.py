@@ -1,15 +1,15 @@
 """When a record that nobody owns is tried again, as it is shown: the first of all that is to come."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
-from reallot.server.convert.records import assignment_name
 from reallot.server.firings import next_firing
 from reallot.server.road.joined import frame_of_records
-from reallot.server.road.selection import UNASSIGNED
+from reallot.server.road.selection import named_by, statuses_of
 from reallot.server.schedules import recurrence_of
 from reallot.server.workspace_config import WorkspaceConfig, is_active
-from reallot.solver.segmentation import compile_condition, evaluate
+from reallot.solver.segmentation import evaluate
 from reallot.storage import ReadTransaction
 from reallot.storage.entities import Record, open_offer
 from reallot.v1 import config_pb2
@@ -47,19 +47,14 @@ def _taken(
     wanted = schedule.selection
     if wanted.seller_ids or wanted.due or wanted.HasField("rebalance"):
         return []
-    statuses = {assignment_name(status) for status in wanted.statuses} or set(UNASSIGNED)
-    taken = [
-        record
-        for record in records
-        if record.assignment in statuses
-        and wanted.record_type in ("", record.record_type)
-        and (not wanted.segment_ids or record.segment_id in wanted.segment_ids)
-        and (not wanted.rule_ids or record.rule_id in wanted.rule_ids)
-        and (not wanted.record_ids or record.record_id in wanted.record_ids)
-    ]
+    named = replace(
+        named_by(wanted), owned=False, statuses=statuses_of(wanted, "SCHEDULED"), among_ids=[record.record_id for record in records]
+    )
+    ids = set(tx.records.ids(config.workspace, named))
+    taken = [record for record in records if record.record_id in ids]
     if not wanted.filter or not taken:
         return taken
-    condition = compile_condition(wanted.filter, config.roots_of(wanted.record_type))
+    condition = config.filter_of(wanted.record_type, wanted.filter)
     holds = evaluate([condition], frame_of_records(tx, config, taken, [condition]), now_us=now_us)[:, 0]
     return [record for record, held in zip(taken, holds, strict=True) if held]
 

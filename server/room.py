@@ -4,14 +4,15 @@ That is when what was given leaves a rolling window, when the maximum of a newco
 begins to work or to stand in for somebody else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reallot.server.convert.sellers import grows_us
 from reallot.server.due import DueLoop
-from reallot.server.runtime import NEXT_TRY, request_rerun
+from reallot.server.runtime import ABSENCE, NEXT_TRY, request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.storage import ReadTransaction, WriteTransaction
-from reallot.storage.entities import Seller
+from reallot.solver.calendars import DAY_US, WIDEST_BUCKET
+from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
+from reallot.storage.entities import Seller, TimeOff
 
 BATCH = 1_000
 """Most sellers that one commit deals with."""
@@ -49,3 +50,14 @@ def set_growth_timers(tx: WriteTransaction, config: WorkspaceConfig, sellers: It
     if due:
         tx.sellers.windows.set_timers(config.workspace, due)
         tx.signal(config.workspace, "timers")
+
+
+def expect_anew(tx: WriteTransaction, config: WorkspaceConfig, absences: Sequence[TimeOff]) -> None:
+    """Have records looked at again that wait for somebody to begin to work who will be absent then: their next try is another."""
+    foreseen = (
+        RecordFilter(owned=False, active=True, next_try_from_us=row.start_us - WIDEST_BUCKET * DAY_US, next_try_upto_us=row.end_us)
+        for row in absences
+    )
+    if "SELLER_AVAILABLE" in config.rerun_on and any(tx.records.page(config.workspace, wanted, limit=1) for wanted in foreseen):
+        tx.reruns.request(config.workspace, ABSENCE, tx.now_us, [row.seller_id for row in absences])
+        tx.signal(config.workspace, "runs")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NEXT_TRY = "NEXT_TRY"
 """Cause of a rerun of the records that are due (see `RunSelection.due`)."""
+ABSENCE = "ABSENCE"
+"""Cause of a rerun of records that waited for somebody who will be absent."""
 
 
 class ConfigCache:

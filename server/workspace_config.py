@@ -142,6 +142,12 @@ class RuleConfig:
         return tuple(asked for asked in (self.target, self.preferred, self.conflict, self.score, of_group) if asked is not None)
 
     @property
+    def skills(self) -> frozenset[str]:
+        """Skills of sellers that it reads."""
+        read = (name for asked in self.over_pairs for name in asked.fields("seller"))
+        return frozenset(name.removeprefix("skills.") for name in read if name.startswith("skills."))
+
+    @property
     def fits_by_record(self) -> bool:
         """Whom it may choose depends on the record."""
         asked = [asked for asked in (self.target, self.conflict) if asked is not None]
@@ -370,6 +376,14 @@ class WorkspaceConfig:
         kind = self.record_types[record_type]
         targets = {role: self.record_types[target].schema for role, target in kind.roles.items() if target in self.record_types}
         return {"record": kind.schema} | {role: replace(schema, reference=True) for role, schema in sorted(targets.items())}
+
+    def filter_of(self, record_type: str, text: str) -> Condition:
+        """Return the condition of a selection on records of a type, compiled once for all who ask.
+
+        Raises:
+            ConditionError: it cannot be used.
+        """
+        return _condition(text, tuple(self.roots_of(record_type).items()))
 
     @cached_property
     def seller_schema(self) -> Schema:

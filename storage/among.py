@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Table, Text, TypeDecorator, and_, bindparam
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Table, Text, TypeDecorator, and_, bindparam, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -45,6 +45,23 @@ def among(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bo
     return column.bool_op("IN")(_Listed(bindparam(None, list(dict.fromkeys(values)), _Values(numbers=numbers), unique=True)))
 
 
+class _Member(FunctionElement[Any]):
+    """The text of a member of a JSON document."""
+
+    inherit_cache = True
+    type = Text()
+
+
+_NUL = r"\u0000"
+"""How a document says the one character that texts of PostgreSQL cannot have."""
+
+
+def names_text(column: ColumnElement[str], member: str, texts: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that a document has one of some texts as a member; one with a NUL anywhere in it passes in any case."""
+    sayable = [text for text in texts if "\0" not in text]
+    return or_(column.contains(_NUL, autoescape=True), among(_Member(column, bindparam(None, member, Text(), unique=True)), sayable))
+
+
 def among_given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """Return the condition that `column`, of texts, has one of the values that are given as parameter `name` at execution, a list."""
     return column.bool_op("IN")(_Listed(bindparam(name, type_=_Values())))
@@ -71,3 +88,15 @@ def _from_array(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(_Listed, "sqlite")
 def _from_json(element: _Listed, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"  # nosec B608 # names of our own
+
+
+@compiles(_Member)
+def _from_text(element: _Member, compiler: SQLCompiler, **kw: Any) -> str:
+    document, name = (compiler.process(part, **kw) for part in element.clauses)
+    return f"(CASE WHEN strpos({document}, '{_NUL}') > 0 THEN NULL ELSE CAST({document} AS json) ->> CAST({name} AS text) END)"  # nosec B608
+
+
+@compiles(_Member, "sqlite")
+def _from_member(element: _Member, compiler: SQLCompiler, **kw: Any) -> str:
+    document, name = (compiler.process(part, **kw) for part in element.clauses)
+    return f"json_extract({document}, '$.' || {name})"  # nosec B608 # names of our own

@@ -14,11 +14,20 @@ class Signal(NamedTuple):
     topic: str
 
 
+class RecordPart(NamedTuple):
+    """Records of a type in a segment; of each of `texts` they have to name one: in a field that it names, one of the texts given there."""
+
+    record_type: str
+    segment_id: str
+    texts: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records are meant; None does not restrict."""
+    """Which records are meant; None does not restrict. `parts` are united; what they say of texts may take in others, too, but few."""
 
     record_ids: Sequence[str] | None = None
+    among_ids: Sequence[str] | None = None
     record_types: Sequence[str] | None = None
     segment_ids: Sequence[str] | None = None
     statuses: Sequence[str] | None = None
@@ -29,9 +38,12 @@ class RecordFilter:
     active: bool | None = None
     waiting_before_us: int | None = None
     not_run_id: str | None = None
+    next_try_from_us: int | None = None
     next_try_upto_us: int | None = None
     enrolled: bool | None = None
     offered: bool | None = None
+    group_keys: Sequence[str] | None = None
+    parts: Sequence[RecordPart] | None = None
 
 
 @dataclass(frozen=True, slots=True)

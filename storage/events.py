@@ -94,15 +94,6 @@ class EventRepository:
         statement = update(notices).where(unseen, or_(c.number <= up_to, among(c.number, numbers))).values(acknowledged_us=time_us)
         return self._connection.execute(statement).rowcount
 
-    def oldest_us(self, workspace: str) -> int | None:
-        """Return the instant of the first event or notice that is kept; None if there is none."""
-        first = self.first_retained(workspace)
-        found = []
-        for c in (events.c, notices.c):
-            statement = select(c.time_us).where(c.workspace == workspace, c.number >= first).order_by(c.number).limit(1)
-            found += list(self._connection.execute(statement).scalars())
-        return min(found, default=None)
-
     def outdated(self, workspace: str, before_us: int, most: int) -> int:
         """Return the number up to which all that is kept is older than `before_us`, over at most so many numbers; 0 if nothing is."""
         first = self.first_retained(workspace)

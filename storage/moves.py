@@ -50,7 +50,6 @@ STATE = (
 )
 """Columns that the road writes."""
 STAMPS = ("last_attempt_us", "overdue_us", "waiting_since_us")
-_OWNER = 1 << STATE.index("owner_id")
 ALL = (1 << len(STATE)) - 1
 """All columns of STATE."""
 _KEY = ("workspace", "record_id")
@@ -154,6 +153,14 @@ class Pattern(NamedTuple):
     closes: str = ""
     parties: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     pool: int = -1
+
+    @property
+    def given_to(self) -> str:
+        """The seller in whose windows the record counts if it comes to the seller by this; "" = it counts in none."""
+        if self.turn is not None:
+            return self.turn.seller_id
+        starts = self.offer.starts if self.offer is not None else None
+        return starts.seller_id if starts is not None else ""
 
 
 class Move(NamedTuple):
@@ -338,7 +345,7 @@ class MoveWriter:
         """
         patterns = {id(move.pattern): move.pattern for move in moves}.values()
         burdened = {weight.place[0] for p in patterns for weight in (p.weight, p.weight_after) if weight is not None}
-        windows = self._sellers.windows.of(workspace, {p.turn.seller_id for p in patterns if p.turn is not None})
+        windows = self._sellers.windows.of(workspace, {taker for p in patterns if (taker := p.given_to)})
         account = capacity.open_account(self._connection, workspace, burdened, windows, now_us)
         shifts = [(move.pattern.weight, move.pattern.weight_after, claim) for move, claim in zip(moves, claims, strict=True)]
         outcomes = capacity.settle(account, shifts)
@@ -349,7 +356,7 @@ class MoveWriter:
         self._store_rows(workspace, by_id, now_us)
         self._store_enrollments(workspace, by_id, now_us)
         if windows:
-            self._sellers.windows.add(workspace, windows, _given([m.pattern for m in made if m.pattern.turn is not None]), now_us)
+            self._sellers.windows.add(workspace, windows, _given([m.pattern for m in made if m.pattern.given_to]), now_us)
         self._take_back(workspace, by_id)
         steps = [(move.record_id, step) for move in by_id if (step := move.pattern.offer) is not None]
         OfferRepository(self._connection).step(workspace, steps, now_us)
@@ -364,7 +371,7 @@ class MoveWriter:
         return outcomes
 
     def _take_back(self, workspace: str, made: Sequence[Move]) -> None:
-        """Take out of windows what was offered to sellers and has not become theirs; a claim is in them only once it is accepted."""
+        """Take out of windows what was offered to sellers, or claimed by them, and has not become theirs."""
         ended = {(m.record_id, step.ends): m.pattern for m in made if (step := m.pattern.offer) is not None and step.ends}
         lost = {key: p.weight for key, p in ended.items() if p.weight_after is None or p.weight_after.place[0] != key[1]}
         windows = self._sellers.windows.of(workspace, {seller for _, seller in lost}) if lost else {}
@@ -374,7 +381,7 @@ class MoveWriter:
         back = [
             Gain(key[1], begun[key].start_us, *weight.place[1:], weight.effort)
             for key, weight in lost.items()
-            if weight is not None and key[1] in windows and key in begun and not begun[key].is_claim
+            if weight is not None and key[1] in windows and key in begun
         ]
         self._sellers.windows.take_back(workspace, back)
 
@@ -438,9 +445,7 @@ def _given(patterns: Sequence[Pattern]) -> Counter[Place]:
     """Return the efforts that come to sellers who did not have them."""
     given: Counter[Place] = Counter()
     for pattern in patterns:
-        # What somebody has claimed weighs on him already, but is his only now.
-        taken = capacity.gains(pattern.weight, pattern.weight_after) or pattern.changes & _OWNER
-        if pattern.weight_after is not None and taken:
+        if pattern.weight_after is not None and capacity.gains(pattern.weight, pattern.weight_after):
             given[pattern.weight_after.place] += pattern.weight_after.effort
     return given
 

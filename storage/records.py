@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, or_, select
 
-from reallot.storage.among import among, named, these
-from reallot.storage.contract import RecordColumns, RecordFilter
+from reallot.storage.among import among, named, names_text, these
+from reallot.storage.contract import RecordColumns, RecordFilter, RecordPart
 from reallot.storage.dialect import fetched
 from reallot.storage.documents import load, owner_of
 from reallot.storage.entities import Limits, Outcome, OwnerKind, Record, Transition
@@ -43,10 +43,12 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
     found: list[ColumnElement[bool]] = [c.workspace == workspace]
     for column, values in (
         (c.record_id, wanted.record_ids),
+        (c.record_id, wanted.among_ids),
         (c.record_type, wanted.record_types),
         (c.segment_id, wanted.segment_ids),
         (c.assignment, wanted.statuses),
         (c.rule_id, wanted.rule_ids),
+        (c.group_key, wanted.group_keys),
     ):
         if values is not None:
             found.append(among(column, values))
@@ -60,6 +62,8 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.active == wanted.active)
     if wanted.waiting_before_us is not None:
         found.append(c.waiting_since_us < wanted.waiting_before_us)
+    if wanted.next_try_from_us is not None:
+        found.append(c.next_try_us >= wanted.next_try_from_us)
     if wanted.next_try_upto_us is not None:
         found.append(c.next_try_us <= wanted.next_try_upto_us)
     if wanted.enrolled is not None:
@@ -68,7 +72,15 @@ def conditions_of(workspace: str, wanted: RecordFilter) -> list[ColumnElement[bo
         found.append(c.offered_to != "" if wanted.offered else c.offered_to == "")
     if wanted.not_run_id is not None:
         found.append(c.run_id != wanted.not_run_id)
+    if wanted.parts is not None:
+        found.append(or_(false(), *(_is_of(part) for part in wanted.parts)))
     return found
+
+
+def _is_of(part: RecordPart) -> ColumnElement[bool]:
+    c = records.c
+    named = (or_(*(names_text(c.fields, field, texts) for field, texts in either)) for either in part.texts)
+    return and_(c.record_type == part.record_type, c.segment_id == part.segment_id, *named)
 
 
 _NAMED = select(records).where(named(records, "record_id")).order_by(records.c.record_id)
@@ -101,6 +113,11 @@ class RecordRepository:
         conditions = [*conditions_of(workspace, wanted), records.c.record_id > after_id]
         statement = select(records).where(*conditions).order_by(records.c.record_id).limit(limit)
         return [to_record(row) for row in self._connection.execute(statement)]
+
+    def ids(self, workspace: str, wanted: RecordFilter) -> list[str]:
+        """Return the ids of the records that the filter takes, in order."""
+        statement = select(records.c.record_id).where(*conditions_of(workspace, wanted)).order_by(records.c.record_id)
+        return list(self._connection.execute(statement).scalars())
 
     def count(self, workspace: str, wanted: RecordFilter) -> int:
         """Return how many records the filter takes."""

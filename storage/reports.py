@@ -1,9 +1,9 @@
 """Figures over records and their logs, within one transaction."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, Select, case, func, or_, select, union_all
 
 from reallot.storage.among import among
 from reallot.storage.dialect import delete_rows, insert_rows
@@ -140,17 +140,22 @@ class ReportRepository:
                 found.append(SegmentMove(record_id, time_us, *places, tuple(why.get("fields", ()))))
         return found
 
+    def with_wrong_loads(self) -> list[str]:
+        """Return the workspaces in which a load differs from a recount; all of them are recounted at once."""
+        k, counted = loads.c, _recount().subquery()
+        kept = select(*(k[name] for name in _PLACE), (-k.effort).label("effort"), (-k.records).label("records"))
+        both = union_all(select(*counted.c), kept).subquery()
+        differs = or_(func.sum(both.c.effort) != 0, func.sum(both.c.records) != 0)
+        different = select(both.c.workspace).group_by(*(both.c[name] for name in _PLACE)).having(differs).subquery()
+        return list(self._connection.execute(select(different.c.workspace).distinct().order_by(different.c.workspace)).scalars())
+
     def wrong_loads(self, workspace: str) -> list[WrongLoad]:
         """Return the loads that differ from a recount, by place; they are kept in step by every commit, so there should be none."""
-        r, k = records.c, loads.c
-        owns = r.owner_kind == "SELLER"
-        place = (case((owns, r.owner_id), else_=r.offered_to), r.record_type, r.segment_id)
-        owned = (r.workspace == workspace, r.active, or_(owns, r.offered_to != ""))
-        recount = select(*place, func.sum(r.effort), func.count()).where(*owned).group_by(*place)
-        stored = select(k.seller_id, k.record_type, k.segment_id, k.effort, k.records).where(k.workspace == workspace)
+        k = loads.c
+        stored = select(*(k[name] for name in _PLACE), k.effort, k.records).where(k.workspace == workspace)
         counted, kept = (
-            {(row[0], row[1], row[2]): (int(row[3]), int(row[4])) for row in self._connection.execute(statement)}
-            for statement in (recount, stored)
+            {(row[1], row[2], row[3]): (int(row[4]), int(row[5])) for row in self._connection.execute(statement)}
+            for statement in (_recount().where(records.c.workspace == workspace), stored)
         )
         found = []
         for at in sorted(counted.keys() | kept.keys()):
@@ -166,3 +171,12 @@ class ReportRepository:
         right = [(workspace, *wrong[:3], wrong.counted, wrong.counted_records) for wrong in found if wrong.counted_records]
         insert_rows(self._connection, loads, (*_PLACE, "effort", "records"), right)
         return found
+
+
+def _recount() -> Select[Any]:
+    """Return what sellers carry by place, counted over the records: the columns of `_PLACE`, effort and records."""
+    r = records.c
+    owns = r.owner_kind == "SELLER"
+    place = (r.workspace, case((owns, r.owner_id), else_=r.offered_to).label("seller_id"), r.record_type, r.segment_id)
+    sums = (func.sum(r.effort).label("effort"), func.count().label("records"))
+    return select(*place, *sums).where(r.active, or_(owns, r.offered_to != "")).group_by(*place)

@@ -6,6 +6,7 @@ from polars import DataFrame, col
 from sqlalchemy import Connection
 
 from reallot.storage import prepared
+from reallot.storage.ages import AgeRepository
 from reallot.storage.arrivals import Arrivals, ArrivalWriter, stored_columns
 from reallot.storage.audit import AuditRepository, Note
 from reallot.storage.bonds import BondRepository
@@ -68,6 +69,7 @@ class ReadTransaction:
         self.enrollments = EnrollmentRepository(connection)
         self.requests = RequestRepository(connection)
         self.reports = ReportRepository(connection)
+        self.ages = AgeRepository(connection)
         self.events = EventRepository(connection, buffer)
 
     def shown_records(self, workspace: str, record_ids: Sequence[str]) -> tuple[int, dict[str, tuple[Record, bool]]]:

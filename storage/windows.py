@@ -1,7 +1,8 @@
 """Rolling windows of capacity: what sellers were given lately, and when the clock gives them more room, within one transaction.
 
-A gain is a unit that comes to a seller who did not have it: by a rule, by hand, or made by the seller. It is written down for sellers
-whose capacity has windows only. Whoever gets a first window, or a longer one, has the gains of that time read from the log of decisions.
+A gain is a unit that comes to a seller who did not have it: by a rule, by hand, by a claim, or made by the seller. An offer and a claim
+are gains from when they begin, and none any more once they end without being accepted. Gains are written down for sellers whose capacity
+has windows only. Whoever gets a first window, or a longer one, has the gains of that time read from the log of decisions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,12 +90,18 @@ class WindowRepository:
             return
         self._connection.execute(delete(gains).where(gains.c.workspace == workspace, among(gains.c.seller_id, list(windows))))
         given: dict[tuple[str, int, str, str], int] = {}
-        for time_us, cause, before, after, record_type, effort in self._logged(workspace, windows, now_us):
-            owner, state = _owner(before), load(after) or {}
-            taker, why = _owner(after), load(cause) or {}
-            if taker in windows and taker != owner and not why.get("quiet"):
-                key = (taker, time_us, record_type, state.get("segment_id", ""))
+        offered: dict[str, tuple[str, int, str, str]] = {}
+        for record_id, time_us, cause, before, after, record_type, effort in self._logged(workspace, windows, now_us):
+            old, new, why = load(before) or {}, load(after) or {}, load(cause) or {}
+            taker, held = _holder(new), offered.pop(record_id, None)
+            if held is not None and taker != held[0]:
+                given[held] -= effort
+            if taker in windows and taker != _holder(old) and not why.get("quiet"):
+                key = (taker, time_us, record_type, new.get("segment_id", ""))
                 given[key] = given.get(key, 0) + effort
+                held = key
+            if held is not None and taker == held[0] and not _owner(new):
+                offered[record_id] = held
         found = [Gain(*key, effort) for key, effort in sorted(given.items()) if effort > 0]
         found = [gain for gain in found if gain.time_us > now_us - longest(windows[gain.seller_id])]
         rows = [(workspace, g.seller_id, g.time_us, g.record_type, g.segment_id, g.effort) for g in found]
@@ -105,9 +112,11 @@ class WindowRepository:
         d, r = decisions.c, records.c
         since_us = now_us - max(longest(own) for own in windows.values())
         statement = (
-            select(d.time_us, d.cause, d.before, d.after, r.record_type, r.effort)
+            select(d.record_id, d.time_us, d.cause, d.before, d.after, r.record_type, r.effort)
             .select_from(decisions.join(records, (d.workspace == r.workspace) & (d.record_id == r.record_id)))
-            .where(d.workspace == workspace, d.time_us > since_us, d.status.in_(("ASSIGNED", "ASSIGNED_MANUALLY")))
+            .where(d.workspace == workspace, d.time_us > since_us)
+            .where(or_(*(column.contains(part, autoescape=True) for column in (d.before, d.after) for part in _HELD)))
+            .order_by(d.record_id, d.decision_id)
         )
         return fetched(self._connection, statement)
 
@@ -164,9 +173,18 @@ class WindowRepository:
             self._connection.execute(delete(table).where(table.c.workspace == workspace, among(table.c.seller_id, ids)))
 
 
-def _owner(state: str) -> str:
+_HELD = ('"offered_seller_id"', '"owner":{"seller_id"')
+"""What stands in a logged state in which a seller holds the record."""
+
+
+def _owner(state: Json) -> str:
     """Return the owning seller of a state as it is logged, "" = none."""
-    return str(((load(state) or {}).get("owner") or {}).get("seller_id", ""))
+    return str((state.get("owner") or {}).get("seller_id", ""))
+
+
+def _holder(state: Json) -> str:
+    """Return the seller who owns the record or has an offer of it in a state as it is logged, "" = none."""
+    return _owner(state) or str(state.get("offered_seller_id", ""))
 
 
 def room_in_window(window: Window, gained: Iterable[Gain], now_us: int) -> int:

@@ -20,6 +20,7 @@ SEGMENT_COLUMNS = (
     *("waiting", "capacity", "absence", "no match", "other"),
 )
 _WAITING = SEGMENT_COLUMNS.index("waiting")
+READ_COLUMNS = tuple(name.removesuffix(" s") for name in SEGMENT_COLUMNS)
 BOUNCING_COLUMNS = ("record", "returns", "moves", "segments", "fields that changed", "last (UTC)")
 SELLER_COLUMNS = ("seller", "load", "maximum", "percent")
 
@@ -70,9 +71,9 @@ def report(
     elif form is Format.CSV:
         _print_csv(rows, usage, bouncing)
     elif form is Format.HTML:
-        sys.stdout.write(page(rows, usage, bouncing))
+        sys.stdout.write(page(rows, usage, bouncing, _period(start, end)))
     else:
-        table("Waiting, by segment", SEGMENT_COLUMNS, rows, numbers=SEGMENT_COLUMNS[1:])
+        table("Waiting, by segment", READ_COLUMNS, [readable(row) for row in rows], numbers=READ_COLUMNS[1:])
         out.print(", ".join(f"{name} {percent} %" for name, percent in shares(rows).items()) + " of what waits.", markup=False)
         table("Load, by seller", SELLER_COLUMNS, [(*u, u.percent) for u in usage], numbers=SELLER_COLUMNS[1:])
         out.print(spread(usage))
@@ -99,6 +100,30 @@ def shares(rows: Sequence[Sequence[Any]]) -> dict[str, int]:
     return {cause: round(count * 100 / (sum(counts) or 1)) for cause, count in zip(causes, counts, strict=True)}
 
 
+def readable(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a line of SEGMENT_COLUMNS as people read it: lengths of time in words, and none where nothing was measured."""
+    counts = {"median s": "assigned", "90 % s": "assigned", "first contact median s": "contacted", "first contact 90 % s": "contacted"}
+    cells = list(row)
+    for name, counted in counts.items():
+        measured = row[SEGMENT_COLUMNS.index(counted)]
+        cells[SEGMENT_COLUMNS.index(name)] = lasting(row[SEGMENT_COLUMNS.index(name)]) if measured else "–"
+    return tuple(cells)
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in the unit that suits it."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _period(start: str, end: str) -> str:
+    """Return in words what time a report is about."""
+    begins, ends = f"from {start}" if start else "", f"to {end}" if end else ""
+    return " ".join(filter(None, (begins, ends))) or "everything that is kept"
+
+
 def bouncing_row(row: insight_service_pb2.BouncingRecord) -> tuple[Any, ...]:
     """Return one line of BOUNCING_COLUMNS."""
     texts = (" ↔ ".join(row.segment_ids), ", ".join(row.fields), f"{moment(row.last_time):%Y-%m-%d %H:%M:%S}")
@@ -123,27 +148,59 @@ def _print_csv(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: 
             writer.writerows((kind, line[0], column, value) for column, value in zip(columns[1:], line[1:], strict=True))
 
 
-_STYLE = """body{font:15px system-ui,sans-serif;margin:2em auto;max-width:70em;color:#222}table{border-collapse:collapse;width:100%}
-th,td{padding:.3em .7em;border-bottom:1px solid #ddd;text-align:right}th:first-child,td:first-child{text-align:left}
-svg{display:block;height:1em;width:14em}rect.all{fill:#e6e6e6}rect.part{fill:#2b6cb0}rect.over{fill:#c53030}"""
-
-
-def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: Sequence[Sequence[Any]] = ()) -> str:
-    """Return the report as an HTML page with bars that loads nothing from elsewhere."""
-    most = max((row[_WAITING] for row in rows), default=0) or 1
-    waiting = [(*row, _bar(row[_WAITING] * 100 // most)) for row in rows]
-    carried = [(*u, u.percent, _bar(u.percent)) for u in usage]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Reallot: report</title><style>{_STYLE}</style>'
-        f"<h1>Waiting, by segment</h1>{_html_table((*SEGMENT_COLUMNS, ''), waiting)}"
-        f"<h1>Load, by seller</h1><p>{html.escape(spread(usage))}</p>{_html_table((*SELLER_COLUMNS, ''), carried)}"
-        + (f"<h1>To and fro between segments</h1>{_html_table(BOUNCING_COLUMNS, bouncing)}" if bouncing else "")
-        + "</html>\n"
-    )
+_COLOURS = ("#c05621", "#2b6cb0", "#6b46c1", "#a0aec0")
+"""Of capacity, absence, no match and other."""
+_STYLE = """body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:76em;padding:0 1em;color:#1a202c}
+h1{font-size:1.6em;margin-bottom:0}h2{font-size:1.2em;margin-top:2em}p{color:#4a5568}table{border-collapse:collapse;width:100%}
+th,td{padding:.35em .7em;border-bottom:1px solid #e2e8f0;text-align:right;white-space:nowrap}
+th{font-weight:600;color:#4a5568;white-space:normal;vertical-align:bottom}th:first-child,td:first-child{text-align:left}
+svg{display:block;height:1em;width:14em}svg.wide{width:100%;height:1.6em}rect.all{fill:#edf2f7}rect.part{fill:#2b6cb0}rect.over{fill:#c53030}
+.key span{display:inline-block;width:.8em;height:.8em;margin:0 .4em 0 1.2em}"""
 
 
 class _Raw(str):
     """HTML that is put in as it is."""
+
+
+def page(rows: Sequence[Sequence[Any]], usage: Sequence[Usage], bouncing: Sequence[Sequence[Any]] = (), period: str = "") -> str:
+    """Return the report as an HTML page with charts that loads nothing from elsewhere."""
+    most = max((row[_WAITING] for row in rows), default=0)
+    waiting = [(*readable(row), _stacked(row[_WAITING + 1 :], most)) for row in rows]
+    carried = [(*u, u.percent, _bar(u.percent)) for u in usage]
+    parts = [f"<h1>Reallot: waiting and load</h1><p>{html.escape(period)}</p>" if period else "<h1>Reallot: waiting and load</h1>"]
+    parts += ["<h2>Why records wait</h2>", _causes(rows)]
+    parts += ["<h2>Waiting, by segment</h2>", _html_table((*READ_COLUMNS, ""), waiting)]
+    parts += [f"<h2>Load, by seller</h2><p>{html.escape(spread(usage))}</p>", _html_table((*SELLER_COLUMNS, ""), carried)]
+    if bouncing:
+        parts += ["<h2>To and fro between segments</h2>", _html_table(BOUNCING_COLUMNS, bouncing)]
+    head = f'<meta charset="utf-8"><title>Reallot: report</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _causes(rows: Sequence[Sequence[Any]]) -> str:
+    """Return what all that waits waits for: a bar, and the shares in words."""
+    counts = [sum(row[_WAITING + 1 + place] for row in rows) for place in range(len(_COLOURS))]
+    if not any(counts):
+        return "<p>Nothing waits.</p>"
+    told = zip(shares(rows).items(), counts, _COLOURS, strict=True)
+    key = "".join(
+        f'<span style="background:{colour}"></span>{html.escape(cause)} {percent} % ({count:,})' for (cause, percent), count, colour in told
+    )
+    return f'{_stacked(counts, sum(counts), wide=True)}<p class="key">{key}</p>'
+
+
+def _stacked(counts: Sequence[int], most: int, *, wide: bool = False) -> _Raw:
+    """Return a bar in which each count has its part of `most`."""
+    bars, start = [], 0.0
+    for count, colour, cause in zip(counts, _COLOURS, SEGMENT_COLUMNS[_WAITING + 1 :], strict=True):
+        width = count * 100 / most if most else 0.0
+        if width:
+            drawn = f'<rect x="{start:.2f}" width="{width:.2f}" height="8" fill="{colour}">'
+            bars.append(f"{drawn}<title>{html.escape(cause)}: {count:,}</title></rect>")
+        start += width
+    kind = ' class="wide"' if wide else ""
+    back = '<rect class="all" width="100" height="8"/>'
+    return _Raw(f'<svg{kind} role="img" viewBox="0 0 100 8" preserveAspectRatio="none">{back}{"".join(bars)}</svg>')
 
 
 def _bar(percent: int) -> _Raw:

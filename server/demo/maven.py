@@ -169,11 +169,9 @@ def _hold_to(owned: Counter[str], loads: dict[str, int], day: date) -> None:
 
 def _waiting(stage: Stage, expected: int, day: date) -> dict[str, int]:
     """Return how many wait for which reason."""
-    report = stage.client.stubs.insight.GetReport(insight_service_pb2.GetReportRequest())
+    status = stage.client.stubs.insight.GetStatus(insight_service_pb2.GetStatusRequest())
     names = {
-        record_pb2.AssignmentStatus.Name(count.status).removeprefix("ASSIGNMENT_STATUS_").lower(): count.records
-        for row in report.waiting
-        for count in row.waiting_by_status
+        record_pb2.AssignmentStatus.Name(count.status).removeprefix("ASSIGNMENT_STATUS_").lower(): count.records for count in status.waiting
     }
     if "unspecified" in names or sum(names.values()) != expected:
         raise StoryFailed(f"{day}: {expected} opportunities wait, and the reasons are {names}")

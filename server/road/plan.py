@@ -45,6 +45,29 @@ class Candidates:
     together: Sequence[str]
 
 
+class Chained(NamedTuple):
+    """Candidates with the rules of their segment, and the chain of each (see `Planner.chains_of`)."""
+
+    candidates: Candidates
+    targets: "list[RuleTargets | GroupTargets]"
+    chain: npt.NDArray[np.int64]
+
+    def fits(self, sellers: Ints) -> npt.NDArray[np.bool_]:
+        """Return which records a rule that looks at them may give to one of these sellers: bool, shape (records,)."""
+        found = np.zeros(len(self.chain), dtype=np.bool_)
+        for column, target in enumerate(self.targets):
+            if isinstance(target, RuleTargets):
+                reached = np.flatnonzero(self.chain[:, column] >= 0)
+                found[reached] |= target.fits_any(sellers)[self.chain[reached, column]]
+        return found
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> "Chained":
+        """Return the records that are kept: bool, shape (records,). Their columns stay behind: the rules have read them."""
+        held, places = self.candidates, np.flatnonzero(kept).tolist()
+        ids, together = [held.record_id[place] for place in places], [held.together[place] for place in places]
+        return self._replace(candidates=replace(held, rows=held.rows[kept], record_id=ids, together=together), chain=self.chain[kept])
+
+
 @dataclass(frozen=True)
 class RuleTargets:
     """One rule over the candidates of its segment, as far as it does not depend on the single record.
@@ -217,8 +240,7 @@ class Planner:
             TooManyPairs: a target would be evaluated on more pairs than allowed.
         """
         rules = candidates.segment.rules
-        read = [name for rule in rules for asked in rule.over_pairs for name in asked.fields("seller")]
-        sellers = self.pool.frame([name.removeprefix("skills.") for name in read if name.startswith("skills.")])
+        sellers = self.pool.frame({skill for rule in rules for skill in rule.skills})
         room = self.pool.room_for(candidates.segment.message.record_type, candidates.segment.id)
         return [self._target_of(rule, candidates, sellers, room) for rule in rules]
 
@@ -226,17 +248,8 @@ class Planner:
         if rule.group is not None:
             names = [name or record_id for name, record_id in zip(candidates.together, candidates.record_id, strict=True)]
             return group_targets(rule, rule.group, self.pool, candidates.frame, names, self.now_us, self.seed)
-        fit = fit_of(rule, partial(self._listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
+        fit = fit_of(rule, partial(self.pool.listed, rule), candidates.frame, sellers, self.now_us, self.pool.stand_in)
         return RuleTargets(rule, fit, _widest(rule.message), self.pool, room, self.keep_full)
-
-    def _listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
-        """Return the sellers of a target that is no condition, ascending."""
-        target = rule.message.target
-        if target.WhichOneof("kind") == "sellers":
-            listed = [self.pool.place[s] for s in target.sellers.seller_ids if s in self.pool.place]
-            teams = [self.pool.members.get(team, np.zeros(0, dtype=np.int32)) for team in target.sellers.team_ids]
-            return np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams])).astype(np.int32)
-        return np.arange(len(self.pool.sellers), dtype=np.int32)
 
     def chains_of(self, candidates: Candidates, targets: Sequence[RuleTargets | GroupTargets]) -> npt.NDArray[np.int64]:
         """Return each record's chain: for every rule a combination of sellers, or why there is none: int64, (records, rules)."""
@@ -260,28 +273,23 @@ class Planner:
                 open_ &= ~matched
         return chain
 
-    def add(self, candidates: Candidates, effort: Ints, wanted: Ints | None = None, due: npt.NDArray[np.bool_] | None = None) -> Ints:
-        """Add the candidates of one segment, and return the rows of those that are left out: int64.
+    def chained(self, candidates: Candidates) -> Chained:
+        """Return candidates with what the rules of their segment make of them.
 
-        `effort` is theirs: int64, shape (records,). With `wanted`, only records are added that one of these sellers fits, int64, and
-        those that are `due`: bool, shape (records,).
+        Raises:
+            TooManyPairs: a target would be evaluated on more pairs than allowed.
         """
         targets = self.targets_of(candidates)
-        chain = self.chains_of(candidates, targets)
         for target in targets:
             if isinstance(target, RuleTargets) and target.rule.shares:
                 self.books.open(target, self._room(candidates.segment, target.rule))
-        left_out = np.zeros(0, dtype=np.int64)
-        if wanted is not None:
-            kept = np.zeros(len(chain), dtype=np.bool_) if due is None else due.copy()
-            for column, target in enumerate(targets):
-                if isinstance(target, RuleTargets):
-                    reached = np.flatnonzero(chain[:, column] >= 0)
-                    kept[reached] |= target.fits_any(wanted)[chain[reached, column]]
-            left_out = candidates.rows[~kept]
-            candidates, effort, chain = replace(candidates, rows=candidates.rows[kept]), effort[kept], chain[kept]
+        return Chained(candidates, targets, self.chains_of(candidates, targets))
+
+    def add(self, chained: Chained, effort: Ints) -> None:
+        """Add the candidates of one segment; `effort` is theirs: int64, shape (records,)."""
+        candidates, targets, chain = chained
         if not len(chain):
-            return left_out
+            return
         kinds, kind_of = np.unique(np.column_stack([effort, chain]), axis=0, return_inverse=True)
         classes, traced = [], []
         for kind in kinds:
@@ -296,7 +304,6 @@ class Planner:
         self.draft.together.append(candidates.together)
         self.draft.class_of.append(np.array(classes, dtype=np.int32)[kind_of])
         self.draft.chain_of.append(np.array(traced, dtype=np.int64)[kind_of])
-        return left_out
 
     def _options(
         self, segment: SegmentConfig, targets: Sequence[RuleTargets | GroupTargets], chain: Ints

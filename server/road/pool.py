@@ -12,7 +12,7 @@ import polars as pl
 from reallot.server.convert.sellers import calendar_of, maximum_of, reserves_of
 from reallot.server.convert.values import to_stored
 from reallot.server.group_config import GROUP_KINDS
-from reallot.server.workspace_config import WorkspaceConfig
+from reallot.server.workspace_config import RuleConfig, WorkspaceConfig
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.calendars import DAY_US, Availability, Calendar, first_available
 from reallot.solver.segmentation import NEVER, frame_of
@@ -321,6 +321,15 @@ class Pool:
             for team in seller.team_ids:
                 found.setdefault(team, []).append(index)
         return {team: np.array(rows, dtype=np.int32) for team, rows in found.items()}
+
+    def listed(self, rule: RuleConfig) -> npt.NDArray[np.int32]:
+        """Return the sellers of a target that is no condition, ascending."""
+        target = rule.message.target
+        if target.WhichOneof("kind") == "sellers":
+            listed = [self.place[s] for s in target.sellers.seller_ids if s in self.place]
+            teams = [self.members.get(team, np.zeros(0, dtype=np.int32)) for team in target.sellers.team_ids]
+            return np.unique(np.concatenate([np.array(listed, dtype=np.int32), *teams])).astype(np.int32)
+        return np.arange(len(self.sellers), dtype=np.int32)
 
     def frame(self, skills: Iterable[str]) -> pl.DataFrame:
         """Return the sellers as columns for conditions."""

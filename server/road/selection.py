@@ -1,5 +1,6 @@
 """Stop "claim": which records a batch takes. Reads, decides nothing about them."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,8 +10,8 @@ from reallot.server.road.batch import Place, Task
 from reallot.server.road.joined import with_related
 from reallot.server.road.work import Work
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.solver.segmentation import compile_condition, evaluate, frame_from_json
-from reallot.storage import ReadTransaction, RecordColumns, RecordFilter
+from reallot.solver.segmentation import evaluate, frame_from_json
+from reallot.storage import ReadTransaction, RecordColumns, RecordFilter, RecordPart
 from reallot.v1 import config_pb2, run_pb2
 
 UNASSIGNED = (
@@ -22,13 +23,13 @@ UNASSIGNED = (
 NOT_RUN = "RULES_NOT_RUN_ON_MOVE"
 
 
-def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
-    """Return the records of a task, by id, ready to be worked on."""
+def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task, parts: Sequence[RecordPart] | None = None) -> Work:
+    """Return the records of a task, by id, ready to be worked on; of what waits, an event run reads only `parts`, None = all."""
     next_after = None
     if task.kind == "INTAKE":
         records = tx.records.snapshot(task.workspace, RecordFilter(record_ids=task.record_ids, active=True))
     else:
-        records, next_after = _of_run(tx, config, task)
+        records, next_after = _of_run(tx, config, task, parts)
     records = _only(records, [i for i, kind in enumerate(records.record_type) if kind in config.record_types])
     n = len(records)
     return Work(
@@ -48,26 +49,42 @@ def select(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> Work:
     )
 
 
-def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[RecordColumns, Place | None]:
-    """Return the records of a run's batch, and the last of them if there are more."""
-    selection = run_pb2.RunSelection.FromString(task.selection)
-    statuses = [assignment_name(s) for s in selection.statuses]
-    base = RecordFilter(
+def named_by(selection: run_pb2.RunSelection) -> RecordFilter:
+    """Return the active records that a selection names, whoever owns them and whatever its condition says."""
+    return RecordFilter(
         record_ids=list(selection.record_ids) or None,
         record_types=[selection.record_type] if selection.record_type else None,
         segment_ids=list(selection.segment_ids) or None,
         rule_ids=list(selection.rule_ids) or None,
         active=True,
+    )
+
+
+def statuses_of(selection: run_pb2.RunSelection, kind: str) -> list[str]:
+    """Return the statuses of the records without an owner that a run of a kind takes."""
+    # An event never wakes what waits for a run.
+    named = [assignment_name(status) for status in selection.statuses]
+    return named or [status for status in UNASSIGNED if kind != "EVENT" or status not in ("WAITING", NOT_RUN)]
+
+
+def _of_run(
+    tx: ReadTransaction, config: WorkspaceConfig, task: Task, reached: Sequence[RecordPart] | None
+) -> tuple[RecordColumns, Place | None]:
+    """Return the records of a run's batch, and the last of them if there are more."""
+    selection = run_pb2.RunSelection.FromString(task.selection)
+    statuses = [assignment_name(s) for s in selection.statuses]
+    base = replace(
+        named_by(selection),
         waiting_before_us=task.now_us - selection.waiting_at_least.ToMicroseconds() if selection.HasField("waiting_at_least") else None,
         # A run that is taken up again leaves alone what it has handled.
         not_run_id=task.run_id,
         next_try_upto_us=task.now_us if selection.due and not selection.seller_ids else None,
     )
-    # An event never wakes what waits for a run.
-    wanted = statuses or [s for s in UNASSIGNED if task.kind != "EVENT" or s not in ("WAITING", NOT_RUN)]
-    unassigned = replace(base, owned=False, statuses=wanted)
+    unassigned = replace(base, owned=False, statuses=statuses_of(selection, task.kind))
     moved = replace(base, owned=True, statuses=[NOT_RUN])
-    filters = [unassigned]
+    filters = [replace(unassigned, parts=reached)]
+    if reached is not None and selection.due:
+        filters.append(replace(unassigned, next_try_upto_us=task.now_us))
     if not statuses and (selection.owned_but_ineligible or selection.resegment):
         # An offer stands and falls as an owner does.
         filters.append(replace(base, owned=False, statuses=["OFFERED"]))
@@ -89,6 +106,10 @@ def _of_run(tx: ReadTransaction, config: WorkspaceConfig, task: Task) -> tuple[R
         waits = parts[filters.index(moved)]
         runs_now = [i for i, s in enumerate(waits.segment_id) if s in config.segments and config.segments[s].message.assign_on_move]
         parts[filters.index(moved)] = _only(waits, runs_now)
+    if reached is not None and batch is None:
+        # Those of one key go to one owner, or to nobody.
+        keys = {key for part in parts for key in part.group_key} - {""}
+        parts += [tx.records.snapshot(task.workspace, replace(unassigned, group_keys=sorted(keys)))] if keys else []
     records = _joined(parts)
     # Pending records are on their way through intake.
     ready = [row for row in range(len(records)) if not records.pending_generation[row]]
@@ -113,7 +134,7 @@ def _filtered(
     if not selection.filter:
         return records
     schema = config.record_types[selection.record_type].schema
-    condition = compile_condition(selection.filter, config.roots_of(selection.record_type))
+    condition = config.filter_of(selection.record_type, selection.filter)
     frame = frame_from_json("record", schema, records.fields, only=condition.fields("record"))
     frame = with_related(tx, config, selection.record_type, frame, records.record_id, condition.reads)
     return _only(records, np.flatnonzero(evaluate([condition], frame, now_us=now_us)[:, 0]).tolist())

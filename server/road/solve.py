@@ -18,8 +18,9 @@ from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
 from reallot.server.road.outcome import Decisions, Frame, Given
-from reallot.server.road.plan import Candidates, Planner, RuleTargets
+from reallot.server.road.plan import Candidates, Chained, Planner, RuleTargets
 from reallot.server.road.pool import Pool
+from reallot.server.road.reach import parts_for
 from reallot.server.road.rebalancing import owners_of
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
@@ -34,7 +35,7 @@ from reallot.server.workspace_config import SegmentConfig, WorkspaceConfig
 from reallot.solver import assignment
 from reallot.solver.assignment.problem import Ints
 from reallot.solver.segmentation import NEVER, frame_from_json, next_change
-from reallot.storage import ReadTransaction
+from reallot.storage import ReadTransaction, RecordPart
 from reallot.storage.entities import Load
 from reallot.storage.rechecks import Recheck
 from reallot.v1 import config_pb2, run_pb2, segment_pb2
@@ -77,18 +78,24 @@ def drafted(
         TooManyPairs: a target would be evaluated on more pairs than allowed.
     """
     stage("read")
-    work = select(tx, config, task)
+    pool = changed(Pool.read(tx, config, task.now_us))
+    work = select(tx, config, task, _reached(config, task, pool))
     stage("segment")
     frames = _segment(tx, work)
     _route(work)
     stage("plan")
-    pool = changed(Pool.read(tx, config, task.now_us))
     # Who owns a record is not looked at as one who would get it now: an owner who is away stays.
     _drop_eligible_owners(work, Planner(config, replace(pool, stands_in=False), task.now_us, task.seed), frames)
     planner = Planner(config, replace(pool, loads=_given_back(work, pool)), task.now_us, task.seed, keep_full=keep_full)
     _add_candidates(work, planner, frames)
     values = _column([counted_value(value) for value in work.records.value_units])
     return Drafted(work, planner, planner.problem(_column(work.records.priority), _ages(work), values), frames)
+
+
+def _reached(config: WorkspaceConfig, task: Task, pool: Pool) -> tuple[RecordPart, ...] | None:
+    """Return which records that wait an event run reads; None = all: it is for everybody's sake."""
+    wanted = _wanted_sellers(task, pool) if task.kind == "EVENT" else None
+    return parts_for(config, pool, wanted, _selection(task).record_type) if wanted is not None else None
 
 
 def solve_task(tx: ReadTransaction, config: WorkspaceConfig, task: Task, progress: Progress) -> tuple[Plan, Iterator[Piece]]:
@@ -396,20 +403,37 @@ def _given_back(work: Work, pool: Pool) -> list[Load]:
 
 def _add_candidates(work: Work, planner: Planner, frames: dict[str, tuple[npt.NDArray[np.int64], pl.DataFrame]]) -> None:
     effort = _column(work.records.effort)
-    wanted = _wanted_sellers(work, planner.pool)
-    due = due_rows(work.records.next_try_us, work.task.now_us) if _selection(work).due else None
-    for candidates in _by_segment(work, work.assign, frames):
-        left_out = planner.add(candidates, effort[candidates.rows], wanted, due[candidates.rows] if due is not None else None)
-        work.assign[left_out] = False
+    parts = [planner.chained(candidates) for candidates in _by_segment(work, work.assign, frames)]
+    wanted = _wanted_sellers(work.task, planner.pool)
+    if wanted is not None:
+        kept = _kept(work, parts, wanted)
+        for part, own in zip(parts, kept, strict=True):
+            work.assign[part.candidates.rows[~own]] = False
+        parts = [part.only(own) for part, own in zip(parts, kept, strict=True)]
+    for part in parts:
+        planner.add(part, effort[part.candidates.rows])
 
 
-def _selection(work: Work) -> run_pb2.RunSelection:
-    return run_pb2.RunSelection.FromString(work.task.selection)
+def _kept(work: Work, parts: Sequence[Chained], wanted: Ints) -> list[npt.NDArray[np.bool_]]:
+    """Return for each part what a run for the sake of some sellers looks at: what they may get, what is due, and what goes with it."""
+    kept = [part.fits(wanted) for part in parts]
+    if _selection(work.task).due:
+        due = due_rows(work.records.next_try_us, work.task.now_us)
+        kept = [own | due[part.candidates.rows] for part, own in zip(parts, kept, strict=True)]
+    named = {part.candidates.together[row] for part, own in zip(parts, kept, strict=True) for row in np.flatnonzero(own).tolist()} - {""}
+    if named:
+        mates = [np.array([name in named for name in part.candidates.together], dtype=np.bool_) for part in parts]
+        kept = [own | along for own, along in zip(kept, mates, strict=True)]
+    return kept
 
 
-def _wanted_sellers(work: Work, pool: Pool) -> Ints | None:
+def _selection(task: Task) -> run_pb2.RunSelection:
+    return run_pb2.RunSelection.FromString(task.selection)
+
+
+def _wanted_sellers(task: Task, pool: Pool) -> Ints | None:
     """Return the places of the sellers for whose sake the run is, None = everybody's."""
-    asked = _selection(work).seller_ids
+    asked = _selection(task).seller_ids
     return np.array(sorted(pool.place[name] for name in asked if name in pool.place), dtype=np.int64) if asked else None
 
 

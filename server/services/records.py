@@ -27,7 +27,7 @@ from reallot.server.services.upserts import upsert_records
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import check_id, check_rows, page_size_of, refuse, workspace_of
 from reallot.server.workspace_config import WorkspaceConfig
-from reallot.solver.segmentation import Condition, ConditionError, compile_condition, evaluate
+from reallot.solver.segmentation import Condition, ConditionError, evaluate
 from reallot.storage import ReadTransaction, RecordFilter, WriteTransaction
 from reallot.storage.entities import Decision, Record, Transition
 from reallot.storage.joint import Joint
@@ -273,7 +273,7 @@ def compile_filter(text: str, record_type: str, config: WorkspaceConfig, field: 
     if kind is None:
         raise invalid_field("record_type", "a filter needs a declared record type", "UNKNOWN_RECORD_TYPE")
     try:
-        return compile_condition(text, config.roots_of(record_type))
+        return config.filter_of(record_type, text)
     except ConditionError as error:
         raise invalid_field(field, str(error), "CONDITION_INVALID") from None
 

@@ -24,7 +24,7 @@ from reallot.server.idempotency import once
 from reallot.server.languages import speech_of
 from reallot.server.languages.saying import say
 from reallot.server.offers import come_back, reschedule, silence_of, take_back
-from reallot.server.room import set_growth_timers
+from reallot.server.room import expect_anew, set_growth_timers
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.tokens import page_token, read_page_token
 from reallot.server.validation import LONGEST_TEXT, check_id, check_rows, page_size_of, refuse, workspace_of
@@ -306,6 +306,7 @@ class SellerService(seller_service_pb2_grpc.SellerServiceServicer):
             if any((row.seller_id, row.time_off_id) in replaced for row in added):
                 # The absence that is replaced may have been the longer one.
                 request_rerun(tx, self._runtime.configs.of(tx, workspace), "SELLER_AVAILABLE", ids)
+            expect_anew(tx, self._runtime.configs.of(tx, workspace), added)
             _time_anew(tx, workspace, ids)
             return seller_service_pb2.AddTimeOffResponse()
 

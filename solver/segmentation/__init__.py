@@ -1,6 +1,6 @@
 """Conditions to segment and rule: CEL checked against a schema and evaluated over columns."""
 
-from reallot.solver.segmentation.condition import Condition, Read, compile_condition
+from reallot.solver.segmentation.condition import Condition, Conjunct, Read, compile_condition
 from reallot.solver.segmentation.errors import ConditionError, TooManyPairs
 from reallot.solver.segmentation.evaluation import evaluate, first_match, frame_from_json, frame_of
 from reallot.solver.segmentation.matching import Matches, match_listed, match_sellers, only, over_pairs
@@ -14,6 +14,7 @@ __all__ = [
     "NEVER",
     "Condition",
     "ConditionError",
+    "Conjunct",
     "Field",
     "FieldType",
     "Matches",

@@ -2,17 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from reallot.solver.segmentation.cel import check
 from reallot.solver.segmentation.errors import ConditionError
-from reallot.solver.segmentation.lowering import Crossing, Lowering
+from reallot.solver.segmentation.lowering import Crossing, Lowered, Lowering
 from reallot.solver.segmentation.schema import Schema
 
 Read = tuple[str, str]
 """Root and field that a condition reads, e.g. ("record", "country") or ("seller", "skills.enterprise")."""
+
+
+class Naming(NamedTuple):
+    """What holds only of records that have one of some texts in a field: these, or, where `column` is named, what stands in that column."""
+
+    field: str
+    texts: tuple[str, ...] = ()
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,13 @@ class Conjunct:
         roots: The roots it reads.
         equalities: (other column, record column) of each operand of its outermost `||`, if all are plain equalities of the record and one
             other root.
+        namings: What each operand of its outermost `||` asks of one text of the record, if all do.
     """
 
     column: pl.Expr
     roots: frozenset[str]
     equalities: tuple[tuple[str, str], ...]
+    namings: tuple[Naming, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,15 @@ def _operands(node: Any, operator: str) -> Iterator[Any]:
 def _conjunct(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> Conjunct:
     lowering = Lowering(checked, text, roots)
     column = lowering.lower(node).column
-    equalities = [_equality(operand, checked, text, roots) for operand in _operands(node, "_||_")]
-    plain = tuple(equality for equality in equalities if equality is not None)
-    return Conjunct(column, frozenset(root for root, _ in lowering.reads), plain if len(plain) == len(equalities) else ())
+    operands = list(_operands(node, "_||_"))
+    equalities = [e for operand in operands if (e := _equality(operand, checked, text, roots)) is not None]
+    namings = [n for operand in operands if (n := _naming(operand, checked, text, roots)) is not None]
+    return Conjunct(
+        column,
+        frozenset(root for root, _ in lowering.reads),
+        tuple(equalities) if len(equalities) == len(operands) else (),
+        tuple(namings) if len(namings) == len(operands) else (),
+    )
 
 
 def _equality(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> tuple[str, str] | None:
@@ -103,3 +119,24 @@ def _equality(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -
     names = {side.field[0]: ".".join(side.field) for side in sides if side.field}
     other = [column for root, column in names.items() if root != "record"]
     return (other[0], names["record"]) if len(names) == 2 and len(other) == 1 else None
+
+
+def _naming(node: Any, checked: Any, text: str, roots: Mapping[str, Schema]) -> Naming | None:
+    """Return what an operand asks of one text of the record; None if it does not, or not in these words."""
+    call = node.call_expr if node.WhichOneof("expr_kind") == "call_expr" else None
+    if call is None or call.function not in ("_==_", "@in") or len(call.args) != 2:
+        return None
+    sides = [Lowering(checked, text, roots).lower(argument) for argument in call.args]
+    if any(side.folded for side in sides):
+        return None
+    for own, other in (sides, sides[::-1]) if call.function == "_==_" else (sides,):
+        if own.kind == "text" and own.field is not None and own.field[0] == "record":
+            return _named_by(own.field[1], other)
+    return None
+
+
+def _named_by(field: str, other: Lowered) -> Naming | None:
+    if other.literal is not None:
+        return Naming(field, tuple(other.literal) if isinstance(other.literal, list) else (other.literal,))
+    # A reference is there or is not: what it says does not stand beside the other side's columns.
+    return Naming(field, column=".".join(other.field)) if other.field is not None and other.field[0] == "seller" else None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from chaos import capacity_checks, client_checks, log_checks
+from chaos import capacity_checks, client_checks, log_checks, window_checks
 from chaos.books import Books, open_books
 from chaos.findings import Report
 
@@ -26,6 +26,7 @@ CHECKS: tuple[Callable[[Books, Report], None], ...] = (
     log_checks.check_notices,
     capacity_checks.check_loads,
     capacity_checks.check_maxima,
+    window_checks.check_windows,
     capacity_checks.check_turns,
     capacity_checks.check_enrollments,
     capacity_checks.check_rest,

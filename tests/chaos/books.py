@@ -26,6 +26,7 @@ KEYS = {
     "pending": ("record_id",),
     "sellers": ("seller_id",),
     "loads": ("seller_id", "record_type", "segment_id"),
+    "gains": ("seller_id", "time_us", "record_type", "segment_id"),
     "turns": ("seller_id", "record_type"),
     "time_off": ("seller_id", "time_off_id"),
     "enrollments": ("enrollment_id",),

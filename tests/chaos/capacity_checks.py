@@ -87,7 +87,11 @@ class Rules:
         owner = owner_in(state)
         if state is None or not state["active"] or owner[0] != "SELLER":
             return None
-        return Weight(owner[1], (event["record_type"], state.get("segment_id", "")), self._efforts.get(event["record_id"], 1))
+        return Weight(owner[1], (event["record_type"], state.get("segment_id", "")), self.effort(event))
+
+    def effort(self, event: Row) -> int:
+        """Return the least effort that the record of an event ever had."""
+        return self._efforts.get(event["record_id"], 1)
 
     def binds(self, event: Row) -> bool:
         """Tell whether the event is an assignment to a seller that a maximum holds back."""

@@ -113,14 +113,15 @@ def check_runs(books: Books, report: Report) -> None:
 
 
 def check_sellers(books: Books, report: Report) -> None:
-    """A seller has the capacity that was written last, or one of which nobody knows whether it was; absences likewise."""
+    """A seller has the maximum that was written last, or one of which nobody knows whether it was; absences likewise."""
     stored = {row["seller_id"]: row for row in books["sellers"]}
     possible: dict[str, list[Row]] = {}
     for request in (r for r in books.sent("capacity") if not r.refused):
         for seller, capacity in request.intent["sellers"].items():
             possible[seller] = [capacity] if request.accepted else [*possible.get(seller, []), capacity]
     for seller, capacities in possible.items():
-        found = _json(stored[seller]["capacity"]) if seller in stored else None
+        capacity = _json(stored[seller]["capacity"]) if seller in stored else {}
+        found = {name: value for name, value in capacity.items() if name != "windows"}
         if found not in capacities:
             report.add(Kind.EFFECT_MISSING, f"seller {seller}", f"capacity {found}, written last {capacities}")
         report.count("capacities")

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     RECORD_LOST = "a record that was stored is not there any more, and nobody deleted it"
     RECORD_UNTOLD = "a record is there of which the log knows nothing"
     ABOVE_MAXIMUM = "a binding assignment took a seller above a maximum"
+    ABOVE_WINDOW = "a seller was given more within a rolling window than the window allows"
+    WINDOW_WRONG = "what stands in a seller's rolling windows is not the recount"
     LOAD_WRONG = "a load counter is not the recount"
     TURN_WRONG = "the turn order is not the order of the assignments"
     ENROLLMENT_WRONG = "enrollments and records contradict each other"

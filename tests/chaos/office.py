@@ -18,9 +18,15 @@ def sellers() -> dict[str, int]:
     return {f"s{number:02d}": 4 + 2 * (number % 4) for number in range(SELLERS)}
 
 
+WINDOW = "40/10m"
+"""The rolling window of every third seller: it never changes."""
+
+
 def seller(seller_id: str, capacity: int) -> Seller:
     """Return a seller of the region that the id stands for."""
-    return Seller(seller_id, attributes={"region": REGIONS[int(seller_id[1:]) % 2]}, capacity=capacity)
+    number = int(seller_id[1:])
+    windows = [WINDOW] if number % 3 == 0 else []
+    return Seller(seller_id, attributes={"region": REGIONS[number % 2]}, capacity=capacity, windows=windows)
 
 
 def configuration() -> list[config_pb2.ConfigResource]:

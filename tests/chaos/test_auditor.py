@@ -87,6 +87,7 @@ def test_nothing_is_found_in_a_good_history(good: History) -> None:
         "runs",
         "effects",
         "capacities",
+        "assignments within a window",
     )
     assert [what for what in (*looked_at, "requests: delete", "requests: release") if report.checked[what] == 0] == []
     assert report.checked["followers"] == 8
@@ -169,6 +170,8 @@ IN_DATABASE: list[tuple[Kind, str, Spoil]] = [
     (Kind.LOAD_WRONG, "effort", sql("UPDATE loads SET effort = effort + 1 WHERE seller_id = (SELECT min(seller_id) FROM loads)")),
     (Kind.LOAD_WRONG, "records", sql("UPDATE loads SET records = records + 1 WHERE seller_id = (SELECT min(seller_id) FROM loads)")),
     (Kind.LOAD_WRONG, "counter gone", sql("DELETE FROM loads WHERE effort > 0 AND seller_id = (SELECT min(seller_id) FROM loads)")),
+    (Kind.ABOVE_WINDOW, "smaller window", sql("UPDATE sellers SET capacity = replace(capacity, '\"count\"\\:40', '\"count\"\\:0')")),
+    (Kind.WINDOW_WRONG, "not given", sql("UPDATE gains SET effort = effort + 1")),
     (Kind.TURN_WRONG, "turned round", turn_round),
     (Kind.TURN_WRONG, "same turn", sql('UPDATE turns SET "order" = 1')),
     # Of a seller whose last gain the log cannot tell from a record left where it was, a missing turn proves nothing: so all go.
@@ -238,7 +241,9 @@ def test_a_fault_in_the_database_is_found(history: History, kind: Kind, spoil: S
     assert kind in {finding.kind for finding in history.audit().findings}
 
 
-@pytest.mark.parametrize("name", ["auditor", "books", "capacity_checks", "client_checks", "findings", "journal", "log_checks"])
+@pytest.mark.parametrize(
+    "name", ["auditor", "books", "capacity_checks", "client_checks", "findings", "journal", "log_checks", "window_checks"]
+)
 def test_the_auditor_shares_no_code_with_what_it_audits(name: str) -> None:
     tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

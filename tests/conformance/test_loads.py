@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from reallot.storage import Database, WriteTransaction
-from reallot.storage.entities import Claim, Limits, Load, Outcome, Owner, OwnerKind, Record, Reserve, Transition
+from reallot.storage.entities import Claim, Limits, Load, OfferTerms, Outcome, Owner, OwnerKind, Record, Reserve, Seller, Transition, Window
 from support.cases import cases
 from support.rows import a_claim, a_record, all_records, change, commit, create, loads, recount, remove, stored
 
@@ -127,6 +127,34 @@ def test_the_last_places_go_to_as_many_as_there_are(db: Database, ws: str) -> No
         thread.join()
     assert outcomes.count(COMMITTED) == 25
     assert loads(db, ws) == [Load("ann", "lead", "", 25, 25)]
+
+
+@pytest.mark.parametrize("ends_as", ["LAPSED", "EXPIRED"], ids=["claim", "offer"])
+@pytest.mark.parametrize("end", ["accepted", "given back", "closed"])
+def test_what_is_held_takes_its_place_in_a_window_at_once_and_gives_it_back(db: Database, ws: str, ends_as: str, end: str) -> None:
+    window = Window(1, 10**12)
+    limits = replace(a_claim(9).limits, windows=(window,))
+    ann = Seller("ann", capacity={"windows": [{"count": 1, "duration_us": 10**12}]})
+    db.write(ws, lambda tx: tx.sellers.upsert(ws, [ann]))
+    create(db, ws, *(a_record(name) for name in "abc"))
+
+    def hold(name: str) -> Outcome:
+        before, terms = stored(db, ws, name), OfferTerms("ann", "", None, 10**15, ends_as)
+        # Who is offered something has his turn with it; who claims has it on accepting.
+        turn = ends_as != "LAPSED"
+        after = replace(before, offered_to="ann", assignment="OFFERED")
+        return commit(db, ws, Transition(before, after, claim=Claim(limits), offer_start=terms, counts_turn=turn))[0]
+
+    def used() -> int:
+        return sum(gain.effort for gain in db.read(lambda tx: tx.sellers.windows.gains(ws, {"ann": (window,)}, 1_000)))
+
+    assert [hold("a"), hold("b"), used()] == [COMMITTED, LOST, 1]
+    held = stored(db, ws, "a")
+    after = {"accepted": replace(held, owner=ANN, offered_to=""), "given back": replace(held, offered_to="")}.get(end)
+    commit(db, ws, Transition(held, after or replace(held, active=False), counts_turn=end == "accepted" and ends_as == "LAPSED"))
+    assert used() == (1 if end == "accepted" else 0)
+    assert hold("b") == (LOST if end == "accepted" else COMMITTED)
+    assert loads(db, ws) == recount(all_records(db, ws))
 
 
 @dataclass(frozen=True)
@@ -251,8 +279,10 @@ def test_a_load_that_is_not_the_sum_of_the_records_is_found(db: Database, ws: st
         db.write(ws, lambda tx, s=statement: tx.connection.execute(text(s), {"ws": ws}))
     found = db.read(lambda tx: tx.reports.wrong_loads(ws))
     assert [tuple(wrong) for wrong in found] == [("ann", "lead", "x", 9, 3, 1, 1), ("ben", "lead", "", 0, 2, 0, 1)]
+    create(db, f"{ws}-right", a_record("a", seller="ann", effort=9, segment_id="x"))
+    assert db.read(lambda tx: tx.reports.with_wrong_loads()) == [ws]
     invention = "INSERT INTO loads (workspace, seller_id, record_type, segment_id, effort, records) VALUES (:ws, 'cem', 'lead', '', 4, 2)"
     db.write(ws, lambda tx: tx.connection.execute(text(invention), {"ws": ws}))
     assert len(db.write(ws, lambda tx: tx.reports.correct_loads(ws))) == 3
-    assert db.read(lambda tx: tx.reports.wrong_loads(ws)) == []
+    assert db.read(lambda tx: (tx.reports.wrong_loads(ws), tx.reports.with_wrong_loads())) == ([], [])
     assert loads(db, ws) == recount(all_records(db, ws))

@@ -3,7 +3,7 @@
 import pytest
 
 from reallot.clients import Record, Seller
-from reallot.v1 import assignment_service_pb2, run_pb2, seller_pb2, seller_service_pb2
+from reallot.v1 import run_pb2, seller_pb2, seller_service_pb2
 
 from world import Make, World, a_lead, a_rule, a_segment, lead_type, quiet_settings
 
@@ -118,16 +118,44 @@ def test_a_first_window_counts_what_was_given_before_it(world: Make) -> None:
     assert here.owner("c") == "ana"
 
 
-def test_what_is_claimed_counts_when_it_is_taken(world: Make) -> None:
+def test_a_claim_is_in_the_window_from_when_it_is_made_unless_it_is_given_back_or_lapses(world: Make) -> None:
     here = world("2026-03-05T08:00")
     a_team(here, on_arrival="ON_ARRIVAL_WAIT")
-    here.sellers(Seller("ana", windows=["1/1h"]))
-    here.write(a_lead("a"), a_lead("b"))
-    calls = here.client.stubs.assignment
-    claimed = calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id
-    calls.RespondToOffer(assignment_service_pb2.RespondToOfferRequest(record_id=claimed, seller_id="ana", accept=True))
-    assert (here.owner(claimed), [u.used for u in seller(here).window_use]) == ("ana", [1])
-    assert calls.ClaimNext(assignment_service_pb2.ClaimNextRequest(seller_id="ana")).record_id == ""
+    here.sellers(Seller("ana", windows=["1/1h"]), Seller("ben"))
+    here.write(*(a_lead(name, f"2026-03-01T0{place}:00") for place, name in enumerate("abcd")))
+
+    def used(name: str = "ana") -> list[int]:
+        return [use.used for use in seller(here, name).window_use]
+
+    def claim(name: str = "ana") -> str:
+        found = here.client.offers.claim_next(name)
+        return found.record_id if found else ""
+
+    assert (claim(), claim(), used()) == ("a", "", [1]), "the window allows one, and she holds one"
+    here.client.offers.decline("a", "ana")
+    here.settle()
+    assert (used(), claim()) == ([0], "a")
+    here.advance("2026-03-05T08:16")
+    assert used() == [0], "it has lapsed"
+    assert claim() == "a"
+    here.advance("2026-03-05T08:20")
+    here.client.offers.accept("a", "ana")
+    assert (here.owner("a"), used(), claim()) == ("ana", [1], ""), "it counts once"
+    here.advance("2026-03-05T09:15:59")
+    assert (used(), claim()) == ([1], "")
+    here.advance("2026-03-05T09:16")
+    assert (used(), claim()) == ([0], "b"), "what was claimed at 8:16 has left the window"
+    # A window that comes later counts what is held, from when it was claimed.
+    assert claim("ben") == "c"
+    here.advance("2026-03-05T09:20")
+    here.client.offers.accept("c", "ben")
+    assert claim("ben") == "d"
+    here.sellers(Seller("ben", windows=["2/1h"]))
+    assert used("ben") == [2]
+    here.client.offers.decline("d", "ben")
+    assert used("ben") == [1]
+    here.advance("2026-03-05T10:16")
+    assert used("ben") == [0]
 
 
 def test_an_offer_is_in_the_window_until_it_ends_without_being_accepted(world: Make) -> None:

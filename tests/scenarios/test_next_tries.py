@@ -63,16 +63,26 @@ def test_what_nobody_was_there_for_is_tried_when_the_first_of_its_sellers_begins
     assert [next_try(here, name) for name in "abc"] == ["", "", ""]
 
 
-def test_an_absence_that_lengthens_leads_to_one_more_try_and_a_calendar_that_changes_at_once(world: Make) -> None:
+def test_the_next_try_follows_absences_and_working_time(world: Make) -> None:
     here = world("2026-03-05T05:00")
-    configured(here, for_one("ana", **HERE_NOW))
-    here.sellers(works("ana", "Mon-Fri 08:00-17:00"))
-    here.write(a_lead("a", kind="ana"))
+    configured(here, for_one("ana", **HERE_NOW), for_one("ben", available_within="86400s"), for_one("cid", **HERE_NOW))
+    here.sellers(works("ana", "Mon-Fri 08:00-17:00"), works("ben", "Mon 09:00-10:00"), works("cid", "Mon-Fri 09:00-17:00"))
+    here.write(a_lead("a", kind="ana"), a_lead("b", kind="ben"), a_lead("c", kind="cid"))
+    before = len(by_events(here))
     away(here, "ana", "2026-03-05T06:00", "2026-03-06T12:00")
+    away(here, "ben", "2026-03-09T00:00", "2026-03-10T00:00")
+    assert [next_try(here, name) for name in "abc"] == ["2026-03-06T12:00:00Z", "2026-03-15T09:00:00Z", "2026-03-05T09:00:00Z"]
+    assert by_events(here)[before:] == [(1, 0), (1, 0)]
+    run = here.runs(run_pb2.RUN_KIND_EVENT)[-1]
+    assert run.cause == "somebody whom it waited for will be absent"
+    # An absence that begins after the next try changes nothing, and nobody is asked.
+    away(here, "cid", "2026-04-20T00:00", "2026-05-01T00:00")
     here.advance("2026-03-05T08:00")
-    assert (here.record("a").assignment.attempts, next_try(here, "a")) == (2, "2026-03-06T12:00:00Z")
-    here.advance("2026-03-06T12:00")
-    assert here.owner("a") == "ana"
+    assert [here.record(name).assignment.attempts for name in "abc"] == [2, 2, 1]
+    here.sellers(works("ana", "Sat 10:00-12:00"))
+    assert next_try(here, "a") == "2026-03-07T10:00:00Z"
+    here.advance("2026-03-07T10:00")
+    assert here.owners("a", "b", "c") == ["ana", "", "cid"]
 
 
 def test_without_reruns_for_sellers_who_are_available_only_a_schedule_has_it_tried(world: Make) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from reallot.clients.commands.reporting import Usage, page, segment_row, shares
+from reallot.clients.commands.reporting import Usage, lasting, page, readable, segment_row, shares
 from reallot.server.convert.values import from_us
 from reallot.server.keeper import Keeper
 from reallot.server.services.sequences import SequenceService
@@ -95,6 +95,15 @@ def test_the_page_stands_alone_and_takes_no_name_for_html() -> None:
     assert "&lt;i&gt;" in made
     assert not {"<b>", "<i>", "http", "src=", "<script"} & {text for text in ("<b>", "<i>", "http", "src=", "<script") if text in made}
     assert 'class="over"' in made
+    # Four wait for room: their bar is as long as the longest, and they are all there is.
+    assert '<rect x="0.00" width="100.00" height="8" fill="#c05621"><title>capacity: 4</title>' in made
+    assert "capacity 100 % (4)" in made
+    assert "Nothing waits." in page([], [])
+
+
+def test_lengths_of_time_are_told_in_the_unit_that_suits_them() -> None:
+    assert [lasting(seconds) for seconds in (0, 59, 90, 5_400, 86_400, 1_000_000)] == ["0 s", "59 s", "1.5 min", "1.5 h", "1.0 d", "11.6 d"]
+    assert readable(("all", 2, 3_600, 6_480, 0, 0, 0, 2, 1, 0, 1, 0))[1:7] == (2, "1.0 h", "1.8 h", 0, "–", "–")
 
 
 def test_records_that_never_find_anybody_starve_no_others(office: Office) -> None:
