@@ -138,7 +138,7 @@ def decided(
 
 def _given(work: Work, planner: Planner, problem: assignment.Problem) -> Given:
     """Return what the plan of a task is made from."""
-    task, wanted = work.task, _selection(work)
+    task, wanted = work.task, _selection(work.task)
     names = _names(work, planner.pool) if task.is_kept else ""
     if task.applies or not wanted.HasField("rebalance"):
         return Given(problem, planner.rows(), Frame(task.sequential, task.limit, names))
