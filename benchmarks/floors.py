@@ -17,7 +17,7 @@ import psycopg
 from sqlalchemy import Table, create_engine, select
 from sqlalchemy.engine import make_url
 
-from reallot.storage.dialect import is_sqlite, sqlite_path
+from reallot.storage.dialect import POSTGRESQL_BY_KEY, is_sqlite, sqlite_path
 from reallot.storage.tables import metadata
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON", "cache_size=-64000")
@@ -128,7 +128,8 @@ def _statements(part: Sequence[Written], mark: str) -> Iterator[tuple[str, list[
 
 def _postgresql_seconds(url: str, parts: Sequence[Sequence[Written]]) -> float:
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
+    by_key = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_BY_KEY.items())
+    with psycopg.connect(plain, autocommit=True, options=by_key) as connection:
         started = time.perf_counter()
         for part in parts:
             with connection.transaction(), connection.cursor() as cursor:

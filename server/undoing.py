@@ -4,7 +4,7 @@ Nothing is kept between the parts: a record that was put back says so in its own
 counts what it finds done. The road's own runs may go on meanwhile; what they touch is left alone.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +20,7 @@ from reallot.server.road.batch import Handed
 from reallot.server.road.change import freed_sellers
 from reallot.server.road.commit import Digests, limits_of
 from reallot.server.road.events import concerned, enrolled, event_of, owner_name
+from reallot.server.road.shares import counted_value
 from reallot.server.road.undo import Done, Obstacle, former_place_gone, put_back, touched_since, undo_cause
 from reallot.server.runtime import Runtime, request_rerun
 from reallot.server.workspace_config import WorkspaceConfig
@@ -27,6 +28,7 @@ from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.capacity import settle, weight_of
 from reallot.storage.documents import load
 from reallot.storage.entities import Claim, Decision, Json, Outcome, Owner, OwnerKind, Record, Run, Seller, Transition
+from reallot.storage.shares import SCALE
 from reallot.v1 import assignment_service_pb2 as pb
 
 PART = 500
@@ -282,7 +284,23 @@ def _part(runtime: Runtime, workspace: str, plan: Plan, after_id: int, tx: Write
     outcomes = tx.commit_records(workspace, judged.transitions)
     made = [t for t, outcome in zip(judged.transitions, outcomes, strict=True) if outcome is Outcome.COMMITTED]
     request_rerun(tx, config, "CAPACITY_FREED", freed_sellers((t.before, t.after) for t in made))
+    _take_back_shares(tx, config, {line.record_id: line.rule_id for line in lines}, made)
     return judged.tally(outcomes, speech_of(config)), lines[-1].decision_id
+
+
+def _take_back_shares(tx: WriteTransaction, config: WorkspaceConfig, rule_of: Mapping[str, str], made: Sequence[Transition]) -> None:
+    """Have rules that give by shares count the records that were put back as never given."""
+    given: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for transition in made:
+        before, after = transition.before, transition.after
+        if before is None or after is None or before.owner is None or before.owner == after.owner:
+            continue
+        rule = config.rules.get(rule_of[before.record_id])
+        if rule is None or not rule.shares:
+            continue
+        given[rule.key][before.owner.id] += counted_value(before.value_units) if rule.evens_value else 1
+    for key, counts in sorted(given.items()):
+        tx.shares.take_back(config.workspace, key, counts, 1 if config.rules[key].evens_value else SCALE)
 
 
 def _finish(workspace: str, plan: Plan, tally: Tally, tx: WriteTransaction) -> pb.UndoRunResponse:

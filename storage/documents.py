@@ -35,7 +35,7 @@ def dump(document: Json) -> str:
     Raises:
         ValueError: a number in it is not finite, which JSON cannot say.
     """
-    return document if isinstance(document, JsonText) else "".join(_encode(document, 0))
+    return str(document) if isinstance(document, JsonText) else "".join(_encode(document, 0))
 
 
 load = json.loads

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
-from operator import or_
+from operator import itemgetter, or_
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -43,11 +43,13 @@ class Rows(NamedTuple):
     @classmethod
     def of(cls, columns: Sequence[str], values: Sequence[Row], key: int) -> "Rows":
         """Return rows, of which the last `key` columns differ from row to row."""
-        free = range(len(columns) - key)
-        alike = {place for place in free if len({row[place] for row in values}) == 1}
-        kept = [place for place in range(len(columns)) if place not in alike]
-        same = {columns[place]: values[0][place] for place in sorted(alike)}
-        return cls(same, tuple(columns[place] for place in kept), [tuple([row[place] for place in kept]) for row in values])
+        if not values:
+            return cls({}, tuple(columns), [])
+        by_column = list(zip(*values, strict=True))
+        alike = [place for place, (first, *_) in enumerate(by_column[: len(columns) - key]) if by_column[place].count(first) == len(values)]
+        kept = sorted(set(range(len(columns))).difference(alike))
+        same = {columns[place]: by_column[place][0] for place in alike}
+        return cls(same, tuple(columns[place] for place in kept), list(zip(*(by_column[place] for place in kept), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,11 @@ def prepare(moves: Sequence[Move], untold: Set[str] = frozenset()) -> PreparedMo
     patterns = {id(move.pattern): move.pattern for move in moves}
     if not moves or not all(_is_plain(pattern) for pattern in patterns.values()) or any(move.mark is not None for move in moves):
         return None
-    by_id = sorted(moves, key=lambda move: move.record_id)
-    shifts = Counter((p.weight, p.weight_after, p.binding) for p in (move.pattern for move in moves))
+    by_id = sorted(moves, key=itemgetter(0))
+    shifts: Counter[tuple[Weight | None, Weight | None, bool]] = Counter()
+    for key, times in Counter([id(move.pattern) for move in moves]).items():
+        pattern = patterns[key]
+        shifts[pattern.weight, pattern.weight_after, pattern.binding] += times
     places = sorted((move.place, move.pattern.turn) for move in moves if move.pattern.turn is not None)
     told = [(move, move.pattern.event) for move in moves if move.pattern.event is not None]
     lines = {key: tuple(pattern.decision or ())[1:] for key, pattern in patterns.items()}
@@ -112,7 +117,8 @@ def _is_plain(pattern: Pattern) -> bool:
 def _rows(patterns: Mapping[int, Pattern], by_id: Sequence[Move]) -> Rows:
     changes = reduce(or_, (pattern.changes for pattern in patterns.values()))
     places = [place for place in range(len(STATE)) if changes >> place & 1]
-    shared = {key: (p.next_version, *(p.state[place] for place in places), *p.stamps) for key, p in patterns.items()}
+    state = itemgetter(*places) if len(places) > 1 else lambda values: [values[place] for place in places]
+    shared = {key: (p.next_version, *state(p.state), *p.stamps) for key, p in patterns.items()}
     rows = [(*shared[id(m.pattern)], m.waiting_since_us, m.record_id, m.pattern.version) for m in by_id]
     return Rows.of(("version", *(STATE[place] for place in places), *STAMPS, "record_id", "version"), rows, 2)
 

@@ -100,6 +100,18 @@ class ShareAccount:
             row = self._rows[seller]
             self._rows[seller] = row._replace(given=row.given + count)
 
+    def take_back(self, counts: Mapping[str, int]) -> None:
+        """Count what members of the pool were given as if they had not been: nothing of it was due to anybody either."""
+        known = {seller: count for seller, count in counts.items() if seller in self._rows}
+        if any(count > self._rows[seller].given for seller, count in known.items()):
+            # It was given before the pool or its weights changed: what is too much by now is owed to them.
+            self._close()
+            for seller, count in known.items():
+                row = self._rows[seller]
+                self._rows[seller] = row._replace(carried=row.carried + self._scale * count)
+            return
+        self.give({seller: -count for seller, count in known.items()})
+
     def _close(self) -> None:
         """End the present pool: deviations are carried over."""
         pool = [row for row in self._rows.values() if row.weight]
@@ -137,6 +149,13 @@ class ShareRepository:
                 account.give(counts)
             account.drop({seller for pool, _ in own for seller in pool.full})
             self._store(workspace, before, account)
+
+    def take_back(self, workspace: str, rule_id: str, counts: Mapping[str, int], scale: int = SCALE) -> None:
+        """Count what a rule gave to sellers, records or their values, as if it had not."""
+        before = self.of(workspace, [rule_id])
+        account = ShareAccount(rule_id, before, scale)
+        account.take_back(counts)
+        self._store(workspace, before, account)
 
     def _store(self, workspace: str, before: Sequence[Share], account: ShareAccount) -> None:
         known = set(before)

@@ -1,6 +1,5 @@
 """What travels between the server and its workers: a task, and the plan that answers it, with moves written up for the tables."""
 
-import pickle  # nosec B403 # see its use below
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from reallot.storage.entities import Json
 from reallot.storage.moves import Move, Pattern
+from reallot.storage.packing import PackedMoves, pack, unpack
 from reallot.storage.prepared import PreparedMoves, prepare
 from reallot.storage.rechecks import Recheck
 from reallot.storage.shares import SharePool
@@ -38,6 +38,7 @@ class Task:
         seed: Seed of what is drawn at random.
         sequential: Time has run out: give the plan of the sequential rule.
         reopens: Records that sellers own are taken, too, and decided as if nobody had them.
+        forgets: What an intake is planned from is not to be kept.
         applies: The run was previewed: each record goes where it was shown, or stays.
     """
 
@@ -54,12 +55,13 @@ class Task:
     seed: int = 0
     sequential: bool = False
     reopens: bool = False
+    forgets: bool = False
     applies: bool = False
 
     @property
     def is_kept(self) -> bool:
-        """What it is planned from is kept. Intakes are many and small: it would soon outgrow all else."""
-        return self.kind not in ("INTAKE", "WHAT_IF")
+        """What it is planned from is kept."""
+        return self.kind != "WHAT_IF" and not self.forgets
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
     """Return what moves come to; the sellers in `flooded` get one digest instead of notices."""
     patterns = {id(move.pattern): move.pattern for move in moves}
     counts: Counter[str] = Counter()
-    for names, number in Counter(move.pattern.counted for move in moves).items():
-        counts.update(dict.fromkeys(names, number))
+    for key, number in Counter([id(move.pattern) for move in moves]).items():
+        for name in patterns[key].counted:
+            counts[name] += number
     told = {}
     for key, pattern in patterns.items():
         old, new = _told_parties(pattern, flooded)
@@ -140,7 +143,8 @@ def tally(moves: Sequence[Move], flooded: Set[str]) -> Tally:
             handed[told[id(move.pattern)]].append(move.record_id)
     lines = tuple(Handed(*sides, tuple(record_ids)) for sides, record_ids in handed.items())
     freed = frozenset(p.weight.place[0] for p in patterns.values() if p.frees and p.weight is not None)
-    return Tally(counts, freed, lines, _given(moves))
+    shares = any(pattern.pool >= 0 for pattern in patterns.values())
+    return Tally(counts, freed, lines, _given(moves) if shares else ())
 
 
 def _given(moves: Sequence[Move]) -> tuple[tuple[int, str, int], ...]:
@@ -164,15 +168,14 @@ class Piece:
 
     Attributes:
         size: How many there are.
-        packed: One by one, pickled: mostly nobody looks at them, and to build them in the server would hold up its other threads.
-            By column, which takes a third of the time.
+        packed: One by one.
         prepared: All of them as rows, for a commit that finds everything as the plan did; None if they cannot be prepared.
         tally: What all of them come to.
         pools: From which their plan gives by shares.
     """
 
     size: int
-    packed: bytes
+    packed: PackedMoves
     prepared: PreparedMoves | None
     tally: Tally
     pools: tuple[SharePool, ...] = ()
@@ -180,14 +183,12 @@ class Piece:
     @classmethod
     def of(cls, moves: Sequence[Move], flooded: Set[str], pools: tuple[SharePool, ...] = ()) -> "Piece":
         """Return moves as a piece; the sellers in `flooded` get one digest instead of notices."""
-        packed = pickle.dumps(tuple(zip(*moves, strict=True)), pickle.HIGHEST_PROTOCOL)
-        return cls(len(moves), packed, prepare(moves, flooded), tally(moves, flooded), pools)
+        return cls(len(moves), pack(moves), prepare(moves, flooded), tally(moves, flooded), pools)
 
     @property
     def moves(self) -> Sequence[Move]:
         """The moves, in the order of their turns; built at every call."""
-        columns = pickle.loads(self.packed)  # nosec B301 # packed by a worker of this server, over a pipe
-        return [Move(*row) for row in zip(*columns, strict=True)]
+        return unpack(self.packed)
 
 
 class Planned:

@@ -6,6 +6,7 @@ moves, of which few thousands differ in more than that; the patterns that they s
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from reallot.server.convert.records import quoted
@@ -15,7 +16,7 @@ from reallot.storage.moves import STATE, Move, Pattern
 RECORD, TITLE, ENROLLMENT = "\ufdd0record\ufdd0", "\ufdd0title\ufdd0", "\ufdd0enrollment\ufdd0"
 """Holes: what stands in a move's texts instead of a name."""
 _PLACES = {RECORD: 0, TITLE: 1, ENROLLMENT: 2}
-_HOLE = re.compile("|".join(_PLACES))
+_HOLE = re.compile(f"({'|'.join(_PLACES)})")
 _ENROLLED = STATE.index("enrollment_id")
 
 
@@ -77,4 +78,12 @@ def _put(text: str, names: Names) -> str:
 
 def _filled(document: str, names: Names) -> str:
     """Return a JSON text with the names in its holes."""
-    return _HOLE.sub(lambda hole: quoted(names[_PLACES[hole[0]]])[1:-1], document)
+    parts = list(_parts(document))
+    parts[1::2] = [quoted(names[_PLACES[hole]])[1:-1] for hole in parts[1::2]]
+    return "".join(parts)
+
+
+@lru_cache(maxsize=100_000)
+def _parts(document: str) -> tuple[str, ...]:
+    """Return what stands between the holes of a text, with the holes in between; a stencil's texts are filled again and again."""
+    return tuple(_HOLE.split(document))

@@ -21,7 +21,7 @@ from reallot.server.road.outcome import OVERDUE, Decided, Decisions
 from reallot.server.road.shares import counted_value
 from reallot.server.road.stencils import ENROLLMENT, RECORD, TITLE, Names, Stencil
 from reallot.storage.capacity import weight_of
-from reallot.storage.documents import JsonText, dump, load, owner_of
+from reallot.storage.documents import dump, load, owner_of
 from reallot.storage.entities import EnrollmentChange, Json, OfferTerms, Owner, OwnerKind, Standing, open_offer
 from reallot.storage.moves import DecisionText, Move, Pattern, Taken, changes_between, enrollment_columns, enrollment_of, looks, state_of
 from reallot.storage.numbering import NOW, EventText, event_text
@@ -37,7 +37,7 @@ class Writing:
         self._config = decisions.work.config
         self._names = {s.seller_id: s.name for s in decisions.planner.pool.sellers}
         self._owners: dict[str, Owner] = {}
-        self._traces: dict[int, JsonText] = {-1: JsonText("null")}
+        self._traces: dict[int, str] = {-1: "null"}
         self._offers: dict[tuple[str, str], OfferTerms] = {}
         self._stencils: dict[tuple[object, ...], Stencil] = {}
 
@@ -85,7 +85,7 @@ class Writing:
 
     def _move(self, row: int) -> Move:
         records, decided = self._work.records, self._decisions.of(row)
-        key = (*self._likeness[row], decided, *self._led_to(row))
+        key = (self._likeness[row], decided, *self._led_to(row))
         stencil = self._stencils.get(key)
         if stencil is None:
             stencil = self._stencils[key] = self._stencil(row, decided)
@@ -125,11 +125,13 @@ class Writing:
         ]
 
     @cached_property
-    def _likeness(self) -> list[tuple[object, ...]]:
-        """What the move of each row depends on, beside what is decided about it, its cause, and what is put into the stencil."""
+    def _likeness(self) -> list[int]:
+        """Numbers the same for rows that are alike in all that a move depends on, beside what is decided, its cause, and the names."""
         work, r = self._work, self._work.records
-        return list(
-            zip(
+        kinds: dict[tuple[object, ...], int] = {}
+        return [
+            kinds.setdefault(alike, len(kinds))
+            for alike in zip(
                 *(r.record_type, r.active, r.priority, r.effort, r.version, r.owner_kind, r.owner_id),
                 *(
                     r.previous_owner_kind,
@@ -146,7 +148,7 @@ class Writing:
                 [work.passed.get(row) for row in range(len(r))],
                 strict=True,
             )
-        )
+        ]
 
     def _stencil(self, row: int, decided: Decided) -> Stencil:
         work, before = self._work, self._standing(row)
@@ -282,9 +284,9 @@ class Writing:
             reason = say("back_again", what=reason, segment=after.segment_id, left_for=before.segment_id)
         return DecisionText(NOW, why, after.assignment, reason, *states, decided.rule_id, self._work.task.run_id, before.version + 1)
 
-    def _trace(self, chain: int) -> JsonText:
+    def _trace(self, chain: int) -> str:
         if chain not in self._traces:
-            self._traces[chain] = JsonText(dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]]))
+            self._traces[chain] = dump([trace.document() for trace in self._decisions.planner.draft.traces[chain]])
         return self._traces[chain]
 
 

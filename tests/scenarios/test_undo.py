@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reallot.clients import ReallotError, Seller
+from reallot.clients import ReallotError, Record, Seller
 from reallot.v1 import assignment_service_pb2, event_pb2, run_pb2
 
 from world import Make, World, a_lead, a_rule, a_segment, kinds, lead_type, quiet_settings
@@ -143,3 +143,29 @@ def test_only_a_run_that_has_ended_can_be_undone(world: Make) -> None:
     assert caught.value.reason == "RUN_NOT_ENDED"
     with pytest.raises(ReallotError, match="does not exist"):
         w.client.runs.undo("run-nowhere")
+
+
+@pytest.mark.parametrize("policy", ["WEIGHTED_SHARES", "EVEN_VALUE"])
+def test_what_was_shared_out_counts_as_never_given(world: Make, policy: str) -> None:
+    w = world()
+    shared = a_segment("leads", a_rule("all", policy), on_arrival="ON_ARRIVAL_WAIT")
+    w.apply(settings=quiet_settings(), record_types=[lead_type()], segments=[shared])
+    w.sellers(Seller("ann", weight=1), Seller("bob", weight=2))
+    names = [f"L{n}" for n in range(6)]
+    w.write(*(Record(name, "lead", value_units=100) for name in names))
+
+    def given(some: list[str]) -> tuple[run_pb2.Run, list[str]]:
+        return w.run(selection={"record_ids": some}), w.owners(*some)
+
+    first, shown = given(names[:4])
+    assert undo(w, first).undone == 4
+    assert given(names[:4])[1] == shown
+    # What is given meanwhile counts on, also where the weights have changed.
+    later, _ = given(names[4:])
+    w.sellers(Seller("ann", weight=1), Seller("bob", weight=1))
+    w.write(Record("M", "lead", value_units=100))
+    given(["M"])
+    assert undo(w, later).undone == 2
+    assert sum(w.loads().values()) == 5
+    given(names[4:])
+    assert sorted(w.loads().values()) in ([3, 4], [2, 5])
