@@ -155,3 +155,11 @@ def short(name: str, prefix: str) -> str:
     """Return an enum's name without its prefix, in small letters; "" for the unspecified one."""
     text = name.removeprefix(prefix).lower()
     return "" if text == "unspecified" else text
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in the unit that suits it."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.3g} s"
