@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.instances import Instance, generated_gaps, published_gap
 from benchmarks.report import Promise, machine, tell
 from reallot.solver.problems import solve, violations
-from reallot.solver.problems.annealing import prepare
+from reallot.solver.problems.compiling import prepare
 
 SIZES = ("5x100", "10x100", "20x100", "5x200", "10x200", "20x200", "10x400", "20x400", "40x400")
 GENERATED = ",".join(f"{kind}:{size}" for kind in "de" for size in SIZES)

@@ -21,7 +21,7 @@ from benchmarks import lap
 from benchmarks.instances import Instance, generated_gaps, generated_lap, published_gap, published_lap
 from benchmarks.report import Promise, machine, tell
 from reallot.solver.problems import Problem, Sense, level_values, solve, violations
-from reallot.solver.problems.annealing import prepare
+from reallot.solver.problems.compiling import prepare
 from reallot.solver.problems.linear import quiet_solver
 
 PUBLISHED = "gap6-0,a05200,a10200,a20200,c05100,d05100"

@@ -26,6 +26,7 @@ from reallot.v1 import config_pb2, segment_pb2, value_pb2
 LONGEST_DURATION_S = 10 * 366 * 86_400
 LONGEST_AVAILABLE_WITHIN_S = 120 * 3_600
 LONGEST_RETENTION_DAYS = 36_500
+MOST_REPLAYABLE_INTAKES = 1_000_000
 ROOTS = ("record", "seller", "team", "queue", "now")
 """Names in conditions that no reference may have."""
 
@@ -96,6 +97,9 @@ def _check_settings(config: WorkspaceConfig, message: config_pb2.Settings) -> No
         if not 0 <= getattr(message.retention, name) <= LONGEST_RETENTION_DAYS:
             text = f"it is not between 0 (for ever) and {LONGEST_RETENTION_DAYS} days"
             config.fault("settings", SETTINGS_ID, f"retention.{name}", text)
+    if not 0 <= message.retention.intakes <= MOST_REPLAYABLE_INTAKES:
+        text = f"it is not between 0 (none can be replayed) and {MOST_REPLAYABLE_INTAKES}"
+        config.fault("settings", SETTINGS_ID, "retention.intakes", text)
     if config_pb2.RERUN_CAUSE_UNSPECIFIED in message.rerun_on.causes:
         config.fault("settings", SETTINGS_ID, "rerun_on", "a cause is not said")
 

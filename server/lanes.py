@@ -42,6 +42,8 @@ POLL_S = 1.0
 INTAKE_POLL_S, INTAKE_LOOKS = 0.02, 1_500
 """How often, and how many times, a run looks whether intake has dealt with the changes from before it."""
 MOST_DEATHS = 3
+INTAKES_BETWEEN = 100
+"""After so many intakes it is looked at which of them are still to be replayable."""
 """A run whose worker dies this often has failed."""
 RERUN_TEXTS = {
     "CAPACITY_FREED": say("room_again"),
@@ -131,6 +133,10 @@ class Lane(ABC):
 class IntakeLane(Lane):
     """Works through pending records, batch by batch."""
 
+    def __init__(self, runtime: Runtime, worker: Planning) -> None:
+        super().__init__(runtime, worker)
+        self._kept: Counter[str] = Counter()
+
     def _workspaces(self, tx: ReadTransaction) -> list[str]:
         return tx.pending.workspaces()
 
@@ -172,7 +178,14 @@ class IntakeLane(Lane):
 
     async def _carry_out(self, config: WorkspaceConfig, lease: Lease, marks: list[Pending]) -> bool:
         run_id, now_us = f"intake-{secrets.token_hex(8)}", self._runtime.clock.now_us()
-        task = Task(config.workspace, now_us, "INTAKE", run_id, record_ids=tuple(mark.record_id for mark in marks))
+        task = Task(
+            config.workspace,
+            now_us,
+            "INTAKE",
+            run_id,
+            record_ids=tuple(mark.record_id for mark in marks),
+            forgets=not config.replayable_intakes,
+        )
         run = Run(run_id, "INTAKE", "RUNNING", {"kind": "INTAKE"}, None, create_us=now_us, start_us=now_us)
         async with planned_of(self._worker, task, lambda _stage: None, self._runtime.settings.solve_time_limit_s) as planned:
             plan = planned.plan
@@ -182,11 +195,20 @@ class IntakeLane(Lane):
             def finish(tx: WriteTransaction, counts: Counter[str], _stopped: bool) -> None:
                 tx.pending.clear(config.workspace, gone)
                 tx.runs.create(config.workspace, ended(run, plan, counts, tx.now_us))
+                self._keep(tx, config, run_id, plan)
 
             done = await commitment.carry_out(finish)
             commitment.tell(run.kind)
         # Without progress it waits for the next wake: trying the same again at once would end the same.
         return bool(gone) or not done or commitment.counts["lost"] < plan.records
+
+    def _keep(self, tx: WriteTransaction, config: WorkspaceConfig, run_id: str, plan: Plan) -> None:
+        """Keep what an intake was planned from; now and then remove it of those that are not among the newest any more."""
+        if plan.input:
+            tx.inputs.keep(config.workspace, run_id, 1, plan.input, tx.now_us)
+        if self._kept[config.workspace] % INTAKES_BETWEEN == 0:
+            tx.inputs.keep_newest(config.workspace, "INTAKE", config.replayable_intakes)
+        self._kept[config.workspace] += 1
 
     async def _set_aside(self, config: WorkspaceConfig, lease: Lease, mark: Pending, error: Exception) -> None:
         incident = secrets.token_hex(6)

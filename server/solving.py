@@ -42,7 +42,7 @@ class Job:
 def _main(pipe: Connection) -> None:
     """Serve jobs until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from reallot.solver.problems.annealing import prepare
+    from reallot.solver.problems.compiling import prepare
 
     # The first machine-wide compilation should not come out of a caller's time limit.
     prepare()

@@ -46,6 +46,7 @@ ID_FIELDS = {
 DEFAULT_CAPACITY = 1_000
 DEFAULT_DIGEST_ABOVE = 20
 DEFAULT_EVENTS_DAYS, DEFAULT_DECISIONS_DAYS = 30, 90
+DEFAULT_REPLAYABLE_INTAKES = 1_000
 ALL_RERUN_CAUSES = frozenset({"CAPACITY_FREED", "SELLER_AVAILABLE", "SELLER_JOINED", "CONFIGURATION_CHANGED"})
 
 
@@ -345,6 +346,11 @@ class WorkspaceConfig:
     def decisions_days(self) -> int:
         """Days for which decisions are kept; 0 = for ever."""
         return self.settings.retention.decisions_days if self.settings.retention.HasField("decisions_days") else DEFAULT_DECISIONS_DAYS
+
+    @property
+    def replayable_intakes(self) -> int:
+        """How many of the newest intakes can be replayed; 0 = none."""
+        return self.settings.retention.intakes if self.settings.retention.HasField("intakes") else DEFAULT_REPLAYABLE_INTAKES
 
     @cached_property
     def rerun_on(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, delete, insert, select
 
-from reallot.storage.tables import run_inputs
+from reallot.storage.tables import run_inputs, runs
 
 
 class InputRepository:
@@ -23,6 +23,14 @@ class InputRepository:
         c = run_inputs.c
         wanted = select(c.content).where(c.workspace == workspace, c.run_id == run_id).order_by(c.batch)
         return [bytes(content) for content in self._connection.execute(wanted).scalars()]
+
+    def keep_newest(self, workspace: str, kind: str, most: int) -> None:
+        """Remove what runs of a kind were planned from, but for the newest `most` batches."""
+        c, r = run_inputs.c, runs.c
+        of_kind = run_inputs.join(runs, (r.workspace == c.workspace) & (r.run_id == c.run_id) & (r.kind == kind))
+        newest_first = select(c.run_id, c.batch).select_from(of_kind).where(c.workspace == workspace)
+        for run_id, batch in self._connection.execute(newest_first.order_by(c.time_us.desc(), c.run_id, c.batch).offset(most)).all():
+            self._connection.execute(delete(run_inputs).where(c.workspace == workspace, c.run_id == run_id, c.batch == batch))
 
     def outdated(self, workspace: str, before_us: int) -> bool:
         """Tell whether anything is kept that is older than `before_us`."""

@@ -40,9 +40,10 @@ def worth(
         return
     shown = answer.slots[: count or None]
     levels = [i for i in range(len(answer.level_ids)) if any(slot.level_changes[i] for slot in shown)]
-    names = [answer.level_ids[i] for i in levels]
+    names = [level_text(answer.level_ids[i]) for i in levels]
     rows = [(slot.seller_id, maximum_text(slot), *(_change(slot.level_changes[i]) for i in levels)) for slot in shown]
-    table("One more slot, the most valuable first", ("seller", "maximum", *names), rows, numbers=names)
+    title = "One more slot, the most valuable first; below 0 is better, each column counts before the next"
+    table(title, ("seller", "maximum", *names), rows, numbers=names)
     if len(answer.slots) > len(shown):
         out.print(f"and {len(answer.slots) - len(shown):,} more that would change something")
 
@@ -52,6 +53,21 @@ def maximum_text(slot: Any) -> str:
     if slot.segment_id:
         return f"segment {slot.segment_id}"
     return f"type {slot.record_type}" if slot.record_type else "in all"
+
+
+def level_text(level_id: str) -> str:
+    """Return for people what a level counts; less is better at each."""
+    kind, _, of = level_id.partition(":")
+    match kind:
+        case "coverage":
+            return f"left out, priority {of}"
+        case "rule_order":
+            return "later rules"
+        case "availability":
+            return "days off"
+        case "policy":
+            return f"policy {of.replace('_', ' ')}"
+    return level_id.replace("_", " ")
 
 
 def _change(number: int) -> str:
@@ -179,8 +195,8 @@ def _figure(value: float) -> str:
 def _levels(both: Sequence[Sequence[run_pb2.LevelResult]], names: Names) -> None:
     values = [{level.level_id: level.value for level in levels} for levels in both]
     order = list(dict.fromkeys(level.level_id for levels in both for level in levels))
-    rows = [(level, *(f"{value[level]:,}" if level in value else "" for value in values)) for level in order]
-    table("Levels, lower is better", ("level", *names), rows, numbers=names)
+    rows = [(level_text(level), *(f"{value[level]:,}" if level in value else "" for value in values)) for level in order]
+    table("Levels, lower is better, each counts before the next", ("level", *names), rows, numbers=names)
 
 
 def _statuses(both: Sequence[run_pb2.RunCounts], names: Names) -> None:

@@ -38,7 +38,9 @@ def explain(
         for rule in answer.rules
         for v in rule.verdicts
     ]
-    table("What its rules make of it now", ("rule", "would be", "verdict", "sellers", "among them"), verdicts, numbers=("sellers",))
+    # What it takes itself is not free: for who owns it, the rules are asked about another like it.
+    title = "What its rules make of it now" if not answer.record.HasField("owner") else "What its rules would make of another like it now"
+    table(title, ("rule", "would be", "verdict", "sellers", "among them"), verdicts, numbers=("sellers",))
     _planned(answer)
     log = [(f"{moment(d.time):%Y-%m-%d %H:%M:%S}", _status(d.status), owner_text(d.after.owner), d.reason) for d in answer.decisions]
     table("Its log, newest first", ("time (UTC)", "status", "owner", "reason"), log)
@@ -64,7 +66,7 @@ def _planned(answer: insight_service_pb2.ExplainRecordResponse) -> None:
     if answer.HasField("planned"):
         who = f"{answer.planned.seller_id} by rule {answer.planned.rule_id}" if answer.planned.seller_id else "nobody"
         sure = "" if answer.planned.proven else " (not proven optimal)"
-        out.print(f"Planned again now, with {answer.planned.planned_together:,} records in all: {who}{sure}.", markup=False)
+        out.print(f"Planned again now, with {counted(answer.planned.planned_together, 'record')} in all: {who}{sure}.", markup=False)
     if answer.HasField("blocking"):
         _blocked(answer.blocking)
     if answer.HasField("alternative"):
@@ -74,7 +76,8 @@ def _planned(answer: insight_service_pb2.ExplainRecordResponse) -> None:
 def _blocked(blocking: insight_service_pb2.BlockingSet) -> None:
     free = sum(max(maximum.free, 0) for maximum in blocking.maxima)
     proof = "proven" if blocking.verified else "NOT VERIFIED"
-    out.print(f"What stands in its way ({proof}): {blocking.records:,} records for {free:,} slots; none of these can be left out.")
+    records, slots = counted(blocking.records, "record"), counted(free, "slot")
+    out.print(f"What stands in its way ({proof}): {records} for {slots}; none of these can be left out.")
     rows = [(maximum.seller_id, maximum_text(maximum), max(maximum.free, 0)) for maximum in blocking.maxima]
     table("", ("seller", "maximum", "slots"), rows, numbers=("slots",))
     if blocking.records > 1:
@@ -112,6 +115,11 @@ def suited(
     ]
     columns = ("record", "rule", "rank", "score", "priority", "planned now for")
     table("Waiting records, the best first", columns, rows, numbers=("rank", "score", "priority"))
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of something for people."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _verdict(number: int) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reallot.clients.commands.asking import Filter, RecordType, Segments
+from reallot.clients.commands.asking import Filter, RecordType, Segments, level_text
 from reallot.clients.commands.passes import exit_code, show, waited
 from reallot.clients.terminal import DEFAULT_ADDRESS, FAILED, Address, AsJson, Workspace, confirmed, connected, document, out, say, table
 from reallot.v1 import insight_service_pb2, run_pb2
@@ -41,7 +41,7 @@ def rebalance(
 
 
 def _show(answer: insight_service_pb2.GetFrontierResponse) -> None:
-    names = [level.level_id for level in answer.points[0].levels]
+    names = [level_text(level.level_id) for level in answer.points[0].levels]
     values = [[level.value for level in point.levels] for point in answer.points]
     shown = [i for i in range(len(names)) if len({row[i] for row in values}) > 1]
     rows: list[tuple[Any, ...]] = [

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from reallot.clients.commands import exporting, previewing
-from reallot.clients.commands.passes import exit_code, show, started, waited
+from reallot.clients.commands.asking import level_text
+from reallot.clients.commands.passes import exit_code, show, started, took, waited
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
     FAILED,
     INVALID,
+    PRECONDITION,
     Address,
     AsJson,
     Workspace,
@@ -105,6 +107,7 @@ def list_runs(
                 short(run_pb2.RunKind.Name(run.kind), "RUN_KIND_"),
                 short(run_pb2.RunState.Name(run.state), "RUN_STATE_"),
                 f"{moment(run.start_time):%Y-%m-%d %H:%M:%S}" if run.HasField("start_time") else "",
+                took(run),
                 run.counts.considered,
                 run.counts.assigned,
                 run.counts.failed,
@@ -114,7 +117,7 @@ def list_runs(
         ]
         table(
             "",
-            ("run", "kind", "state", "start (UTC)", "tried", "assigned", "failed", "cause"),
+            ("run", "kind", "state", "start (UTC)", "took", "tried", "assigned", "failed", "cause"),
             rows,
             numbers=("tried", "assigned", "failed"),
         )
@@ -133,7 +136,12 @@ def show_run(
         run = client.runs.get(run_id)
         show(run, as_json=as_json)
         if not as_json and run.levels:
-            table("", ("level", "value", "bound"), [(lv.level_id, lv.value, lv.bound) for lv in run.levels], numbers=("value", "bound"))
+            table(
+                "",
+                ("level", "value", "bound"),
+                [(level_text(lv.level_id), lv.value, lv.bound) for lv in run.levels],
+                numbers=("value", "bound"),
+            )
         if records:
             _outcomes(client, run_id, as_json=as_json)
 
@@ -155,16 +163,20 @@ def _outcomes(client: Any, run_id: str, *, as_json: bool) -> None:
 def replay_run(run_id: str, address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
     """Plan a stored run again from what it was planned from, and compare the plans byte for byte.
 
-    Exit codes: 0 the plans are equal, 1 they differ, 5 what it was planned from is not kept.
+    Exit codes: 0 the plans are equal, 1 they differ, 5 what it was planned from is not kept, or another version of the solver planned it
+    and this one plans otherwise.
     """
     with connected(address, workspace) as client:
         answer = client.stubs.assignment.ReplayRun(assignment_service_pb2.ReplayRunRequest(run_id=run_id))
+    changed = answer.stored_version != answer.replayed_version
     if as_json:
         say(document(answer))
     else:
-        out.print(f"{run_id}: {'the plans are equal' if answer.equal else 'THE PLANS DIFFER'}")
-        out.print(f"  stored   {answer.stored_digest}\n  replayed {answer.replayed_digest}")
-    raise typer.Exit(0 if answer.equal else FAILED)
+        says = "the plans are equal" if answer.equal else "THE PLANS DIFFER" if not changed else "planned by another version of the solver"
+        out.print(f"{run_id}: {says}")
+        out.print(f"  stored   {answer.stored_digest} by {answer.stored_version}")
+        out.print(f"  replayed {answer.replayed_digest} by {answer.replayed_version}")
+    raise typer.Exit(0 if answer.equal else PRECONDITION if changed else FAILED)
 
 
 @runs.command("cancel")

@@ -15,19 +15,24 @@ def replay(tx: ReadTransaction, config: WorkspaceConfig, request: pb.ReplayRunRe
         ApiError: there is no such run, or what it was planned from is not kept.
     """
     run = tx.runs.get(config.workspace, request.run_id)
+    body = run.body or {}
     inputs = tx.inputs.of(config.workspace, request.run_id)
-    stored = str((run.body or {}).get("digest", ""))
+    stored = str(body.get("digest", ""))
     if not inputs or not stored:
-        text = f"what run {run.run_id} was planned from is not kept: intakes and old runs cannot be replayed"
+        text = f"what run {run.run_id} was planned from is not kept: see retention in the workspace's settings"
         raise failed_precondition("INPUT_NOT_KEPT", text, run=run.run_id)
     digests = []
     for content in inputs:
         try:
-            problem, rows, frame = unpacked(content)
+            given = unpacked(content)
         except ValueError as error:
             raise failed_precondition("INPUT_NOT_KEPT", f"run {run.run_id} cannot be replayed: {error}", run=run.run_id) from None
-        solved = solved_of(problem, rows, frame)
-        assignment.check(solved.problem, solved.solution)
-        digests.append(digest_of(solved, frame))
+        digests.append(digest_of(solved_of(given), given.frame))
     again = joined_digest(digests)
-    return pb.ReplayRunResponse(equal=again == stored, stored_digest=stored, replayed_digest=again)
+    return pb.ReplayRunResponse(
+        equal=again == stored,
+        stored_digest=stored,
+        replayed_digest=again,
+        stored_version=str((body.get("solver") or {}).get("version", "")),
+        replayed_version=assignment.SOLVER_VERSION,
+    )

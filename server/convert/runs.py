@@ -33,7 +33,7 @@ def run_message(run: Run, speech: Catalogue) -> run_pb2.Run:
             reason=run_pb2.TerminationReason.Value(f"TERMINATION_REASON_{reason or 'UNSPECIFIED'}"),
             limit=run_pb2.TerminationLimit.Value(f"TERMINATION_LIMIT_{limit or 'UNSPECIFIED'}"),
         ),
-        solver=run_pb2.SolverInfo(seed=run.seed, replayable=bool(body.get("digest")) and run.kind != "INTAKE", **body.get("solver", {})),
+        solver=run_pb2.SolverInfo(seed=run.seed, replayable=bool(body.get("digest")), **body.get("solver", {})),
         stage_seconds=[
             run_pb2.StageSeconds(stage=run_pb2.RunStage.Value(f"RUN_STAGE_{stage.upper()}"), seconds=seconds)
             for stage, seconds in body.get("seconds", {}).items()

@@ -38,6 +38,7 @@ class Task:
         seed: Seed of what is drawn at random.
         sequential: Time has run out: give the plan of the sequential rule.
         reopens: Records that sellers own are taken, too, and decided as if nobody had them.
+        forgets: What an intake is planned from is not to be kept.
         applies: The run was previewed: each record goes where it was shown, or stays.
     """
 
@@ -54,12 +55,13 @@ class Task:
     seed: int = 0
     sequential: bool = False
     reopens: bool = False
+    forgets: bool = False
     applies: bool = False
 
     @property
     def is_kept(self) -> bool:
-        """What it is planned from is kept. Intakes are many and small: it would soon outgrow all else."""
-        return self.kind not in ("INTAKE", "WHAT_IF")
+        """What it is planned from is kept."""
+        return self.kind != "WHAT_IF" and not self.forgets
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,32 @@ class Frame(NamedTuple):
     Attributes:
         sequential: Time ran out, so the plan is that of the sequential rule.
         limit: Most records that may be assigned, 0 = no limit.
-        names: Hash over the names of the records and of those who may take them, in their order.
+        names: Hash over the names of the records and of those who may take them, in their order; empty = the plan is not kept.
+        rebalances: Records have owners, and as few as the gain is worth are to change.
+        most_changes: Most that may change, None = as many as the best plan takes.
     """
 
     sequential: bool
     limit: int
     names: str
+    rebalances: bool = False
+    most_changes: int | None = None
+
+
+class Given(NamedTuple):
+    """What a plan is made from.
+
+    Attributes:
+        problem: The problem.
+        rows: Row of the batch that each of its records stands for: int64, shape (records,).
+        frame: What else decides.
+        owners: Place in the pool of each record's owner, -1 = none of them: int64; empty unless owners are to change.
+    """
+
+    problem: assignment.Problem
+    rows: npt.NDArray[np.int64]
+    frame: Frame
+    owners: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -90,9 +110,7 @@ class Decisions:
     work: Work
     planner: Planner
     solved: Solved
-    frame: Frame
-    whole: assignment.Problem
-    """The problem before the size limit."""
+    given: Given
 
     @cached_property
     def rows(self) -> list[int]:

@@ -6,22 +6,24 @@ What is kept are the columns of the problem with the limits that held, compresse
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from reallot.server.road.outcome import Frame, Solved
+from reallot.server.road.outcome import Frame, Given, Solved
+from reallot.server.road.rebalancing import rebalanced
 from reallot.solver import assignment
 from reallot.solver.assignment import Policy, Problem, Scope
-from reallot.solver.assignment.problem import Contacts, Holdings, Ints, Shares
+from reallot.solver.assignment.problem import Contacts, Holdings, Shares
 
 FORM = 1
 """Version of the kept form."""
 STANDINGS = {kind.__name__: kind for kind in (Shares, Contacts, Holdings)}
 FAST = 1
 """Level of compression: more would take longer than it saves."""
+OWNERS = "owners"
 
 
 def names_of(record_ids: Sequence[str], takers: Sequence[str]) -> str:
@@ -29,11 +31,21 @@ def names_of(record_ids: Sequence[str], takers: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([list(record_ids), list(takers)], ensure_ascii=False).encode()).hexdigest()
 
 
-def solved_of(problem: Problem, rows: Ints, frame: Frame) -> Solved:
-    """Return the solution of a problem whose records stand for rows of a batch, held to its limits."""
+def solved_of(given: Given, stage: Callable[[str], None] = lambda _: None) -> Solved:
+    """Return the plan, held to its limits and checked; `stage` hears when the check begins.
+
+    Raises:
+        CheckFailed: the plan did not pass the independent check.
+        NotProven: owners are to change of records that take other efforts than 1.
+    """
+    problem, rows, frame, owners = given
+    if frame.rebalances:
+        return rebalanced(problem, rows, owners, frame.most_changes)
     solved = Solved(problem, assignment.solve(problem, sequential=frame.sequential), rows)
     if frame.limit and int(solved.solution.assigned.sum()) > frame.limit:
-        return _limited(solved, frame)
+        solved = _limited(solved, frame)
+    stage("check")
+    assignment.check(solved.problem, solved.solution)
     return solved
 
 
@@ -69,18 +81,28 @@ def joined_digest(digests: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def packed(problem: Problem, rows: Ints, frame: Frame) -> bytes:
+def packed(given: Given) -> bytes:
     """Return what a plan was made from."""
+    problem, rows, frame, owners = given
     columns: list[tuple[str, Any]] = [("rows", rows), *_columns("", problem)]
+    if len(owners):
+        columns.append((OWNERS, owners))
     scopes = []
     for index, scope in enumerate(problem.scopes):
         columns += _columns(f"{index}.", scope)
         standing = type(scope.standing).__name__ if scope.standing is not None else ""
         scopes.append({"scope_id": scope.scope_id, "policy": scope.policy.value, "standing": standing})
     parts = [(name, column.dtype.str, len(column)) for name, column in columns]
-    head = json.dumps({"form": FORM, "frame": frame._asdict(), "scopes": scopes, "columns": parts}).encode()
+    head = json.dumps({"form": FORM, "frame": _framed(frame), "scopes": scopes, "columns": parts}).encode()
     body = b"".join(np.ascontiguousarray(column).tobytes() for _, column in columns)
     return zlib.compress(len(head).to_bytes(8, "little") + head + body, FAST)
+
+
+def _framed(frame: Frame) -> dict[str, Any]:
+    """Return a frame without what stands at its default, which earlier versions need not know."""
+    return {
+        name: value for name, value in frame._asdict().items() if name not in Frame._field_defaults or value != Frame._field_defaults[name]
+    }
 
 
 def _columns(prefix: str, of: Any) -> list[tuple[str, Any]]:
@@ -107,7 +129,7 @@ def _part(kind: Any, prefix: str, columns: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-def unpacked(content: bytes) -> tuple[Problem, Ints, Frame]:
+def unpacked(content: bytes) -> Given:
     """Return what a plan was made from.
 
     Raises:
@@ -130,9 +152,11 @@ def unpacked(content: bytes) -> tuple[Problem, Ints, Frame]:
         standing = _part(kind, f"{index}.standing.", columns) if kind is not None else None
         known = own | {"scope_id": named["scope_id"], "policy": Policy(named["policy"]), "standing": standing}
         scopes.append(Scope(**_known(Scope, known)))
-    own = {name: column for name, column in columns.items() if "." not in name and name != "rows"}
+    own = {name: column for name, column in columns.items() if "." not in name and name not in ("rows", OWNERS)}
     problem = Problem(**_known(Problem, own | {"scopes": tuple(scopes)}))
-    return problem, columns["rows"], Frame(**head["frame"])
+    if unknown := sorted(set(head["frame"]) - set(Frame._fields)):
+        raise ValueError(f"its limits have other names than this version knows: {', '.join(unknown)}")
+    return Given(problem, columns["rows"], Frame(**head["frame"]), columns.get(OWNERS, np.zeros(0, dtype=np.int64)))
 
 
 def _known(kind: Any, values: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from reallot.server.group_config import GROUP_KINDS
 from reallot.server.road.batch import Piece, Plan, Task
 from reallot.server.road.groups import GroupTargets
 from reallot.server.road.joined import with_related
-from reallot.server.road.outcome import Decisions, Frame
+from reallot.server.road.outcome import Decisions, Frame, Given
 from reallot.server.road.plan import Candidates, Chained, Planner, RuleTargets
 from reallot.server.road.pool import Pool
 from reallot.server.road.reach import parts_for
-from reallot.server.road.rebalancing import rebalanced
+from reallot.server.road.rebalancing import owners_of
 from reallot.server.road.replaying import digest_of, names_of, packed, solved_of
 from reallot.server.road.segment import Segmented, segment_records
 from reallot.server.road.selection import NOT_RUN, select
@@ -126,15 +126,25 @@ def decided(
     stage("solve")
     if task.applies:
         problem = as_shown(tx, work, planner, problem)
-    elif run_pb2.RunSelection.FromString(task.selection).HasField("rebalance"):
-        return rebalanced(work, planner, problem)
-    frame = Frame(task.sequential, task.limit, _names(work, planner.pool) if task.is_kept else "")
-    solved = solved_of(problem, planner.rows(), frame)
-    stage("check")
-    assignment.check(solved.problem, solved.solution)
-    decisions = Decisions(work, planner, solved, frame, problem)
+    given = _given(work, planner, problem)
+    solved = solved_of(given, stage)
+    if given.frame.rebalances:
+        # Who keeps a record is not touched.
+        work.assign[np.setdiff1d(given.rows, solved.rows)] = False
+    decisions = Decisions(work, planner, solved, given)
     note_steps(work, np.flatnonzero(work.assign & (decisions.takers < 0)).tolist(), frames, _takers(planner.pool))
     return decisions
+
+
+def _given(work: Work, planner: Planner, problem: assignment.Problem) -> Given:
+    """Return what the plan of a task is made from."""
+    task, wanted = work.task, _selection(work.task)
+    names = _names(work, planner.pool) if task.is_kept else ""
+    if task.applies or not wanted.HasField("rebalance"):
+        return Given(problem, planner.rows(), Frame(task.sequential, task.limit, names))
+    most = wanted.rebalance.most_changes if wanted.rebalance.HasField("most_changes") else None
+    frame = Frame(sequential=False, limit=0, names=names, rebalances=True, most_changes=most)
+    return Given(problem, planner.rows(), frame, owners_of(work, planner))
 
 
 def _takers(pool: Pool) -> dict[str, Callable[[], pl.DataFrame]]:
@@ -158,8 +168,8 @@ def _plan(decisions: Decisions, writing: Writing) -> Plan:
         levels=tuple((level.level_id, level.value, level.bound) for level in solution.levels),
         termination=(str(solution.termination.reason), str(solution.termination.limit)),
         solver={"version": assignment.SOLVER_VERSION, "classes": problem.classes, "pairs": problem.options},
-        digest=digest_of(decisions.solved, decisions.frame) if decisions.frame.names else "",
-        input=packed(decisions.whole, decisions.planner.rows(), decisions.frame) if decisions.frame.names else b"",
+        digest=digest_of(decisions.solved, decisions.given.frame) if decisions.given.frame.names else "",
+        input=packed(decisions.given) if decisions.given.frame.names else b"",
         rechecks=tuple(work.rechecks),
         tries=decisions.tried_again_us,
         next_after=work.next_after,

@@ -75,8 +75,25 @@ def _is_best(solution: Solution) -> bool:
     return solution.termination.reason is Reason.OPTIMAL
 
 
+class _Paths(dict[int, list[int]]):
+    """The arcs of the sellers' trees that a unit of each option passes, walked when an option is first asked for."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._trees = network.trees
+
+    def __missing__(self, option: int) -> list[int]:
+        path, at = [], int(self._trees.first[option])
+        while at >= 0:
+            path.append(at)
+            at = int(self._trees.next[at])
+        self[option] = path
+        return path
+
+
 def _part(problem: Problem, network: Network, face: Face, option_of: Ints) -> _Part:
-    records = np.flatnonzero(_concerned(problem, network, face)[problem.class_of] & (option_of >= 0)).astype(np.int64)
+    paths = _Paths(network)
+    records = np.flatnonzero(_concerned(problem, paths, face)[problem.class_of] & (option_of >= 0)).astype(np.int64)
     others = option_of.copy()
     others[records] = -1
     fixed = arc_units(problem, network, others)
@@ -85,14 +102,14 @@ def _part(problem: Problem, network: Network, face: Face, option_of: Ints) -> _P
         own = np.arange(problem.option_start[kind], problem.option_start[kind + 1])
         options[kind] = own[face.upper[own] > 0].tolist()
         for option in options[kind]:
-            arcs[option] = [option, *(first + at for at in _path(network, option))]
+            arcs[option] = [option, *(first + at for at in paths[option])]
     passed = sorted({arc for path in arcs.values() for arc in path})
     least = {arc: int(face.lower[arc] - fixed[arc]) for arc in passed}
     most = {arc: int(face.upper[arc] - fixed[arc]) for arc in passed}
     return _Part(records, options, arcs, least, most)
 
 
-def _concerned(problem: Problem, network: Network, face: Face) -> npt.NDArray[np.bool_]:
+def _concerned(problem: Problem, paths: _Paths, face: Face) -> npt.NDArray[np.bool_]:
     """Tell of each class whether its records may be given by even value, or may make room for one that is.
 
     A record of another scope makes room by passing fewer or more of what an arc still leaves open, and so do others for it in turn.
@@ -101,7 +118,7 @@ def _concerned(problem: Problem, network: Network, face: Face) -> npt.NDArray[np
     open_to = face.upper[: problem.options] > 0
     moving = np.flatnonzero(open_to & (face.lower[: problem.options] < face.upper[: problem.options])).tolist()
     slack = face.lower[first:] < face.upper[first:]
-    shared = {option: [at for at in _path(network, option) if slack[at]] for option in moving}
+    shared = {option: [at for at in paths[option] if slack[at]] for option in moving}
     concerned = np.zeros(problem.classes, dtype=bool)
     concerned[class_of[np.isin(problem.option_scope, problem.even_scopes) & open_to]] = True
     reached: set[int] = set()
@@ -112,15 +129,6 @@ def _concerned(problem: Problem, network: Network, face: Face) -> npt.NDArray[np
         if not found:
             return concerned
         concerned[sorted(found)] = True
-
-
-def _path(network: Network, option: int) -> list[int]:
-    """Return the arcs of the sellers' trees that a unit of an option passes."""
-    path, at = [], int(network.trees.first[option])
-    while at >= 0:
-        path.append(at)
-        at = int(network.trees.next[at])
-    return path
 
 
 def _alone(problem: Problem, part: _Part) -> bool:

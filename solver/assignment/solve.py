@@ -22,7 +22,10 @@ from reallot.solver.assignment.problem import Ints, Problem
 from reallot.solver.assignment.result import Limit, Reason, Solution, Stage, Termination
 from reallot.solver.assignment.values import level_values
 
-SOLVER_VERSION = f"ortools {version('ortools')}"
+MODELS = 1
+"""Raised whenever the same problem may get another plan than before."""
+SOLVER_VERSION = f"models {MODELS}, ortools {version('ortools')}"
+"""Plans of equal problems are equal where this is."""
 Incumbent = Callable[[Solution], None]
 
 

@@ -5,14 +5,10 @@ chains of up to three, as the ejection chains of Yagiura, Ibaraki and Glover (20
 drawn. Items are taken to few sellers only, those of least reduced cost under the prices of the relaxation, and free room costs its
 price, so that what is minimised is the distance to the relaxation's bound. Limits may be broken at a penalty, which rises while plans
 break them and falls while they do not. Which plan comes out depends on the seed and the number of steps, not on the clock.
-
-The first search on a machine has to be compiled, which takes some ten seconds and is kept on disk from then on; `prepare` does it in a
-thread.
 """
 
-import threading
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
@@ -26,32 +22,6 @@ STEPS_A_ROUND = 100
 """Steps after which temperature and penalty are renewed."""
 LONGEST_SCAN = 64
 """Most items of one seller that a step looks at for the last link."""
-
-
-class Preparation:
-    """The compilation, under way in a thread."""
-
-    def __init__(self) -> None:
-        self._thread = threading.Thread(target=_compile, name="compile", daemon=True)
-        self._thread.start()
-
-    def ready(self, wait_s: float) -> bool:
-        """Tell whether the search is compiled, after waiting for it so long at most."""
-        self._thread.join(max(wait_s, 0))
-        return not self._thread.is_alive()
-
-
-@cache
-def prepare() -> Preparation:
-    """Have the search compiled, or loaded from disk; once in a process."""
-    return Preparation()
-
-
-def _compile() -> None:
-    none = np.zeros((1, 2))
-    seller, whole, one = np.array([[0, 1]], dtype=np.int32), np.zeros((1, 2), dtype=np.int64), np.zeros(2, dtype=np.int64)
-    choices = Choices(seller, none, whole, whole, np.zeros(1, dtype=np.int32), one, one, np.zeros(2), np.ones(2))
-    anneal(choices, begin(choices, np.zeros(1, dtype=np.int64)), 1, 1.0, 1.0, 0.5, 0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +65,10 @@ class State:
     penalty: Floats
     """The factor of the penalties."""
 
+    def arrays(self) -> tuple[Any, ...]:
+        """Return the arrays as compiled code takes them."""
+        return self.pick, self.best, self.load, self.after, self.before, self.first, self.numbers, self.penalty
+
 
 def begin(choices: Choices, pick: Ints64) -> State:
     """Return the state at a plan, which may break limits."""
@@ -136,29 +110,17 @@ def place(choices: Choices, state: State, pick: Ints64) -> None:
 
 def anneal(choices: Choices, state: State, steps: int, hot: float, cold: float, deep: float, seed: int) -> None:
     """Search on for some steps, while the temperature falls from `hot` to `cold`; `deep` is the share of chains of three."""
-    _anneal(
-        (
-            choices.seller,
-            choices.reduced,
-            choices.load,
-            choices.cost,
-            choices.record,
-            choices.low,
-            choices.high,
-            choices.price,
-            choices.dear,
-        ),
-        (state.pick, state.best, state.load, state.after, state.before, state.first, state.numbers, state.penalty),
-        steps,
-        hot,
-        cold,
-        deep,
-        seed,
-    )
+    _anneal(arrays_of(choices), state.arrays(), steps, hot, cold, deep, seed)
+
+
+def arrays_of(choices: Choices) -> tuple[Any, ...]:
+    """Return the arrays as compiled code takes them."""
+    c = choices
+    return c.seller, c.reduced, c.load, c.cost, c.record, c.low, c.high, c.price, c.dear
 
 
 @numba.njit(cache=True, nogil=True)
-def _room_cost(load, low, high, price, penalty):  # type: ignore[no-untyped-def]
+def room_cost(load, low, high, price, penalty):  # type: ignore[no-untyped-def]
     """Return what a load costs beside its items: the free room at its price, or a penalty for a broken limit."""
     if load > high:
         return penalty * (load - high)
@@ -184,7 +146,7 @@ def _holds(seller, record, pick, item, target):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _move(choices, state, item, candidate):  # type: ignore[no-untyped-def]
+def move(choices, state, item, candidate):  # type: ignore[no-untyped-def]
     """Give an item to one of its candidates."""
     seller, _, load, cost, _, low, high, _, _ = choices
     pick, _, held, after, before, first, numbers, _ = state
@@ -227,7 +189,7 @@ def _last_link(choices, state, at, held_there, before_cost, so_far, limit, skipp
         scanned += 1
         if item != skipped:
             own = pick[item]
-            left = _room_cost(held_there - load[item, own], low[at], high[at], price[at], penalty) - before_cost
+            left = room_cost(held_there - load[item, own], low[at], high[at], price[at], penalty) - before_cost
             base = so_far + left - reduced[item, own]
             for candidate in range(seller.shape[1]):
                 target = seller[item, candidate]
@@ -238,8 +200,8 @@ def _last_link(choices, state, at, held_there, before_cost, so_far, limit, skipp
                 penalty_there = factor * dear[target]
                 there = held[target]
                 total = base + reduced[item, candidate]
-                total += _room_cost(there + load[item, candidate], low[target], high[target], price[target], penalty_there)
-                total -= _room_cost(there, low[target], high[target], price[target], penalty_there)
+                total += room_cost(there + load[item, candidate], low[target], high[target], price[target], penalty_there)
+                total -= room_cost(there, low[target], high[target], price[target], penalty_there)
                 if total <= limit and not _holds(seller, record, pick, item, target):
                     return item, candidate
         item = after[item] if after[item] >= 0 else first[at]
@@ -261,13 +223,13 @@ def _step(choices, state, limit, deep, factor):  # type: ignore[no-untyped-def]
         return False
     penalty = factor * dear[source]
     so_far = reduced[item, candidate] - reduced[item, own]
-    so_far += _room_cost(held[source] - load[item, own], low[source], high[source], price[source], penalty)
-    so_far -= _room_cost(held[source], low[source], high[source], price[source], penalty)
+    so_far += room_cost(held[source] - load[item, own], low[source], high[source], price[source], penalty)
+    so_far -= room_cost(held[source], low[source], high[source], price[source], penalty)
     penalty = factor * dear[target]
-    old = _room_cost(held[target], low[target], high[target], price[target], penalty)
+    old = room_cost(held[target], low[target], high[target], price[target], penalty)
     brought = held[target] + load[item, candidate]
-    if so_far + _room_cost(brought, low[target], high[target], price[target], penalty) - old <= limit:
-        _move(choices, state, item, candidate)
+    if so_far + room_cost(brought, low[target], high[target], price[target], penalty) - old <= limit:
+        move(choices, state, item, candidate)
         return True
     if first[target] < 0:
         return False
@@ -281,10 +243,10 @@ def _step(choices, state, limit, deep, factor):  # type: ignore[no-untyped-def]
     middle, middle_candidate, last, last_candidate = chain
     if last < 0 or record[last] == record[item]:
         return False
-    _move(choices, state, item, candidate)
+    move(choices, state, item, candidate)
     if middle >= 0:
-        _move(choices, state, middle, middle_candidate)
-    _move(choices, state, last, last_candidate)
+        move(choices, state, middle, middle_candidate)
+    move(choices, state, last, last_candidate)
     return True
 
 
@@ -313,9 +275,9 @@ def _chain_of_three(choices, state, limit, factor, item, source, target, brought
         return -1, -1, -1, -1
     own = pick[middle]
     left = brought - load[middle, own]
-    so_far += _room_cost(left, low[target], high[target], price[target], factor * dear[target]) - old
+    so_far += room_cost(left, low[target], high[target], price[target], factor * dear[target]) - old
     so_far += reduced[middle, candidate] - reduced[middle, own]
-    before = _room_cost(held[at], low[at], high[at], price[at], factor * dear[at])
+    before = room_cost(held[at], low[at], high[at], price[at], factor * dear[at])
     kept = held[target]
     held[target] = left
     last, last_candidate = _last_link(choices, state, at, held[at] + load[middle, candidate], before, so_far, limit, item, factor)

@@ -1,9 +1,10 @@
 """Loads that differ by pair (generalised assignment) and whatever else is no flow: bound, plan and proof.
 
 The relaxation gives a bound (Savelsbergh, 1997, has a tighter one; HiGHS's cuts take that part here), prices of load, and reduced costs.
-Local search finds a plan; pairs whose reduced cost alone exceeds the distance of plan and bound cannot be part of a better one. HiGHS
-then works on what is left, in a thread, while local search goes on with longer and longer annealing until HiGHS is done or the time is
-up. If HiGHS proves its plan, that plan is taken, so that the answer does not depend on how far local search has come.
+Local search finds a plan: ejection chains a first one, exact replanning of a few sellers at a time better ones. Pairs whose reduced cost
+alone exceeds the distance of plan and bound cannot be part of a better one. HiGHS then works on what is left, in a thread, while local
+search goes on in longer and longer rounds, from the best plan of both, until HiGHS is done or the time is up. If HiGHS proves its plan,
+that plan is taken, so that the answer does not depend on how far local search has come.
 """
 
 import threading
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from reallot.solver.problems.annealing import Choices, State, anneal, begin, prepare
+from reallot.solver.problems.annealing import Choices, State, anneal, begin, place
+from reallot.solver.problems.compiling import prepare
 from reallot.solver.problems.core import Core
 from reallot.solver.problems.linear import Found, Program, Search, program_of, relax, whole_bound
 from reallot.solver.problems.problem import UNLIMITED, Ints
+from reallot.solver.problems.replanning import FIRST_ITEMS, replan
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,6 +36,10 @@ FIRST_STEPS, CHUNK_STEPS = 400_000, 100_000
 """Steps of local search before HiGHS begins, and between two looks at the clock."""
 HOT, COLD, DEEP = 1.5, 0.3, 0.8
 """Temperatures of annealing, in mean distances of reduced cost between candidates; share of chains of three."""
+FIRST_NODES, CHUNK_NODES, LONGER = 10_000_000, 2_000_000, 3
+"""Branches of replanning before HiGHS begins, and between two looks at the clock; by how much each round is longer than the last."""
+WARM, COOL = 0.7, 0.07
+"""Temperatures of replanning, in mean distances, at the beginning and at the end of each round."""
 
 Told = Callable[[int | None, int | None], None]
 """Hears the best cost and the best bound so far."""
@@ -172,7 +179,8 @@ def solve_level(
     searcher = _searcher(work, program, relaxed, seed)
     # Where compiling takes too long for the caller's patience, HiGHS begins without a plan, and local search joins in later.
     if searcher is not None and prepare().ready(work.left_s / 2):
-        searcher.go(FIRST_STEPS, lambda: False)
+        searcher.anneal(FIRST_STEPS, lambda: False)
+        searcher.improve(FIRST_NODES, lambda: False)
     return work.outcome() if work.proven or work.left_s <= 0 else _prove(work, program, relaxed, searcher, seed)
 
 
@@ -212,11 +220,11 @@ def _prove(work: _Level, program: Program, relaxed: Found, searcher: "_Searcher 
 
     thread = threading.Thread(target=run, name="highs", daemon=True)
     thread.start()
-    steps = FIRST_STEPS * 4
+    rounds = 1
     while searcher is not None and thread.is_alive() and work.left_s > 0:
         if prepare().ready(min(work.left_s, 0.1)):
-            searcher.go(steps, lambda: not thread.is_alive())
-            steps *= 2
+            searcher.improve(FIRST_NODES * LONGER**rounds, lambda: not thread.is_alive())
+            rounds += 1
     thread.join(max(work.left_s, 0))
     if thread.is_alive():
         search.stop()
@@ -277,19 +285,62 @@ class _Searcher:
         gaps = choices.reduced[:, 1:4]
         usable = gaps[np.isfinite(gaps) & (choices.seller[:, 1:4] >= 0)]
         self.scale = float(usable.mean()) if len(usable) and usable.mean() > 0 else 1.0
-        self.seed = seed % 2**31
+        self.seed, self.items = seed % 2**31, FIRST_ITEMS
 
-    def go(self, steps: int, stopped: Callable[[], bool]) -> None:
+    def anneal(self, steps: int, stopped: Callable[[], bool]) -> None:
         """Anneal once from hot to cold."""
         chunks = max(steps // CHUNK_STEPS, 1)
         for chunk in range(chunks):
-            if self.work.left_s <= 0 or stopped() or self.work.proven:
+            if self._is_over(stopped):
                 return
             hot, cold = (HOT * self.scale * (COLD / HOT) ** (at / chunks) for at in (chunk, chunk + 1))
-            self.seed = (self.seed + 1) % 2**31
-            anneal(self.choices, self.state, CHUNK_STEPS, hot, cold, DEEP, self.seed)
-            if self.state.numbers[3] and (self.work.best_cost is None or self.state.numbers[2] < self.work.best_cost):
-                self.work.take(self.plan())
+            anneal(self.choices, self.state, CHUNK_STEPS, hot, cold, DEEP, self._next_seed())
+            self._tell()
+
+    def improve(self, nodes: int, stopped: Callable[[], bool]) -> None:
+        """Replan once from warm to cool, from the best plan there is, trying so many branches, or fewer where the time ends before."""
+        self._take_over()
+        if not self.state.numbers[3]:
+            return self.anneal(nodes // 4, stopped)
+        place(self.choices, self.state, self.state.best.copy())
+        left_s, tried = self.work.left_s, 0
+        while tried < nodes and not self._is_over(stopped):
+            done = max(tried / nodes, 1 - self.work.left_s / left_s)
+            heat = WARM * self.scale * (COOL / WARM) ** done
+            more, self.items = replan(self.choices, self.state, CHUNK_NODES, heat, self.items, self._next_seed())
+            tried += more
+            self._tell()
+        return None
+
+    def _is_over(self, stopped: Callable[[], bool]) -> bool:
+        return self.work.left_s <= 0 or stopped() or self.work.proven
+
+    def _next_seed(self) -> int:
+        self.seed = (self.seed + 1) % 2**31
+        return self.seed
+
+    def _tell(self) -> None:
+        if self.state.numbers[3] and (self.work.best_cost is None or self.state.numbers[2] < self.work.best_cost):
+            self.work.take(self.plan())
+
+    def _take_over(self) -> None:
+        """Take over a plan from elsewhere that is better than all found here, if it keeps to the candidates."""
+        best, cost = self.work.best, self.work.best_cost
+        if best is None or cost is None or (self.state.numbers[3] and cost >= self.state.numbers[2]):
+            return
+        chosen = np.zeros(len(self.work.core.pair), dtype=np.bool_)
+        chosen[best] = True
+        given = (self.pair >= 0) & chosen[self.pair]
+        # Items of one record take its pairs in turn; whoever has none stays out.
+        record = self.choices.record
+        turn = np.arange(len(record)) - np.searchsorted(record, record)
+        staying = (self.pair < 0) & (self.choices.seller >= 0)
+        pick = np.where(
+            given.any(axis=1), np.argmax(given & (np.cumsum(given, axis=1) == turn[:, None] + 1), axis=1), np.argmax(staying, axis=1)
+        )
+        pairs = self.pair[np.arange(len(pick)), pick]
+        if np.array_equal(np.sort(pairs[pairs >= 0]), np.sort(best)):
+            place(self.choices, self.state, pick)
 
     def plan(self) -> Ints:
         """Return the open pairs of the best plan."""

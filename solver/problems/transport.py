@@ -2,10 +2,11 @@
 
 Records send as many units as they need over their pairs to sellers, sellers send them on to the sink, between their minimum and their
 maximum; an optional record may send its unit to the sink directly. Levels are solved one after the other, each on the optimal face of
-the last: after a solve, node potentials tell which arcs every optimal flow uses and which none does.
+the last: after a solve, node potentials tell which arcs every optimal flow uses and which none does. Where records have many pairs, the
+flow solver gets the cheapest of each first, and then those that the potentials show to be missing, until they prove that none is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ LARGEST_PRODUCT = 2**61
 """Bound for a cost times the number of nodes: the flow solver scales costs by the nodes."""
 ANY = 2**31
 """More units than there are pairs."""
+MANY_PAIRS, FEW_PAIRS = 100, 16
+"""From how many pairs of a record on, in the mean, not all are given to the flow solver at once, and how many of each it gets first."""
 
 
 class FlowTooLarge(ArithmeticError):
@@ -105,13 +108,55 @@ def solve_transport(core: Core, units: Units) -> tuple[Ints, list[int]] | None:
         if level > 0 and not cost.any():
             values.append(0)
             continue
-        if (found := _solve(network, cost)) is None:
+        if (found := _priced(network, len(core.pair), core.records, cost)) is None:
             return None
-        flow = found
+        flow, potential = found
         values.append(int((cost * flow).sum()))
         if level + 1 < len(core.cost):
-            network = _narrow(network, cost, _potentials(network, cost, flow))
+            network = _narrow(network, cost, _potentials(network, cost, flow) if potential is None else potential)
     return np.flatnonzero(flow[: len(core.pair)]).astype(np.int64), values
+
+
+def _priced(network: _Network, pairs: int, records: int, cost: Ints) -> tuple[Ints, Ints | None] | None:
+    """Return an optimal flow, and potentials if they were needed; None if there is none.
+
+    Few pairs take part at first. Potentials of an optimal flow over these prove it optimal over all whose reduced cost is not below 0;
+    others join in, and so do more of each record where too few take part for any flow.
+    """
+    wanted = FEW_PAIRS
+    while (chosen := _cheapest(network, pairs, records, cost, wanted)) is not None:
+        while True:
+            part = replace(network, upper=np.where(chosen, network.upper, network.lower))
+            if (flow := _solve(part, cost)) is None:
+                break
+            potential = _potentials(part, cost, flow)
+            left = np.flatnonzero(~chosen & (network.lower < network.upper))
+            reduced = cost[left] + potential[network.tail[left]] - potential[network.head[left]]
+            missing = left[reduced < 0]
+            if not len(missing):
+                return flow, potential
+            chosen[missing] = True
+        wanted *= 8
+    flow = _solve(network, cost)
+    return None if flow is None else (flow, None)
+
+
+def _cheapest(network: _Network, pairs: int, records: int, cost: Ints, wanted: int) -> Flags | None:
+    """Return which arcs take part when each record has its cheapest pairs: bool, shape (arcs,); None where all may as well."""
+    counts = np.bincount(network.tail[:pairs], minlength=records)[:records]
+    widest = int(counts.max(initial=0))
+    if wanted >= widest or pairs < MANY_PAIRS * records or widest * records > 4 * pairs:
+        return None
+    # Pairs stand by record; rows shorter than the widest are filled up with what is never cheapest.
+    place = np.arange(pairs) - np.repeat(np.cumsum(counts) - counts, counts)
+    row = network.tail[:pairs].astype(np.int64)
+    table = np.full((records, widest), np.iinfo(np.int64).max)
+    open_pair = network.lower[:pairs] < network.upper[:pairs]
+    table[row, place] = np.where(open_pair, cost[:pairs], np.iinfo(np.int64).max)
+    cheap = np.partition(table, wanted - 1, axis=1)[:, wanted - 1]
+    chosen = np.ones(len(network.tail), dtype=np.bool_)
+    chosen[:pairs] = open_pair & (cost[:pairs] <= cheap[row])
+    return chosen if int(chosen[:pairs].sum()) * 2 < int(open_pair.sum()) else None
 
 
 def _solve(network: _Network, cost: Ints) -> Ints | None:

@@ -56,10 +56,33 @@ def test_the_order_in_which_records_come_does_not_change_the_plan(world: Make) -
     assert runs[0] == runs[1]
 
 
+def test_intakes_reruns_on_events_and_rebalancing_runs_are_replayed(world: Make) -> None:
+    w = an_office(world)
+    w.apply(settings={"digest_above": 20}, segments=[a_segment("leads", a_rule("even", "LOAD_BALANCING"))])
+    w.write(*some_leads()[:15])
+    w.sellers(Seller("dan", capacity=9))
+    w.settle()
+    few = w.run(selection={"rebalance": {"most_changes": 1}})
+    w.run(selection={"rebalance": {}})
+    w.sellers(*(Seller(name, assignable=False) for name in ("ana", "ben", "cid", "dan")))
+    assert few.counts.moved == 1
+    kinds = [run_pb2.RUN_KIND_INTAKE, run_pb2.RUN_KIND_EVENT, run_pb2.RUN_KIND_MANUAL]
+    told = list(w.client.runs.list(kinds=kinds))
+    assert {run.kind for run in told} == set(kinds)
+    for run in told:
+        answer = replayed(w, run)
+        assert answer.equal, run
+        assert (run.solver.replayable, run.solver.version) == (True, answer.stored_version)
+    assert f"by {few.solver.version}" in w.call("runs", "replay", few.run_id)
+
+
 def test_what_is_not_kept_is_said(world: Make) -> None:
     w = an_office(world)
-    w.apply(segments=[a_segment("leads", a_rule())])
+    w.apply(settings=quiet_settings(retention={"intakes": 0}), segments=[a_segment("leads", a_rule())])
     w.write(a_lead("x"))
     (intake,) = w.client.runs.list(kinds=[run_pb2.RUN_KIND_INTAKE])[:1]
+    assert not intake.solver.replayable
     with pytest.raises(ReallotError, match="not kept"):
         replayed(w, intake)
+    with pytest.raises(ReallotError, match=r"retention\.intakes"):
+        w.apply(settings=quiet_settings(retention={"intakes": -1}))

@@ -666,22 +666,30 @@ class ReplayRunResponse(_message.Message):
     EQUAL_FIELD_NUMBER: _builtins.int
     STORED_DIGEST_FIELD_NUMBER: _builtins.int
     REPLAYED_DIGEST_FIELD_NUMBER: _builtins.int
+    STORED_VERSION_FIELD_NUMBER: _builtins.int
+    REPLAYED_VERSION_FIELD_NUMBER: _builtins.int
     equal: _builtins.bool
     """The plans are equal."""
     stored_digest: _builtins.str
     """Hash over the stored plan."""
     replayed_digest: _builtins.str
     """Hash over the new plan."""
+    stored_version: _builtins.str
+    """Version of the solver that made the stored plan. Plans of different versions may differ though each is right."""
+    replayed_version: _builtins.str
+    """Version of the solver that made the new plan."""
     def __init__(
         self,
         *,
         equal: _builtins.bool = ...,
         stored_digest: _builtins.str = ...,
         replayed_digest: _builtins.str = ...,
+        stored_version: _builtins.str = ...,
+        replayed_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["equal", b"equal", "replayed_digest", b"replayed_digest", "stored_digest", b"stored_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["equal", b"equal", "replayed_digest", b"replayed_digest", "replayed_version", b"replayed_version", "stored_digest", b"stored_digest", "stored_version", b"stored_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

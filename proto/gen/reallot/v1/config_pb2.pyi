@@ -266,28 +266,36 @@ class Retention(_message.Message):
 
     EVENTS_DAYS_FIELD_NUMBER: _builtins.int
     DECISIONS_DAYS_FIELD_NUMBER: _builtins.int
+    INTAKES_FIELD_NUMBER: _builtins.int
     events_days: _builtins.int
     """Events and notifications, acknowledged or not. A cursor from before what is kept is refused (CURSOR_EXPIRED). Default 30."""
     decisions_days: _builtins.int
-    """Lines of the decision log. Default 90."""
+    """Lines of the decision log, and what runs were planned from, so that they can be replayed. Default 90."""
+    intakes: _builtins.int
+    """How many of the newest intakes can be replayed; 0 = none. Default 1,000."""
     def __init__(
         self,
         *,
         events_days: _builtins.int | None = ...,
         decisions_days: _builtins.int | None = ...,
+        intakes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "decisions_days", b"decisions_days", "events_days", b"events_days"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "_intakes", b"_intakes", "decisions_days", b"decisions_days", "events_days", b"events_days", "intakes", b"intakes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "decisions_days", b"decisions_days", "events_days", b"events_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days", "_events_days", b"_events_days", "_intakes", b"_intakes", "decisions_days", b"decisions_days", "events_days", b"events_days", "intakes", b"intakes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__decisions_days: _TypeAlias = _typing.Literal["decisions_days"]  # noqa: Y015
     _WhichOneofArgType__decisions_days: _TypeAlias = _typing.Literal["_decisions_days", b"_decisions_days"]  # noqa: Y015
     _WhichOneofReturnType__events_days: _TypeAlias = _typing.Literal["events_days"]  # noqa: Y015
     _WhichOneofArgType__events_days: _TypeAlias = _typing.Literal["_events_days", b"_events_days"]  # noqa: Y015
+    _WhichOneofReturnType__intakes: _TypeAlias = _typing.Literal["intakes"]  # noqa: Y015
+    _WhichOneofArgType__intakes: _TypeAlias = _typing.Literal["_intakes", b"_intakes"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__decisions_days) -> _WhichOneofReturnType__decisions_days | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__events_days) -> _WhichOneofReturnType__events_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__intakes) -> _WhichOneofReturnType__intakes | None: ...
 
 Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
