@@ -34,7 +34,7 @@ SUMMARIES = {
     "restore": "Put a backup in the place of a SQLite database.",
     "runs": "Look at runs, apply or drop previewed ones, undo them.",
     "schedules": "Look at schedules and when they fire, pause them, carry one out now.",
-    "segments": "Look at segments, copy them, take them out of use, delete them.",
+    "segments": "Look at segments, try, copy and delete them, take them out of use.",
     "sellers": "Look at sellers.",
     "sequences": "Look at sequences and how far records have come in them.",
     "serve": "Run the server.",

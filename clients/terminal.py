@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from google.protobuf import json_format
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reallot.clients.client import Client
@@ -69,17 +70,36 @@ def connected(address: str, workspace: str, failure: int | None = None) -> Itera
         try:
             yield client
         except ReallotError as error:
-            fail(error, failure)
+            fail(error, failure, advice=_advice(error, address, workspace))
         except OSError as error:
             fail(error, INVALID if failure is None else failure)
         except KeyboardInterrupt:
             raise typer.Exit(OK) from None
 
 
-def fail(error: Exception | str, code: int | None = None) -> NoReturn:
-    """End the program: the text and, for malformed requests, every faulty field on standard error."""
-    err.print(f"[red]error:[/red] {error}" if err.is_terminal else f"error: {error}", soft_wrap=True, markup=err.is_terminal)
-    for violation in getattr(error, "violations", ())[:20]:
+def _advice(error: ReallotError, address: str, workspace: str) -> str:
+    """Return what somebody may do about an error that has to do with how the command was called; "" where its text says all."""
+    if isinstance(error, Unavailable) and not error.reason:
+        return (
+            f"no server answers at {address}: start one (reallot serve), or say where it is (--address, REALLOT_ADDRESS); "
+            "one with TLS wants REALLOT_TLS=1"
+        )
+    if isinstance(error, NotAuthenticated):
+        return "REALLOT_TOKEN_FILE names the file with the token, REALLOT_TOKEN the token itself; an operator makes one with reallot token"
+    if isinstance(error, NotAllowed):
+        return f"the token grants no such thing in the workspace {workspace or 'default'}; --workspace names another"
+    return ""
+
+
+def fail(error: Exception | str, code: int | None = None, *, advice: str = "") -> NoReturn:
+    """End the program: the text, advice, and for malformed requests every faulty field on standard error."""
+    text = escape(str(error)) if err.is_terminal else str(error)
+    err.print(f"[red]error:[/red] {text}" if err.is_terminal else f"error: {text}", soft_wrap=True, markup=err.is_terminal)
+    if advice:
+        err.print(advice, soft_wrap=True, markup=False)
+    violations = getattr(error, "violations", ())
+    # One alone is the text already.
+    for violation in violations[:20] if len(violations) > 1 else ():
         err.print(f"  {violation.field}: {violation.description}", soft_wrap=True, markup=False)
     found = next((number for kind, number in _EXIT_CODES if isinstance(error, kind)), FAILED)
     raise typer.Exit(code if code is not None else found)
@@ -135,3 +155,11 @@ def short(name: str, prefix: str) -> str:
     """Return an enum's name without its prefix, in small letters; "" for the unspecified one."""
     text = name.removeprefix(prefix).lower()
     return "" if text == "unspecified" else text
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in the unit that suits it."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.3g} s"

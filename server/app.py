@@ -19,13 +19,16 @@ from reallot.server.answers.desk import QuestionDesk
 from reallot.server.clock import Clock, ManualClock, SystemClock
 from reallot.server.door import Door
 from reallot.server.due import DueLoop
+from reallot.server.erasing import Eraser
 from reallot.server.fanouts import FanoutLoop
 from reallot.server.interceptors import ErrorInterceptor
 from reallot.server.keeper import Keeper
 from reallot.server.lanes import IntakeLane, RunLane
 from reallot.server.languages import LANGUAGES
+from reallot.server.lifetimes import erase_workspace
 from reallot.server.listening import listen
 from reallot.server.offers import OfferLoop
+from reallot.server.personal import erase_person
 from reallot.server.progress import ProgressBoard
 from reallot.server.quiet import QuietLoop
 from reallot.server.readiness import Readiness
@@ -186,13 +189,15 @@ class Application:
         board = ProgressBoard()
         self._intake, self._runs = IntakeLane(self.runtime, workers[0]), RunLane(self.runtime, workers[1], board)
         self._keeper = Keeper(self.runtime)
+        self._eraser = Eraser(self.runtime, {"workspace": erase_workspace, "seller": erase_person, "record": erase_person})
+        self._stack.push_async_callback(self._eraser.close)
         kinds = (ScheduleLoop, RecheckLoop, RoomLoop, OfferLoop, FanoutLoop, StepLoop, QuietLoop)
         self._due_loops: tuple[DueLoop, ...] = tuple(kind(self.runtime) for kind in kinds)
         db.on_commit(lambda signals: _on_loop(loop, self._hear, signals))
         if isinstance(self.clock, ManualClock):
             self.clock.settle_with(self.settle)
         self._parts = (self._intake, self._runs, *self._due_loops, self._keeper)
-        for part in self._parts:
+        for part in (*self._parts, self._eraser):
             task = asyncio.create_task(part.run_forever(), name=type(part).__name__)
             task.add_done_callback(_tell_of_end)
             self._stack.push_async_callback(_cancelled, task)
@@ -221,7 +226,7 @@ class Application:
 
     def _wake_all(self) -> None:
         """Have everybody look for work: leases have changed hands."""
-        for part in self._parts:
+        for part in (*self._parts, self._eraser):
             part.wake.set()
 
     def _hear(self, signals: frozenset[Signal]) -> None:
@@ -284,7 +289,7 @@ class Application:
         solver_service_pb2_grpc.add_SolverServiceServicer_to_server(SolverService(self.settings, self._desk), server)
         sequence_service_pb2_grpc.add_SequenceServiceServicer_to_server(SequenceService(runtime), server)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(runtime, self.hub), server)
-        workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server(WorkspaceService(runtime), server)
+        workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server(WorkspaceService(runtime, self._eraser), server)
 
     async def _tell_health(self, ready: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING

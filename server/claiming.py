@@ -230,5 +230,6 @@ def extend(tx: WriteTransaction, config: WorkspaceConfig, record_id: str, seller
         raise failed_precondition("OFFER_NOT_OPEN", text, record=record_id, seller=seller_id)
     longer = replace(offer, end_us=tx.now_us + lease_us)
     tx.offers.reschedule(config.workspace, [longer])
+    tx.audit.note(config.workspace, [("claim", f"{record_id}/{seller_id}", {"end_us": offer.end_us}, {"end_us": longer.end_us})])
     tx.signal(config.workspace, "offers")
     return offer_message(longer, record, config)

@@ -4,12 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
+from reallot.server.erasing import Eraser, signature_of_call
 from reallot.server.exported import parts_of
 from reallot.server.idempotency import answered_before, once
 from reallot.server.patience import too_slow
 from reallot.server.runtime import Runtime
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Json
+from reallot.storage.erasures import Erasure
 from reallot.storage.errors import StorageUnavailable
 from reallot.storage.leases import lock_for_writing
 from reallot.storage.schema import present
@@ -22,6 +24,8 @@ AHEAD = 4
 """Messages that are read before they are asked for."""
 SCHEMA = "schema"
 """Table, in exports, of the row that comes first: it says to which revision of the schema the others belong."""
+WORKSPACE = "workspace"
+"""Subject of the removal of a workspace."""
 NO_WORKSPACE = ""
 """Units of work on workspaces themselves go by this name: a removed workspace takes none of its own."""
 
@@ -101,7 +105,9 @@ class _Reader:
             raise too_slow() from None
 
 
-async def delete_workspace(runtime: Runtime, workspace: str, request: pb.DeleteWorkspaceRequest) -> pb.DeleteWorkspaceResponse:
+async def delete_workspace(
+    runtime: Runtime, eraser: Eraser, workspace: str, request: pb.DeleteWorkspaceRequest
+) -> pb.DeleteWorkspaceResponse:
     """Remove everything in a workspace, which takes no writes from the first piece on; return how many rows there were.
 
     Raises:
@@ -112,22 +118,35 @@ async def delete_workspace(runtime: Runtime, workspace: str, request: pb.DeleteW
     answered = await runtime.read(lambda tx: answered_before(tx, request, NO_WORKSPACE, pb.DeleteWorkspaceResponse))
     if answered is not None:
         return answered
-    answer = await runtime.read(lambda tx: _counted(tx, workspace))
+    signature = signature_of_call()
 
-    def close(tx: WriteTransaction) -> None:
+    def begin(tx: WriteTransaction) -> Erasure:
+        counts = {row.table: row.rows for row in _counted(tx, workspace).tables}
         tx.workspaces.close(locked(tx, workspace), tx.now_us)
         for topic in ("events", "config", "runs"):
             tx.signal(workspace, topic)
+        state = {"signature": signature, "counts": counts}
+        return tx.erasures.begin(Erasure(workspace, WORKSPACE, request.SerializeToString(), state, runtime.db.replica_id))
 
-    await runtime.write(NO_WORKSPACE, close)
+    answer: pb.DeleteWorkspaceResponse = await eraser.finished(await runtime.write(NO_WORKSPACE, begin))
+    return answer
+
+
+async def erase_workspace(runtime: Runtime, erasure: Erasure) -> pb.DeleteWorkspaceResponse:
+    """Remove what is left of a workspace that was closed, and return how many rows there were."""
+    workspace, request = erasure.workspace, pb.DeleteWorkspaceRequest.FromString(erasure.request)
     for table in CONTENT:
         while await runtime.write(NO_WORKSPACE, lambda tx, table=table: tx.workspaces.empty_some(table, locked(tx, workspace), PIECE)):  # type: ignore[misc]
             pass
     while await runtime.write(NO_WORKSPACE, lambda tx: tx.workspaces.blank_some(locked(tx, workspace), tx.now_us, PIECE)):
         pass
+    counts = erasure.state["counts"]
+    answer = pb.DeleteWorkspaceResponse(tables=[pb.TableCount(table=name, rows=rows) for name, rows in sorted(counts.items())])
 
     def finish(tx: WriteTransaction) -> pb.DeleteWorkspaceResponse:
-        tx.audit.note(workspace, [("workspace", workspace, {"rows": {row.table: row.rows for row in answer.tables}}, None)])
+        if tx.erasures.end(locked(tx, workspace), WORKSPACE) is not None:
+            tx.erasures.end_all(workspace)
+            tx.audit.note(workspace, [("workspace", workspace, {"rows": counts}, None)])
         return answer
 
     return await runtime.write(NO_WORKSPACE, once(request, NO_WORKSPACE, pb.DeleteWorkspaceResponse, finish))

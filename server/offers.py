@@ -237,6 +237,8 @@ def come_back(tx: WriteTransaction, config: WorkspaceConfig, seller_ids: Iterabl
     """Note that sellers are there; return how many were out of the pool and are in it again."""
     back = tx.offers.note_answered(config.workspace, list(seller_ids))
     if back:
+        out, there = {"not_responding": True}, {"not_responding": False}
+        tx.audit.note(config.workspace, [("seller", name, out, there) for name in sorted(back)])
         request_rerun(tx, config, "SELLER_AVAILABLE", back)
         tx.signal(config.workspace, "sellers")
     return len(back)

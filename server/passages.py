@@ -101,6 +101,9 @@ def put_off(tx: WriteTransaction, config: WorkspaceConfig, record: Record, left:
     row = next((row for row in opened if row.enrollment_id == wanted), None)
     if row is None or row.kind not in HUMAN:
         raise failed_precondition("STEP_NOT_PRESENT", f"the step of {record_id!r} is over", record=record_id, step=str(record.step))
+    until = {"enrollment_id": row.enrollment_id, "step": row.step}
+    before, after = until | {"not_before_us": row.not_before_us}, until | {"not_before_us": tx.now_us + duration_us}
+    tx.audit.note(workspace, [("step", record_id, before, after)])
     row = replace(row, not_before_us=tx.now_us + duration_us, due_us=None, overdue_us=None, told=0)
     tx.steps.put(workspace, [row])
     attend(tx, config, [StepLook(record_id)])

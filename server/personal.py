@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from reallot.server.erasing import Eraser, signature_of_call
 from reallot.server.errors import invalid_field, not_found
 from reallot.server.exported import parts_of
 from reallot.server.idempotency import answered_before, once
@@ -19,6 +20,7 @@ from reallot.server.validation import check_id, refuse
 from reallot.server.workspace_config import WorkspaceConfig
 from reallot.storage import ReadTransaction, WriteTransaction
 from reallot.storage.entities import Json, StoredAnswer
+from reallot.storage.erasures import Erasure
 from reallot.storage.personal import Key, Person, forms_of
 from reallot.v1 import (
     assignment_service_pb2,
@@ -37,6 +39,8 @@ from reallot.v1 import workspace_service_pb2 as pb
 PIECE = 500
 """Most rows that one commit changes, or one message gives out."""
 ANSWERS = "requests"
+_SETS = ("kept", "names", "shared")
+"""What is known of a person beside kind and id, in the order of its fields."""
 _FILES = (
     *(assignment_service_pb2, config_service_pb2, event_service_pb2, insight_service_pb2),
     *(record_service_pb2, seller_service_pb2, sequence_service_pb2, pb),
@@ -102,7 +106,9 @@ def _pieces(found: dict[str, list[Key]]) -> Iterator[tuple[str, list[Key]]]:
             yield table, keys[start : start + PIECE]
 
 
-async def redact_person(runtime: Runtime, workspace: str, request: pb.RedactPersonalDataRequest) -> pb.RedactPersonalDataResponse:
+async def redact_person(
+    runtime: Runtime, eraser: Eraser, workspace: str, request: pb.RedactPersonalDataRequest
+) -> pb.RedactPersonalDataResponse:
     """Remove the names and personal values of a person, and return how many rows held some.
 
     What is written from now on goes first, so that nothing of it is written to a log behind the removal.
@@ -114,35 +120,64 @@ async def redact_person(runtime: Runtime, workspace: str, request: pb.RedactPers
     if answered is not None:
         return answered
     person, found = await runtime.read(partial(_found, runtime, workspace, request))
-    store, withdrawn = not request.validate_only, Counter[str]()
-    if store:
-        withdrawn = await runtime.write(workspace, lambda tx: _withdraw(tx, runtime.configs.of(tx, workspace), person))
-        found = await runtime.read(lambda tx: tx.personal.concerned(workspace, person))
-    counts = Counter(withdrawn)
+    if request.validate_only:
+        return await _counted(runtime, workspace, person, found)
+    signature, subject = signature_of_call(), f"{person.kind}:{person.id}"
+
+    def begin(tx: WriteTransaction) -> Erasure:
+        withdrawn = dict(_withdraw(tx, runtime.configs.of(tx, workspace), person))
+        known = {name: sorted(getattr(person, name)) for name in _SETS}
+        state = {"signature": signature, "person": known, "withdrawn": withdrawn, "counts": withdrawn}
+        return tx.erasures.begin(Erasure(workspace, subject, request.SerializeToString(), state, runtime.db.replica_id))
+
+    answer: pb.RedactPersonalDataResponse = await eraser.finished(await runtime.write(workspace, begin))
+    return answer
+
+
+async def _counted(runtime: Runtime, workspace: str, person: Person, found: dict[str, list[Key]]) -> pb.RedactPersonalDataResponse:
+    counts = Counter[str]()
     for table, piece in _pieces(found):
-        changed = await _carry_out(runtime, workspace, person, table, piece, store=store)
-        counts[table] += 0 if table in withdrawn else changed
-    counts[ANSWERS] += await _scrub_answers(runtime, workspace, person, store=store)
+        counts[table] += await runtime.read(partial(_looked_through, table, piece, person))
+    counts[ANSWERS] += await _scrub_answers(runtime, workspace, person)
+    return await _answer(runtime, workspace, person, counts)
+
+
+def _looked_through(table: str, piece: Sequence[Key], person: Person, tx: ReadTransaction) -> int:
+    return tx.personal.redact(table, piece, person, 0, store=False)
+
+
+async def _answer(runtime: Runtime, workspace: str, person: Person, counts: Mapping[str, int]) -> pb.RedactPersonalDataResponse:
     mentions = await runtime.read(lambda tx: tx.personal.mentions(workspace, person))
-    answer = pb.RedactPersonalDataResponse(
+    return pb.RedactPersonalDataResponse(
         tables=[pb.TableCount(table=name, rows=rows) for name, rows in sorted(counts.items()) if rows],
         mentions=[pb.ConfigMention(kind=config_pb2.ConfigKind.Value(f"CONFIG_KIND_{k.upper()}"), id=name) for k, name in mentions],
     )
-    if not store:
-        return answer
+
+
+async def erase_person(runtime: Runtime, erasure: Erasure) -> pb.RedactPersonalDataResponse:
+    """Remove what is left of a person's data, and return how many rows held some."""
+    workspace, request = erasure.workspace, pb.RedactPersonalDataRequest.FromString(erasure.request)
+    kind, _, name = erasure.subject.partition(":")
+    person = Person("seller" if kind == "seller" else "record", name, *(frozenset(erasure.state["person"][part]) for part in _SETS))
+    withdrawn = erasure.state["withdrawn"]
+
+    def remove(tx: WriteTransaction, table: str, piece: Sequence[Key]) -> None:
+        changed = tx.personal.redact(table, piece, person, tx.now_us)
+        tx.erasures.count(workspace, erasure.subject, table, 0 if table in withdrawn else changed)
+
+    for table, piece in _pieces(await runtime.read(lambda tx: tx.personal.concerned(workspace, person))):
+        await runtime.write(workspace, partial(remove, table=table, piece=piece))
+    await _scrub_answers(runtime, workspace, person, erasure)
+    left = await runtime.read(lambda tx: tx.erasures.get(workspace, erasure.subject))
+    answer = await _answer(runtime, workspace, person, left.state["counts"] if left is not None else {})
 
     def finish(tx: WriteTransaction) -> pb.RedactPersonalDataResponse:
-        removed: Json = {"redacted": {row.table: row.rows for row in answer.tables}}
-        tx.audit.note(workspace, [(person.kind, person.id, None, removed)])
+        if tx.erasures.end(workspace, erasure.subject) is not None:
+            removed: Json = {"redacted": {row.table: row.rows for row in answer.tables}}
+            tx.audit.note(workspace, [(person.kind, person.id, None, removed)])
         return answer
 
     return await runtime.write(workspace, once(request, workspace, pb.RedactPersonalDataResponse, finish))
-
-
-async def _carry_out(runtime: Runtime, workspace: str, person: Person, table: str, piece: Sequence[Key], *, store: bool) -> int:
-    if not store:
-        return await runtime.read(lambda tx: tx.personal.redact(table, piece, person, 0, store=False))
-    return await runtime.write(workspace, lambda tx: tx.personal.redact(table, piece, person, tx.now_us))
 
 
 def _withdraw(tx: WriteTransaction, config: WorkspaceConfig, person: Person) -> Counter[str]:
@@ -168,16 +203,21 @@ def _withdraw(tx: WriteTransaction, config: WorkspaceConfig, person: Person) -> 
     return counts
 
 
-async def _scrub_answers(runtime: Runtime, workspace: str, person: Person, *, store: bool) -> int:
-    """Remove names from answers that are kept for requests that come again; return how many held some."""
+async def _scrub_answers(runtime: Runtime, workspace: str, person: Person, erasure: Erasure | None = None) -> int:
+    """Return how many answers that are kept for requests that come again hold names, which a removal takes out of them."""
     after, changed = "", 0
     while page := await runtime.read(lambda tx, after=after: tx.requests.page(workspace, after, PIECE)):  # type: ignore[misc]
         after = page[-1].request_id
         fresh = await asyncio.to_thread(lambda page=page: [made for made in (_without(answer, person) for answer in page) if made])  # type: ignore[misc]
         changed += len(fresh)
-        if store and fresh:
-            await runtime.write(workspace, lambda tx, fresh=fresh: tx.requests.rewrite(workspace, fresh))  # type: ignore[misc]
+        if erasure is not None and fresh:
+            await runtime.write(workspace, partial(_rewritten, erasure, fresh))
     return changed
+
+
+def _rewritten(erasure: Erasure, fresh: Sequence[StoredAnswer], tx: WriteTransaction) -> None:
+    tx.requests.rewrite(erasure.workspace, fresh)
+    tx.erasures.count(erasure.workspace, erasure.subject, ANSWERS, len(fresh))
 
 
 def _without(stored: StoredAnswer, person: Person) -> StoredAnswer | None:

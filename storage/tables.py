@@ -382,6 +382,17 @@ requests = Table(
     Index(None, "time_us"),
 )
 
+erasures = Table(
+    "erasures",
+    metadata,
+    _key("workspace"),
+    _key("subject"),
+    Column("request", LargeBinary, nullable=False),
+    _text("state", "null"),
+    _text("replica"),
+)
+"""Removals that are under way, of a workspace or a person's data, and the server that is at each."""
+
 replicas = Table("replicas", metadata, _key("replica_id"), _text("address"), _number("renewed_us"))
 """Servers on a shared database; `renewed_us` is the database's own time, so that servers' clocks do not matter."""
 

@@ -15,6 +15,7 @@ from reallot.storage.configuration import ConfigRepository, ScheduleRepository
 from reallot.storage.contract import Signal
 from reallot.storage.documents import load
 from reallot.storage.entities import Limits, Outcome, Record, Transition
+from reallot.storage.erasures import ErasureRepository
 from reallot.storage.events import EventRepository
 from reallot.storage.inputs import InputRepository
 from reallot.storage.moves import Move
@@ -61,6 +62,7 @@ class ReadTransaction:
         self.steps = StepRepository(connection)
         self.offers = OfferRepository(connection)
         self.personal = PersonalRepository(connection)
+        self.erasures = ErasureRepository(connection)
         self.workspaces = WorkspaceRepository(connection)
         self.records = RecordRepository(connection, buffer or EventBuffer(), self.pending, self.sellers, self.steps)
         self.runs = RunRepository(connection, self.audit)

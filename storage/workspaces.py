@@ -15,10 +15,11 @@ from reallot.storage.dialect import upsert
 from reallot.storage.entities import Json
 from reallot.storage.errors import AlreadyExists, NotFound, WorkspaceDeleted
 from reallot.storage.rows import from_json, to_json
-from reallot.storage.tables import audit, config, leases, metadata, workspaces
+from reallot.storage.tables import audit, config, erasures, leases, metadata, workspaces
 
-_KEPT = frozenset({workspaces.name, audit.name, leases.name})
-"""What of a removed workspace stays: that it was, what was done in it without what that was about, and who works it."""
+_KEPT = frozenset({workspaces.name, audit.name, leases.name, erasures.name})
+"""What of a removed workspace stays: that it was, what was done in it without what that was about, and who works it. What is being
+removed is no content either."""
 CONTENT: tuple[Table, ...] = tuple(
     sorted((t for t in metadata.sorted_tables if "workspace" in t.c and t.name not in _KEPT), key=lambda t: t.name)
 )
@@ -94,8 +95,8 @@ class WorkspaceRepository:
         found = self.get(workspace)
         if found is not None and found.deleted_us is None:
             raise AlreadyExists(f"the workspace {workspace!r} exists")
-        if found is not None and any(self._holds(table, workspace) for table in CONTENT):
-            raise WorkspaceDeleted(workspace, "is not removed to the end yet: delete it again")
+        if found is not None and any(self._holds(table, workspace) for table in (*CONTENT, erasures)):
+            raise WorkspaceDeleted(workspace, "is not removed to the end yet")
         upsert(self._connection, workspaces, [{"workspace": workspace}])
         return self._set(workspace, display_name=display_name, deleted_us=None)
 
@@ -127,7 +128,7 @@ class WorkspaceRepository:
         Raises:
             AlreadyExists: there is something in it.
         """
-        if any(self._holds(table, workspace) for table in CONTENT):
+        if any(self._holds(table, workspace) for table in (*CONTENT, erasures)):
             raise AlreadyExists(f"the workspace {workspace!r} has content")
         upsert(self._connection, workspaces, [{"workspace": workspace}])
         self._set(workspace, deleted_us=now_us)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,10 @@ _ROW = re.compile(r"\[(\d+)\]")
 Mapped = Annotated[list[str] | None, typer.Option("--map", help='Column to field, e.g. "Lead Source=lead_source"; may come often.')]
 Nulls = Annotated[list[str] | None, typer.Option("--null", help="Text that means null, beside the empty one; may come often.")]
 CsvFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+
+
+OF_SELLERS = ("display_name", "capacity", "hours", "zone", "teams")
+"""Columns of sellers beside those of declared attributes and skills."""
 
 
 @application.command("records")
@@ -44,6 +48,7 @@ def records(
         ).record_type
         types = {field.field_id: field.type for field in kind.fields}
         names = _mapping(mapping)
+        _check_columns(file, id_column, names, {*types, owner_column}, record_type)
         counts = {"created": 0, "updated": 0, "unchanged": 0, "conflicts": 0}
         made: list[Record] = []
         faults: list[str] = []
@@ -82,6 +87,7 @@ def sellers(
         exported = client.config.export()
         settings = next((r.settings for r in exported if r.HasField("settings")), config_pb2.Settings())
         types = {field.field_id: field.type for field in settings.seller_fields}
+        _check_columns(file, id_column, _mapping(mapping), {*types, *OF_SELLERS}, "sellers")
         made, faults = [], []
         for line, row in _rows(file):
             try:
@@ -101,6 +107,19 @@ def _mapping(texts: list[str] | None) -> dict[str, str]:
             fail(f"--map {text!r}: write COLUMN=FIELD", INVALID)
         found[column] = name
     return found
+
+
+def _check_columns(file: Path, id_column: str, names: Mapping[str, str], known: Collection[str], what: str) -> None:
+    """End the program if a file has no column of ids; tell which of its columns are left out, and which names there are."""
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        columns = next(csv.reader(stream), [])
+    if id_column not in columns:
+        fail(f"{file} has no column {id_column!r}: it has {', '.join(columns) or 'none'}; --id names the one with the ids", INVALID)
+    unknown = [c for c in columns if c != id_column and names.get(c, c) not in known and not c.startswith("skill:")]
+    if unknown:
+        fields = ", ".join(sorted(name for name in known if name)) or "none"
+        text = f"left out, as {what} has no such field: {', '.join(unknown)} (fields: {fields}; --map COLUMN=FIELD renames)"
+        err.print(text, markup=False, soft_wrap=True)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -124,8 +143,6 @@ def _record(
     names: Mapping[str, str],
     nulls: list[str],
 ) -> Record:
-    if id_column not in row:
-        raise ValueError(f"there is no column {id_column!r}")
     fields = _fields({k: v for k, v in row.items() if k != id_column or names.get(k, k) in types}, types, names, nulls)
     return Record(row[id_column].strip(), record_type, fields, owner=row.get(owner_column) or None)
 
@@ -162,8 +179,6 @@ def _parsed(name: str, text: str, kind: int) -> Any:
 
 
 def _seller(row: Mapping[str, str], id_column: str, types: Mapping[str, int], names: Mapping[str, str], nulls: list[str]) -> Seller:
-    if id_column not in row:
-        raise ValueError(f"there is no column {id_column!r}")
     renamed = {names.get(column, column): value for column, value in row.items()}
     return Seller(
         seller_id=row[id_column].strip(),

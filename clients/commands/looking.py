@@ -120,7 +120,9 @@ def list_records(
                 say(document(record))
             else:
                 rows.append(_waiting_row(record) if unassigned else _row(record))
-        if not as_json:
+        if not as_json and not rows:
+            out.print(f"no such records in the workspace {workspace or 'default'}", markup=False)
+        elif not as_json:
             columns = ("record", "segment", "status", "reason", "attempts", "next try (UTC)", "overdue (UTC)")
             table("", columns if unassigned else ("record", "segment", "owner", "status", "reason"), rows, numbers=("attempts",))
 

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from reallot.clients.client import Client
 from reallot.clients.errors import Unavailable
-from reallot.clients.terminal import AWAITS_APPROVAL, CANCELLED, FAILED, TIMED_OUT, document, err, out, say, short
+from reallot.clients.terminal import AWAITS_APPROVAL, CANCELLED, FAILED, TIMED_OUT, document, err, lasting, out, say, short
+from reallot.clients.values import moment
 from reallot.v1 import record_pb2, run_pb2
 
 
@@ -68,6 +69,13 @@ async def _followed(answers: AsyncIterator[Any], limit_s: float | None, *, as_js
     return last
 
 
+def took(run: run_pb2.Run) -> str:
+    """Return in words how long a run took; "" for one that has not ended, or never began."""
+    if not (run.HasField("start_time") and run.HasField("end_time")):
+        return ""
+    return lasting((moment(run.end_time) - moment(run.start_time)).total_seconds())
+
+
 def show(run: run_pb2.Run, *, as_json: bool) -> None:
     """Print a run with its counts."""
     if as_json:
@@ -77,6 +85,9 @@ def show(run: run_pb2.Run, *, as_json: bool) -> None:
     counts = run.counts
     told = f"{run.run_id}: {state}; {counts.considered:,} tried, {counts.assigned:,} assigned, {counts.failed:,} without an owner"
     out.print(told + (f", {counts.resegmented:,} in another segment" if counts.resegmented else ""))
+    if run.HasField("start_time"):
+        ended = f", took {took(run)}" if run.HasField("end_time") else ""
+        out.print(f"  began {moment(run.start_time):%Y-%m-%d %H:%M:%S} UTC{ended}")
     if counts.undone:
         out.print(f"  undone for {counts.undone:,} records")
     if run.failure:

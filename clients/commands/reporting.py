@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from reallot.clients.terminal import DEFAULT_ADDRESS, Address, Workspace, connected, document, instant, out, say, short, table
+from reallot.clients.terminal import DEFAULT_ADDRESS, Address, Workspace, connected, document, instant, lasting, out, say, short, table
 from reallot.clients.values import moment, timestamp
 from reallot.v1 import insight_service_pb2, record_pb2, seller_service_pb2
 
@@ -108,14 +108,6 @@ def readable(row: Sequence[Any]) -> tuple[Any, ...]:
         measured = row[SEGMENT_COLUMNS.index(counted)]
         cells[SEGMENT_COLUMNS.index(name)] = lasting(row[SEGMENT_COLUMNS.index(name)]) if measured else "–"
     return tuple(cells)
-
-
-def lasting(seconds: float) -> str:
-    """Return a length of time in the unit that suits it."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _period(start: str, end: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from reallot.clients.commands import exporting, previewing
 from reallot.clients.commands.asking import level_text
-from reallot.clients.commands.passes import exit_code, show, started, waited
+from reallot.clients.commands.passes import exit_code, show, started, took, waited
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
     FAILED,
@@ -107,6 +107,7 @@ def list_runs(
                 short(run_pb2.RunKind.Name(run.kind), "RUN_KIND_"),
                 short(run_pb2.RunState.Name(run.state), "RUN_STATE_"),
                 f"{moment(run.start_time):%Y-%m-%d %H:%M:%S}" if run.HasField("start_time") else "",
+                took(run),
                 run.counts.considered,
                 run.counts.assigned,
                 run.counts.failed,
@@ -116,7 +117,7 @@ def list_runs(
         ]
         table(
             "",
-            ("run", "kind", "state", "start (UTC)", "tried", "assigned", "failed", "cause"),
+            ("run", "kind", "state", "start (UTC)", "took", "tried", "assigned", "failed", "cause"),
             rows,
             numbers=("tried", "assigned", "failed"),
         )

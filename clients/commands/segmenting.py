@@ -1,9 +1,11 @@
-"""`reallot segments`: looking at segments, copying them, taking them out of use and back, deleting them."""
+"""`reallot segments`: looking at segments, trying them, copying them, taking them out of use and back, deleting them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from reallot.clients.bundle import BundleError, read_bundle
 from reallot.clients.client import Client
 from reallot.clients.commands.comparing import show_changes
 from reallot.clients.errors import Conflict
@@ -26,7 +28,9 @@ from reallot.clients.terminal import (
 )
 from reallot.v1 import config_pb2, config_service_pb2, segment_pb2
 
-segments = typer.Typer(add_completion=False, help="Look at segments, copy them, take them out of use, delete them.", no_args_is_help=True)
+segments = typer.Typer(
+    add_completion=False, help="Look at segments, try, copy and delete them, take them out of use.", no_args_is_help=True
+)
 Actor = Annotated[str, typer.Option(help="Who asks, for the history.", envvar="USER")]
 _KIND = config_pb2.CONFIG_KIND_SEGMENT
 
@@ -53,6 +57,36 @@ def list_segments(
             for s in found
         ]
         table("", ("segment", "type", "state", "priority", "rules", "sequence", "condition"), rows, numbers=("priority", "rules"))
+
+
+@segments.command("simulate")
+def simulate(
+    segment_id: Annotated[str, typer.Argument(help="The segment.")],
+    file: Annotated[Path, typer.Option("-f", "--file", help="YAML file in which it stands.", exists=True, dir_okay=False)],
+    sample: Annotated[int, typer.Option("--sample", min=0, max=100, help="How many matching records to name.")] = 10,
+    address: Address = DEFAULT_ADDRESS,
+    workspace: Workspace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show which records a segment would match, and which would move, if it were stored; nothing is written."""
+    try:
+        known = [resource.segment for resource in read_bundle(file)[0] if resource.HasField("segment")]
+    except BundleError as error:
+        fail(error, INVALID)
+    segment = next((s for s in known if s.segment_id == segment_id), None)
+    if segment is None:
+        fail(f"there is no segment {segment_id!r} in {file}; there are: {', '.join(s.segment_id for s in known) or 'none'}", INVALID)
+    with connected(address, workspace) as client:
+        request = config_service_pb2.SimulateSegmentRequest(segment=segment, sample_size=sample)
+        found = client.stubs.config.SimulateSegment(request)
+    if as_json:
+        say(document(found))
+        return
+    out.print(f"{found.matching:,} of {found.considered:,} active records match", markup=False)
+    rows = [(flow.from_segment_id or "none", flow.to_segment_id or "none", flow.records) for flow in found.flows]
+    table("Who would move", ("from", "to", "records"), rows, numbers=("records",))
+    if found.sample:
+        out.print("such as " + ", ".join(record.record_id for record in found.sample), markup=False)
 
 
 def _state(segment: segment_pb2.Segment) -> str:

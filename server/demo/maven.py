@@ -123,7 +123,7 @@ def _day(stage: Stage, books: Books, day: date, pipeline: list[Opportunity]) -> 
     fields = [{"product": o.product, "account": o.account or None, "stage": "Engaging"} for o in opening]
     opened = [Record(o.record_id, "opportunity", values) for o, values in zip(opening, fields, strict=True)]
     stage.client.records.upsert(opened)
-    stage.settle()
+    # A run waits for what was written before it.
     run = stage.client.runs.wait(stage.client.runs.start().run_id)
     books.open += len(opening) - len(closing)
     _note_owners(stage, books)

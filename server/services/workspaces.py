@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 
+from reallot.server.erasing import Eraser
 from reallot.server.errors import invalid_field
 from reallot.server.idempotency import once
 from reallot.server.lifetimes import NO_WORKSPACE, delete_workspace, export_workspace, locked, workspace_message
@@ -23,8 +24,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
     """Makes, names, gives out and removes workspaces, and what they keep about a person."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, eraser: Eraser) -> None:
         self._runtime = runtime
+        self._eraser = eraser
 
     async def ExportPersonalData(  # noqa: N802
         self, request: pb.ExportPersonalDataRequest, context: Context
@@ -41,7 +43,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         """Remove the names and personal values of a person."""
         workspace = workspace_of(request)
         check_person(request)
-        return await redact_person(self._runtime, workspace, request)
+        return await redact_person(self._runtime, self._eraser, workspace, request)
 
     async def CreateWorkspace(self, request: pb.CreateWorkspaceRequest, context: Context) -> pb.Workspace:  # noqa: N802
         """Make a workspace."""
@@ -95,7 +97,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
 
     async def DeleteWorkspace(self, request: pb.DeleteWorkspaceRequest, context: Context) -> pb.DeleteWorkspaceResponse:  # noqa: N802
         """Remove everything that stands in a workspace."""
-        return await delete_workspace(self._runtime, _named(request), request)
+        return await delete_workspace(self._runtime, self._eraser, _named(request), request)
 
 
 def _named(request: pb.CreateWorkspaceRequest | pb.DeleteWorkspaceRequest) -> str:

@@ -25,6 +25,9 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 _BLOCK = re.compile(r"(?:^Save as `(?P<name>[^`]+)`:\n\n)?^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SAVED = re.compile(r"Save as `(?P<name>[^`]+)`:\n\n\Z")
 SERVERS = ("reallot serve", "python ")
+TYPED = {"README.md", "first-hour.md", "integrate.md", "segments-and-rules.md", "schedules.md", "explanations.md"}
+UNTYPED: dict[str, str] = {}
+"""Pages whose commands no test types, and why."""
 DONE_ALREADY = ("pip install",)
 
 
@@ -124,7 +127,7 @@ def test_the_readme_does_what_it_says(reader: Reader) -> None:
     reader.read(ROOT / "README.md")
 
 
-def test_the_first_hour_and_a_back_end_do_what_they_say(reader: Reader) -> None:
+def test_the_first_hour_a_back_end_and_the_how_tos_do_what_they_say(reader: Reader) -> None:
     reader.read(DOCS / "first-hour.md")
     (back_end,) = reader.read(DOCS / "integrate.md")
     assert back_end.stdout is not None
@@ -132,6 +135,14 @@ def test_the_first_hour_and_a_back_end_do_what_they_say(reader: Reader) -> None:
     while said[-1] and "lead-9 is ana's" not in said:
         said.append(back_end.stdout.readline().strip())
     assert "lead-9 is ana's" in said
+    for page in ("segments-and-rules.md", "schedules.md", "explanations.md"):
+        reader.read(DOCS / page)
+
+
+def test_every_command_of_a_page_is_typed_by_a_test_or_needs_what_is_not_here() -> None:
+    """A page with commands that no test types would go out of date unseen."""
+    with_commands = {page.name for page in PAGES if any(block.kind == "console" for block in blocks(page))}
+    assert with_commands == TYPED | UNTYPED.keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

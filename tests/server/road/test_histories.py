@@ -25,6 +25,7 @@ CONDITIONS = {
         account is not None and account.get("industry", "Bank") != "Bank" and "score" in lead and lead["score"] < 2
     ),
 }
+STEPS = [{"step_id": "call", "call": {"subject": "Hello"}}, {"step_id": "mail", "email": {"template": "t"}}]
 LEADS, ACCOUNTS = ("L0", "L1", "L2"), ("A0", "A1")
 
 
@@ -35,6 +36,7 @@ def segment_of(draw: st.DrawFn, number: int) -> dict[str, Any]:
         number,
         condition=draw(st.sampled_from(sorted(CONDITIONS))),
         accepts_moves=draw(st.booleans()),
+        sequence_id=draw(st.sampled_from(["", "one", "two"])),
         on_no_match=draw(st.sampled_from(["ON_NO_MATCH_STAY", "ON_NO_MATCH_DEFAULT_SEGMENT"])),
     )
 
@@ -47,6 +49,7 @@ EDITS = st.one_of(
     st.tuples(st.just("industry"), st.sampled_from(ACCOUNTS), st.sampled_from(["Retail", "Bank", "Farm"])),
     st.tuples(st.just("staff"), st.sampled_from(ACCOUNTS), st.integers(0, 2)),
     st.tuples(st.just("delete"), st.sampled_from((*LEADS, *ACCOUNTS))),
+    st.tuples(st.just("active"), st.sampled_from(LEADS), st.booleans()),
 )
 WINDOWS = st.lists(st.lists(EDITS, min_size=1, max_size=6), min_size=1, max_size=6)
 
@@ -60,12 +63,20 @@ class Reference:
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
     segment: dict[str, str] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
 
     def edit(self, step: tuple[Any, ...]) -> None:
         match step:
             case ("delete", name):
                 for stored in (self.leads, self.accounts, self.seen, self.segment):
                     stored.pop(name, None)
+                self.closed.discard(name)
+            case ("active", lead, active):
+                self.leads.setdefault(lead, {})
+                if active and lead in self.closed:
+                    # Open again it is looked at, as it is then.
+                    self.seen.pop(lead, None)
+                (self.closed.discard if active else self.closed.add)(lead)
             case ("industry" | "staff" as name, account, value):
                 self.accounts.setdefault(account, {})[name] = value
             case (name, lead, value):
@@ -75,7 +86,8 @@ class Reference:
         for name, lead in self.leads.items():
             account = self.accounts.get(lead.get("account", ""))
             state = (dict(lead), account and dict(account))
-            if name not in self.seen or self.seen[name] != state:
+            self.segment.setdefault(name, "")
+            if name not in self.closed and (name not in self.seen or self.seen[name] != state):
                 self.seen[name], self.segment[name] = state, self._segment_of(self.segment.get(name, ""), *state)
 
     def _segment_of(self, present: str, lead: dict[str, Any], account: dict[str, Any] | None) -> str:
@@ -96,6 +108,7 @@ def configure(office: Office, segments: tuple[dict[str, Any], ...]) -> None:
         resource(settings=NO_RERUNS),
         resource(record_type={"record_type": "account", "fields": fields_of(industry="TEXT", staff="INTEGER")}),
         resource(record_type={"record_type": "lead", "fields": fields_of(score="INTEGER", country="TEXT"), "references": reference}),
+        *(resource(sequence={"sequence_id": name, "record_type": "lead", "steps": STEPS}) for name in ("one", "two")),
         *(resource(segment=segment) for segment in segments),
     )
 
@@ -104,6 +117,8 @@ def carry_out(office: Office, step: tuple[Any, ...]) -> None:
     match step:
         case ("delete", name):
             office.call(RecordService(office.runtime).DeleteRecords, record_service_pb2.DeleteRecordsRequest(record_ids=[name]))
+        case ("active", lead, active):
+            office.upsert(a_row(lead, mask=["active"], active=active))
         case ("account", lead, account):
             office.upsert(a_row(lead, related={"account": account}))
         case (name, record_id, value):
@@ -115,6 +130,26 @@ def end_window(office: Office) -> None:
     while office.write(lambda tx: pass_on(tx, config)):
         pass
     office.work()
+
+
+def replayed(office: Office) -> dict[str, tuple[str, Any, tuple[str, str, int]]]:
+    """Return segment, owner and enrollment of the records as the log of events tells them."""
+    found = {}
+    for event in office.events():
+        state = event.after or {}
+        enrolled = state.get("enrollment", {})
+        parts = (enrolled.get("enrollment_id", ""), enrolled.get("sequence_id", ""), enrolled.get("step", 0))
+        found[event.record_id] = (state.get("segment_id", ""), state.get("owner"), parts)
+        if event.after is None:
+            del found[event.record_id]
+    return found
+
+
+def stored(office: Office) -> dict[str, tuple[str, Any, tuple[str, str, int]]]:
+    return {
+        r.record_id: (r.segment_id, r.owner and {"seller_id": r.owner.id}, (r.enrollment_id, r.sequence_id, r.step))
+        for r in office.records()
+    }
 
 
 def leads_of(office: Office) -> dict[str, str]:
@@ -136,6 +171,8 @@ def test_the_last_state_of_each_window_counts(
         end_window(office)
         reference.end_window()
         assert leads_of(office) == reference.segment
+        assert replayed(office) == stored(office)
+        assert all(not r.enrollment_id or r.active for r in office.records())
         events = office.events()
         moves = Counter(event.record_id for event in events[told:] if event.kind == "RESEGMENTED")
         assert all(count == 1 for count in moves.values()), "a window has a record moved at most once"

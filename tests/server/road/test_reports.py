@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from reallot.clients.commands.reporting import Usage, lasting, page, readable, segment_row, shares
+from reallot.clients.commands.reporting import Usage, page, readable, segment_row, shares
+from reallot.clients.terminal import lasting
 from reallot.server.convert.values import from_us
 from reallot.server.keeper import Keeper
 from reallot.server.services.sequences import SequenceService
@@ -102,7 +103,8 @@ def test_the_page_stands_alone_and_takes_no_name_for_html() -> None:
 
 
 def test_lengths_of_time_are_told_in_the_unit_that_suits_them() -> None:
-    assert [lasting(seconds) for seconds in (0, 59, 90, 5_400, 86_400, 1_000_000)] == ["0 s", "59 s", "1.5 min", "1.5 h", "1.0 d", "11.6 d"]
+    lengths = {0: "0 s", 0.0421: "0.0421 s", 59: "59 s", 90: "1.5 min", 5_400: "1.5 h", 86_400: "1.0 d", 1_000_000: "11.6 d"}
+    assert {seconds: lasting(seconds) for seconds in lengths} == lengths
     assert readable(("all", 2, 3_600, 6_480, 0, 0, 0, 2, 1, 0, 1, 0))[1:7] == (2, "1.0 h", "1.8 h", 0, "–", "–")
 
 

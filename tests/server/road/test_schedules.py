@@ -161,13 +161,13 @@ def pass_time_of_the_loop(office: Office, hours: int) -> None:
 # The loop
 
 
-async def fired_by_loop(office: Office, until_us: int) -> None:
-    """Let the loop live through time up to an instant."""
-    loop = ScheduleLoop(office.runtime)
-    task = asyncio.ensure_future(loop.run_forever())
+async def fired_by_loop(office: Office, until_us: int, servers: int = 1) -> None:
+    """Let the loops of some servers, each of which believes that the workspace is its own, live through time up to an instant."""
+    loops = [ScheduleLoop(office.runtime) for _ in range(servers)]
+    task = asyncio.gather(*(loop.run_forever() for loop in loops))
 
     async def settled() -> None:
-        while await office.runtime.read(_overdue(office)) or loop.busy:
+        while await office.runtime.read(_overdue(office)) or any(loop.busy for loop in loops):
             await asyncio.sleep(0)
 
     office.clock.settle_with(settled)
@@ -191,9 +191,10 @@ async def _nothing() -> None:
     """Be at rest."""
 
 
-def test_a_week_that_is_lived_through_fires_every_day_once(office: Office) -> None:
+@pytest.mark.parametrize("servers", [1, 3])
+def test_a_week_that_is_lived_through_fires_every_day_once_over_any_number_of_servers(office: Office, servers: int) -> None:
     schedule(office, overlap="OVERLAP_POLICY_CANCEL_OTHER")
-    office.runner.run(fired_by_loop(office, office.clock.now_us() + 7 * DAY_US))
+    office.runner.run(fired_by_loop(office, office.clock.now_us() + 7 * DAY_US, servers))
     assert firings(office) == [9.0 + 24 * day for day in range(7)]
 
 
