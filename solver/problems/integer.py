@@ -36,7 +36,7 @@ FIRST_STEPS, CHUNK_STEPS = 400_000, 100_000
 """Steps of local search before HiGHS begins, and between two looks at the clock."""
 HOT, COLD, DEEP = 1.5, 0.3, 0.8
 """Temperatures of annealing, in mean distances of reduced cost between candidates; share of chains of three."""
-FIRST_NODES, CHUNK_NODES, LONGER = 10_000_000, 2_000_000, 3
+FIRST_NODES, CHUNK_NODES, LONGER = 20_000_000, 2_000_000, 2
 """Branches of replanning before HiGHS begins, and between two looks at the clock; by how much each round is longer than the last."""
 WARM, COOL = 0.7, 0.07
 """Temperatures of replanning, in mean distances, at the beginning and at the end of each round."""

@@ -140,6 +140,27 @@ def hard_problem() -> dict[str, Any]:
     }
 
 
+def test_the_largest_numbers_do_not_wrap(world: Any) -> None:
+    client, most = world().client, 2**40
+    pairs = {"record": [0, 0, 1, 1], "seller": [0, 1, 0, 1], "value": [most, most - 1, most, most], "load": [most, 1, most, most]}
+
+    for sense, value, chosen in (("max", 2 * most, None), ("min", 2 * most - 1, [1, 2])):
+        solution = client.solver.solve(pairs=pairs, sellers={"maximum_load": [2**62, 2**62]}, sense=sense)
+        assert (solution.termination.reason, solution.levels[0].value) == (run_pb2.TERMINATION_REASON_OPTIMAL, value)
+        assert chosen is None or list(solution.pairs) in (chosen, [1, 3])
+    with pytest.raises(InvalidArgument, match=r"sellers\.maximum_load\[1\]"):
+        client.solver.solve(pairs=pairs, sellers={"maximum_load": [2**62, 2**62 + 1]})
+
+
+def test_a_demand_above_the_eligible_sellers_is_told_with_the_record(world: Any) -> None:
+    client = world().client
+
+    solution = client.solver.solve(pairs={"record": [0, 1, 1], "seller": [0, 0, 1]}, records={"record_ids": ["a", "b"], "demand": [1, 3]})
+
+    assert solution.termination.reason == run_pb2.TERMINATION_REASON_INFEASIBLE
+    assert (list(solution.conflict.records), solution.conflict.text) == ([1], "record b needs 3 sellers, 2 of its pairs can be chosen")
+
+
 def test_a_solve_tells_how_far_it_is_and_ends_at_its_time_limit_with_a_plan(world: Any) -> None:
     client = world().client
     heard: list[solver_service_pb2.SolveProgress] = []
