@@ -24,7 +24,8 @@ async def test_a_request_id_serves_one_method(api: Api) -> None:
 
 async def test_workspaces_have_request_ids_of_their_own(api: Api) -> None:
     await api.apply(resource(team={"team_id": "a"}), request_id="once")
-    await api.apply(resource(team={"team_id": "b"}), request_id="once", workspace="other")
+    answer = await api.apply(resource(team={"team_id": "b"}), request_id="once", workspace="other")
+    assert [change.id for change in answer.changes] == ["b"]
 
 
 async def test_a_refused_request_may_be_sent_again_once_it_is_mended(api: Api) -> None:

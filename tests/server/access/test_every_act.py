@@ -14,16 +14,6 @@ from reallot.v1 import seller_service_pb2 as sellers_pb
 from reallot.v1 import sequence_service_pb2 as steps_pb
 from reallot.v1 import workspace_service_pb2 as spaces_pb
 from support.api import a_segment, instant, office_hours, resource
-from support.contract import methods_of_the_contract, mutating
-
-NO_ACTS = {
-    "UpsertRecords": "what a CRM writes stands in the record's own log, and the events tell it",
-    "ImportRecords": "as UpsertRecords",
-    "Acknowledge": "what somebody has read is no decision",
-    "Solve": "nothing is stored",
-    "CheckPlan": "nothing is stored",
-}
-"""Calls that may write, or send much, and are no acts; why."""
 
 
 def configuration() -> list[config_pb2.ConfigResource]:
@@ -142,12 +132,6 @@ def _deletion(record_id: str) -> Any:
     from reallot.v1 import record_service_pb2
 
     return record_service_pb2.DeleteRecordsRequest(record_ids=[record_id])
-
-
-def test_every_call_that_may_write_is_an_act_or_says_why_it_is_none() -> None:
-    may_write = {method.name for method in methods_of_the_contract() if mutating(method)}
-    acts = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.acts}
-    assert may_write - NO_ACTS.keys() == acts
 
 
 async def test_the_audit_log_has_every_kind_of_act(tmp_path: Path) -> None:

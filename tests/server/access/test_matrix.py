@@ -16,7 +16,6 @@ from fortress import BAD_KEY, GOOD_KEY, METHODS, MISSING, OTHER, OWN, Answer, Fo
 
 from reallot.clients import AsyncClient, Record, Seller
 from reallot.clients.bundle import parse_bundle
-from reallot.server.access.roles import RULES
 
 OPEN = {"Health.Check", "Health.Watch"}
 ANYBODY = {"ServerReflection.ServerReflectionInfo"}
@@ -80,10 +79,6 @@ GRANTS = {role: (f"{OWN}:{role}",) for role in ("viewer", "integrator", "admin")
 async def everything(channel: grpc.aio.Channel, token: str, **fields: Any) -> dict[str, Answer]:
     """Make every call with one token, one after the other, and return how each ended."""
     return {name: await call(channel, method, token, request_for(method, **fields)) for name, method in METHODS.items()}
-
-
-def test_every_call_of_the_contract_is_in_the_table_and_no_other() -> None:
-    assert set(RULES) == {f"/{method.containing_service.full_name}/{method.name}" for method in METHODS.values()}
 
 
 async def test_roles(walls: Fortress) -> None:
