@@ -88,7 +88,8 @@ def _blocked(blocking: insight_service_pb2.BlockingSet) -> None:
 
 def _alternative(found: insight_service_pb2.Alternative) -> None:
     if not found.changes:
-        out.print(f"{found.seller_id} gets it as things stand.", markup=False)
+        known = "gets it as things stand" if found.verified else "does not get it, and nothing is known that would change that"
+        out.print(f"{found.seller_id} {known}.", markup=False)
         return
     proof = "planned again with it, the record goes there" if found.verified else "not enough as far as known"
     out.print(f"For {found.seller_id} to get it ({proof}):", markup=False)
