@@ -128,11 +128,11 @@ def _statements(part: Sequence[Written], mark: str) -> Iterator[tuple[str, list[
 
 def _postgresql_seconds(url: str, parts: Sequence[Sequence[Written]]) -> float:
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    by_key = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_BY_KEY.items())
-    with psycopg.connect(plain, autocommit=True, options=by_key) as connection:
+    with psycopg.connect(plain, autocommit=True) as connection:
         started = time.perf_counter()
         for part in parts:
             with connection.transaction(), connection.cursor() as cursor:
+                _execute(cursor, POSTGRESQL_BY_KEY)
                 for w in part:
                     _write_postgresql(cursor, w)
         return time.perf_counter() - started

@@ -24,9 +24,11 @@ POSTGRESQL_TIMEOUTS = {
     "statement_timeout": "300s",
     "timezone": "UTC",
 }
-POSTGRESQL_BY_KEY = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off"}
-"""Writers change rows that they name by key. Where statistics are missing, or the table is not a hundred times as long as what is named,
-PostgreSQL would rather read the whole table for every piece of a run."""
+_JOINS = ("enable_hashjoin", "enable_mergejoin", "enable_material")
+POSTGRESQL_BY_KEY = "SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in _JOINS)
+"""Has rows looked up by key from now on, one by one, in this transaction of PostgreSQL. Where statistics are missing, or the table is not
+a hundred times as long as what is named, it would rather read the whole table for every piece of a run."""
+_AS_USUAL = "SELECT set_config(name, reset_val, true) FROM pg_settings WHERE name IN ({})".format(", ".join(f"'{name}'" for name in _JOINS))  # nosec B608 # names of our own
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SAFE_TO_REPEAT = frozenset({"40001", "40P01"})
 """Serialisation failure and deadlock: the engine has undone everything."""
@@ -71,7 +73,6 @@ def make_engine(url: str, *, writes: bool, pool_size: int = 4, name: str = "real
 
 
 def _postgresql_engine(url: str, writes: bool, pool_size: int, name: str) -> Engine:
-    settings = {**POSTGRESQL_TIMEOUTS, **(POSTGRESQL_BY_KEY if writes else {})}
     return create_engine(
         normal_url(url),
         hide_parameters=True,
@@ -82,7 +83,7 @@ def _postgresql_engine(url: str, writes: bool, pool_size: int, name: str) -> Eng
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
-            "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+            "options": " ".join(f"-c {key}={value}" for key, value in POSTGRESQL_TIMEOUTS.items()),
         },
         pool_size=pool_size,
         max_overflow=0 if writes else 16,
@@ -278,7 +279,9 @@ def update_rows(
         left, updated = _in_blocks(connection, several, rows, tuple(same.values()), tuple(within.values()))
     elif len(rows) >= COPY_FROM:
         _stage(connection, target, (*fresh, *place), rows)
+        connection.exec_driver_sql(POSTGRESQL_BY_KEY)
         left, updated = (), connection.exec_driver_sql(f"UPDATE {target} t SET {changes} FROM staged s WHERE {which}", shared).rowcount  # nosec B608 # names of our own
+        connection.exec_driver_sql(_AS_USUAL)
         connection.exec_driver_sql("DROP TABLE staged")
     else:
         left = rows
