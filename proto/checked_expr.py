@@ -1,4 +1,8 @@
-"""Write the descriptor of `cel.expr.CheckedExpr` for reallot.solver.segmentation.checked (needs xds-protos, extra `codegen`)."""
+"""Write the descriptor of `cel.expr.CheckedExpr` for reallot.solver.segmentation.checked.
+
+It needs xds-protos 1.81.1, in an environment of its own: that package brings modules of OpenTelemetry, too, and would put old ones in the
+place of those that traces are sent with.
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """The first mistakes of somebody who is new: each is answered by what is wrong and what to do about it, in a line or two."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from reallot.clients.cli import application
 
 sys.path.insert(0, str(Path(__file__).parent))
-from servers import Server, free_port, server
+from servers import COMMAND, Server, free_port, server
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = {
@@ -70,8 +71,11 @@ def test_first_mistakes_are_answered_by_what_is_wrong_and_what_to_do(running: Se
 
 
 def test_a_second_server_on_the_same_file_is_told_who_has_it(running: Server, folder: Path) -> None:
-    code, said = call("", "serve", "--port", "0", "--database-url", running.url)
-    assert (code, f"in use by another server (process {running.process_id})" in said) == (2, True)
+    # In a process of its own: a server sets up the log of its process.
+    command = [*COMMAND, "serve", "--port", "0", "--database-url", running.url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert (ended.returncode, f"in use by another server (process {running.process_id})" in said) == (2, True)
 
 
 def test_whoever_shows_no_token_or_a_wrong_one_is_told_where_it_is_taken_from(folder: Path) -> None:
