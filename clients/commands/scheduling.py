@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
@@ -12,8 +12,8 @@ from google.type import dayofweek_pb2
 
 from reallot.clients.bundle import read_bundle
 from reallot.clients.client import Client
-from reallot.clients.commands.comparing import show_changes
 from reallot.clients.commands.passes import exit_code, show, started, waited
+from reallot.clients.commands.stored import Actor, set_state, stored
 from reallot.clients.terminal import (
     DEFAULT_ADDRESS,
     INVALID,
@@ -34,7 +34,6 @@ from reallot.v1 import assignment_service_pb2, config_pb2, config_service_pb2, r
 schedules = typer.Typer(
     add_completion=False, help="Look at schedules and when they fire, pause them, carry one out now.", no_args_is_help=True
 )
-Actor = Annotated[str, typer.Option(help="Who asks, for the history.", envvar="USER")]
 _KIND = config_pb2.CONFIG_KIND_SCHEDULE
 _SHOWN = "%a %Y-%m-%d %H:%M %Z"
 
@@ -121,7 +120,7 @@ def _chosen(client: Client, name: str, file: Path | None) -> Sequence[config_pb2
     if file is None:
         if not name:
             fail("name a stored schedule, or a file with --file", INVALID)
-        return [_get(client, name).schedule]
+        return [stored(client, _KIND, name).schedule]
     resources, _ = read_bundle(file)
     found = [r.schedule for r in resources if r.WhichOneof("resource") == "schedule" and name in ("", r.schedule.schedule_id)]
     if not found:
@@ -157,7 +156,7 @@ def _zone(name: str) -> ZoneInfo:
 @schedules.command("pause")
 def pause(schedule: str, actor: Actor = "", address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
     """Keep a schedule without its firing."""
-    _set_state(schedule, segment_pb2.RESOURCE_STATE_PAUSED, actor, address, workspace, as_json=as_json)
+    set_state(_KIND, schedule, segment_pb2.RESOURCE_STATE_PAUSED, actor, address, workspace, as_json=as_json)
 
 
 @schedules.command("resume")
@@ -165,14 +164,7 @@ def resume(
     schedule: str, actor: Actor = "", address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False
 ) -> None:
     """Have a paused schedule fire again, from its next firing on."""
-    _set_state(schedule, segment_pb2.RESOURCE_STATE_ACTIVE, actor, address, workspace, as_json=as_json)
-
-
-def _set_state(schedule: str, state: Any, actor: str, address: str, workspace: str, *, as_json: bool) -> None:
-    with connected(address, workspace) as client:
-        found = _get(client, schedule)
-        found.schedule.state = state
-        show_changes(client.config.apply([found], actor=actor).changes, as_json=as_json)
+    set_state(_KIND, schedule, segment_pb2.RESOURCE_STATE_ACTIVE, actor, address, workspace, as_json=as_json)
 
 
 @schedules.command("run")
@@ -186,15 +178,10 @@ def run_now(
 ) -> None:
     """Carry out once now what a schedule does, paused or not; its firings stay as they are. Exit codes are those of `rerun`."""
     with connected(address, workspace) as client:
-        found = _get(client, schedule).schedule
+        found = stored(client, _KIND, schedule).schedule
         run = started(client, None, selection=found.selection, limit=found.limit, request_id=request_id)
         if wait:
             run = waited(client, run, None, as_json=as_json)
         show(run, as_json=as_json)
         if wait:
             raise typer.Exit(exit_code(run))
-
-
-def _get(client: Client, schedule: str) -> config_pb2.ConfigResource:
-    found: config_pb2.ConfigResource = client.stubs.config.GetConfig(config_service_pb2.GetConfigRequest(kind=_KIND, id=schedule))
-    return found

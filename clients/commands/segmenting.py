@@ -1,13 +1,13 @@
 """`reallot segments`: looking at segments, trying them, copying them, taking them out of use and back, deleting them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from reallot.clients.bundle import BundleError, read_bundle
-from reallot.clients.client import Client
 from reallot.clients.commands.comparing import show_changes
+from reallot.clients.commands.stored import Actor, set_state, stored
 from reallot.clients.errors import Conflict
 from reallot.clients.terminal import (
     CONFLICT,
@@ -31,7 +31,6 @@ from reallot.v1 import config_pb2, config_service_pb2, segment_pb2
 segments = typer.Typer(
     add_completion=False, help="Look at segments, try, copy and delete them, take them out of use.", no_args_is_help=True
 )
-Actor = Annotated[str, typer.Option(help="Who asks, for the history.", envvar="USER")]
 _KIND = config_pb2.CONFIG_KIND_SEGMENT
 
 
@@ -108,7 +107,7 @@ def copy(
 ) -> None:
     """Copy a segment with its rules; the copy takes part once it is activated."""
     with connected(address, workspace) as client:
-        made = _get(client, segment)
+        made = stored(client, _KIND, segment)
         original = made.segment
         if original.is_default and not condition:
             fail(f"{segment} is the default segment: its copy needs a --condition", INVALID)
@@ -128,7 +127,7 @@ def copy(
 @segments.command("pause")
 def pause(segment: str, actor: Actor = "", address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False) -> None:
     """Have a segment decide nothing for now; its records stay in it."""
-    _set_state(segment, segment_pb2.RESOURCE_STATE_PAUSED, actor, address, workspace, as_json=as_json)
+    set_state(_KIND, segment, segment_pb2.RESOURCE_STATE_PAUSED, actor, address, workspace, as_json=as_json)
 
 
 @segments.command("deactivate")
@@ -136,7 +135,7 @@ def deactivate(
     segment: str, actor: Actor = "", address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False
 ) -> None:
     """Keep a segment for the record only; its records stay in it."""
-    _set_state(segment, segment_pb2.RESOURCE_STATE_INACTIVE, actor, address, workspace, as_json=as_json)
+    set_state(_KIND, segment, segment_pb2.RESOURCE_STATE_INACTIVE, actor, address, workspace, as_json=as_json)
 
 
 @segments.command("activate")
@@ -144,14 +143,7 @@ def activate_segment(
     segment: str, actor: Actor = "", address: Address = DEFAULT_ADDRESS, workspace: Workspace = "", as_json: AsJson = False
 ) -> None:
     """Have a segment take part; it is checked anew."""
-    _set_state(segment, segment_pb2.RESOURCE_STATE_ACTIVE, actor, address, workspace, as_json=as_json)
-
-
-def _set_state(segment: str, state: Any, actor: str, address: str, workspace: str, *, as_json: bool) -> None:
-    with connected(address, workspace) as client:
-        found = _get(client, segment)
-        found.segment.state = state
-        show_changes(client.config.apply([found], actor=actor).changes, as_json=as_json)
+    set_state(_KIND, segment, segment_pb2.RESOURCE_STATE_ACTIVE, actor, address, workspace, as_json=as_json)
 
 
 @segments.command("delete")
@@ -181,9 +173,3 @@ def delete(
         client.stubs.config.DeleteConfig(config_service_pb2.DeleteConfigRequest(kind=_KIND, id=segment, actor=actor))
         if not as_json:
             out.print(f"{segment} is deleted.")
-
-
-def _get(client: Client, segment: str) -> config_pb2.ConfigResource:
-    request = config_service_pb2.GetConfigRequest(kind=_KIND, id=segment)
-    found: config_pb2.ConfigResource = client.stubs.config.GetConfig(request)
-    return found

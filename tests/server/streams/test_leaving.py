@@ -99,6 +99,7 @@ async def test_a_stream_that_is_left_in_the_client_ends_at_the_server(open_stati
         await first
         await stream.aclose()
         await station.until(lambda: station.hub.followers == 0)
+        assert (station.hub.channels, station.hub.readers) == (0, 0)
 
 
 async def test_only_those_are_woken_whom_it_concerns(open_station: Open, monkeypatch: pytest.MonkeyPatch) -> None:
